@@ -1,0 +1,140 @@
+//! Faults: what is wrong, where, and what to write instead.
+
+use crate::source::Span;
+
+mod code;
+
+pub use code::Code;
+
+/// Whether a fault stops compilation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Nothing is compiled.
+    Error,
+    /// Worth knowing; compilation goes on.
+    Warning,
+}
+
+impl Severity {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What kind.
+    pub code: Code,
+    /// Where; `None` only where no file could be read at all.
+    pub span: Option<Span>,
+    /// One sentence in the operator's words, without a full stop.
+    pub message: String,
+    /// A few words at the place itself.
+    pub label: Option<String>,
+    /// Other places that matter, with a few words each.
+    pub related: Vec<(Span, String)>,
+    /// What to write instead, or why it cannot be.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A fault at a place.
+    pub fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            span: Some(span),
+            message: message.into(),
+            label: None,
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// A fault without a place: the file itself could not be read.
+    pub fn placeless(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            span: None,
+            message: message.into(),
+            label: None,
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// With a few words at the place itself.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With another place that matters.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// With what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What every stage reports to.
+///
+/// The first [`Diagnostics::LIMIT`] faults are kept, the rest counted, so that a hundred megabytes of
+/// noise do not become a gigabyte of messages.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    dropped: usize,
+    errors: usize,
+}
+
+impl Diagnostics {
+    /// How many faults are kept.
+    pub const LIMIT: usize = 10_000;
+
+    /// An empty sink.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a fault.
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        if diagnostic.code.severity() == Severity::Error {
+            self.errors += 1;
+        }
+        if self.kept.len() < Self::LIMIT {
+            self.kept.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// How many errors were reported, kept or not.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// How many faults were reported beyond the limit.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// The faults in file order, then by place; those at one place in the order reported.
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut sorted: Vec<_> = self.kept.iter().collect();
+        sorted.sort_by_key(|d| d.span);
+        sorted
+    }
+}

@@ -1,0 +1,300 @@
+//! Checked facts, as plain data. Nothing here can be wrong in itself; nothing here knows how it was
+//! written, but for the [`Span`]s that lead back to the source.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::source::Span;
+
+mod address;
+
+pub use address::{Family, MacAddress, Prefix};
+
+/// Everything that one file set says.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Pools, in the order written.
+    pub pools: Vec<Pool>,
+    /// Services, in the order written.
+    pub services: Vec<Service>,
+}
+
+/// The place of a pool in [`Model::pools`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub usize);
+
+/// Real servers that services can share.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// The name, unique among pools.
+    pub name: Arc<str>,
+    /// Where it was declared: its name.
+    pub span: Span,
+    /// Its servers, in the order written, ranges expanded.
+    pub real_servers: Vec<RealServer>,
+}
+
+/// One virtual service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The name, unique among services.
+    pub name: Arc<str>,
+    /// Where it was declared: its name.
+    pub span: Span,
+    /// Every address, protocol and port match, one by one; at least one.
+    pub vips: Vec<Vip>,
+    /// How packets reach the server.
+    pub mode: Mode,
+    /// How the server is chosen.
+    pub scheduler: Scheduler,
+    /// Whether and how clients come back to their server.
+    pub persistence: Option<Persistence>,
+    /// How long a flow's server is remembered (`dr` only).
+    pub track: Option<Tracking>,
+    /// What clients get when no server is left.
+    pub on_empty: OnEmpty,
+    /// Who may come.
+    pub access: Access,
+    /// Pools and servers, in the order written; at least one.
+    pub members: Vec<Member>,
+}
+
+/// One source of real servers of a service.
+#[derive(Debug, Clone)]
+pub enum Member {
+    /// All servers of a pool.
+    Pool(PoolId),
+    /// One server of the service's own.
+    Server(RealServer),
+}
+
+impl Model {
+    /// The pool with this number.
+    #[expect(clippy::indexing_slicing, reason = "check makes every PoolId")]
+    pub fn pool(&self, id: PoolId) -> &Pool {
+        &self.pools[id.0]
+    }
+
+    /// The real servers of a service, in the order written.
+    pub fn real_servers<'a>(
+        &'a self,
+        service: &'a Service,
+    ) -> impl Iterator<Item = &'a RealServer> {
+        service.members.iter().flat_map(|member| match member {
+            Member::Pool(id) => self.pool(*id).real_servers.as_slice(),
+            Member::Server(server) => std::slice::from_ref(server),
+        })
+    }
+}
+
+/// One thing that clients connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vip {
+    /// The virtual IP address.
+    pub address: IpAddr,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Which of its ports.
+    pub ports: Ports,
+    /// The `vip` statement.
+    pub span: Span,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, protocol number 6
+    Tcp,
+    /// UDP, protocol number 17
+    Udp,
+    /// SCTP, protocol number 132
+    Sctp,
+}
+
+impl Protocol {
+    /// The word for it, in flb and nft alike.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// The number in the IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+/// Which ports of an address belong to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ports {
+    /// One port, 1 to 65535; beats ranges.
+    One(u16),
+    /// From the first to the last, the first smaller than the last; beats `any`.
+    Range(u16, u16),
+    /// `any`
+    Any,
+}
+
+/// How a packet reaches its real server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Destination rewritten (DNAT).
+    Nat(SourceNat),
+    /// Direct return: only MAC addresses change.
+    Dr(DirectReturn),
+}
+
+/// What `nat` does to the source address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SourceNat {
+    /// Nothing: the server sees the client.
+    Keep,
+    /// The balancer's own address on the way out.
+    Masquerade,
+    /// Fixed addresses, at least one.
+    Fixed {
+        /// For IPv4 connections.
+        ipv4: Option<Ipv4Addr>,
+        /// For IPv6 connections.
+        ipv6: Option<Ipv6Addr>,
+    },
+}
+
+/// Where direct return takes packets from and where it puts them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DirectReturn {
+    /// Interfaces on which clients' packets arrive, each once, at least one.
+    pub on: Vec<Interface>,
+    /// The interface by which they leave; without it, the one by which they came.
+    pub via: Option<Via>,
+}
+
+/// An outgoing interface.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Via {
+    /// The interface.
+    pub interface: Interface,
+    /// Its own MAC address, the source of what leaves by it.
+    pub from: Option<MacAddress>,
+}
+
+/// The name of a network interface: 1 to 15 of `A-Z a-z 0-9 _ . @ -`.
+pub type Interface = Arc<str>;
+
+/// How a service chooses among its real servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheduler {
+    /// In turn.
+    RoundRobin,
+    /// At random.
+    Random,
+    /// By a hash.
+    Hash(HashKey),
+    /// By consistent hashing.
+    Maglev {
+        /// What is hashed.
+        key: HashKey,
+        /// The table's size, a prime; without it `schedule` derives it from the number of servers.
+        table: Option<u32>,
+    },
+}
+
+/// What a hashing scheduler looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HashKey {
+    /// The client's address.
+    Source,
+    /// The client's address and port.
+    SourcePort,
+}
+
+/// `persist`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// How long a silent client is remembered; whole seconds, at least one.
+    pub timeout: Duration,
+    /// How many bits of an IPv4 client's address count, 1 to 32.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 client's address count, 1 to 128.
+    pub ipv6_prefix: u8,
+    /// The statement, in the service or in the defaults it came from.
+    pub span: Span,
+}
+
+/// `track`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tracking {
+    /// How long a silent flow is remembered; whole seconds, at least one.
+    pub timeout: Duration,
+    /// The statement; that of the scheduler where tracking is implied.
+    pub span: Span,
+}
+
+/// What clients get when no server is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnEmpty {
+    /// A TCP reset, or ICMP port unreachable.
+    Reject,
+    /// Nothing.
+    Drop,
+}
+
+/// Who may come. Both empty: everybody.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// If there is one: only clients inside one of these.
+    pub allow: Vec<AccessEntry>,
+    /// Never clients inside one of these.
+    pub deny: Vec<AccessEntry>,
+}
+
+/// A prefix of an `allow` or `deny`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// The word that gave it.
+    pub span: Span,
+}
+
+/// One real server.
+#[derive(Debug, Clone)]
+pub struct RealServer {
+    /// The name, unique within a service.
+    pub name: Arc<str>,
+    /// The address.
+    pub address: IpAddr,
+    /// The port; without it, that which the client asked for.
+    pub port: Option<u16>,
+    /// Its share; 0 only where `state` is not [`State::Up`] or [`State::Backup`].
+    pub weight: u16,
+    /// Whether it takes new clients.
+    pub state: State,
+    /// Its MAC address, where the file gives it (`dr` only).
+    pub mac: Option<MacAddress>,
+    /// Its own outgoing interface (`dr` only).
+    pub via: Option<Via>,
+    /// The `server` statement.
+    pub span: Span,
+}
+
+/// Whether a real server takes clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Takes new clients.
+    Up,
+    /// Keeps those it has (`drain`, or weight 0).
+    Drain,
+    /// Has none at all.
+    Down,
+    /// Takes new clients while no other of its family in the service is up.
+    Backup,
+}

@@ -1,0 +1,339 @@
+//! The rules, in memory: tables, sets, chains, elements and rules, as nf_tables knows them.
+//!
+//! `lower` builds a [`Ruleset`], `emit` writes it as text, JSON or netlink. The types allow what flbc
+//! makes and no more, so that an emitter that handles every variant handles every ruleset. Names are
+//! made by [`name`], never by an operator's text alone: nothing here needs quoting.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::model::{Family, Interface, MacAddress, Ports, Protocol};
+use crate::source::Span;
+
+pub mod name;
+
+/// Both tables of one compilation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The name of both tables.
+    pub table: Arc<str>,
+    /// `inet NAME`, what NAT services need. Without it that table goes away.
+    pub inet: Option<Table>,
+    /// `netdev NAME`, what direct-return services need. Without it that table goes away.
+    pub netdev: Option<Table>,
+}
+
+/// The contents of one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Sets and maps.
+    pub sets: Vec<Set>,
+    /// Chains; one that is jumped to stands before the rule that does.
+    pub chains: Vec<Chain>,
+}
+
+/// The name of a set or chain, shared by all that point to it.
+pub type Name = Arc<str>;
+
+/// A named set, or map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Its name, unique in the table.
+    pub name: Name,
+    /// The fields of its key.
+    pub key: KeyType,
+    /// What it maps to; `None` for a set.
+    pub data: Option<DataType>,
+    /// Room for so many elements. Fixed, so that the kernel sizes its hash table once.
+    pub size: u32,
+    /// Whether keys hold ranges (`flags interval`).
+    pub interval: bool,
+    /// Whether every element counts its look-ups.
+    pub counter: bool,
+    /// What it is for, for the reader of the text form.
+    pub purpose: &'static str,
+    /// Its elements, each key once.
+    pub elements: Vec<Element>,
+}
+
+/// The type of a set's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// `mark`
+    Mark,
+    /// `ipv4_addr` or `ipv6_addr`
+    Address(Family),
+    /// `ipv4_addr . inet_proto . inet_service`, or with `ipv6_addr`
+    AddressProtocolPort(Family),
+    /// `ipv4_addr . inet_proto`, or with `ipv6_addr`
+    AddressProtocol(Family),
+}
+
+/// The type of a map's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DataType {
+    /// `verdict`
+    Verdict,
+    /// `mark`
+    Mark,
+    /// `ipv4_addr` or `ipv6_addr`
+    Address(Family),
+    /// `inet_service`
+    Port,
+    /// `ether_addr`
+    Mac,
+    /// `iface_index`
+    Interface,
+}
+
+/// One element of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The key, of the set's key type.
+    pub key: Key,
+    /// The value, of the set's data type.
+    pub data: Option<Data>,
+    /// Which server or service it stands for, kept by the kernel; at most [`MAX_COMMENT`] bytes.
+    pub comment: Option<Arc<str>>,
+    /// The source that it came from.
+    pub origin: Span,
+}
+
+/// The longest comment that nft takes, in bytes.
+pub const MAX_COMMENT: usize = 127;
+
+/// The key of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// A slot's or a server's number.
+    Mark(u32),
+    /// An address.
+    Address(IpAddr),
+    /// An address, protocol and port; [`Ports::Any`] where the key has no port.
+    Vip(IpAddr, Protocol, Ports),
+}
+
+/// The value of an element.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Data {
+    /// A slot's or a server's number.
+    Mark(u32),
+    /// An address.
+    Address(IpAddr),
+    /// A port.
+    Port(u16),
+    /// A MAC address.
+    Mac(MacAddress),
+    /// An interface, by name; the kernel keeps its index.
+    Interface(Interface),
+    /// `goto CHAIN`
+    Goto(Name),
+    /// `drop`
+    Drop,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name, unique in the table.
+    pub name: Name,
+    /// Where packets enter it; `None` for a chain that others jump to.
+    pub hook: Option<Hook>,
+    /// What it is for, for the reader of the text form. Empty for a service's own chain.
+    pub purpose: &'static str,
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// Where packets enter a base chain. The policy is always `accept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// `type nat hook prerouting priority dstnat`
+    NatPrerouting,
+    /// `type nat hook output priority -100`
+    NatOutput,
+    /// `type nat hook postrouting priority srcnat`
+    NatPostrouting,
+    /// `type filter hook input priority filter`
+    FilterInput,
+    /// `type filter hook ingress device DEVICE priority filter`
+    Ingress(Interface),
+}
+
+/// A rule: statements, from left to right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The statements.
+    pub statements: Vec<Statement>,
+    /// The source that it came from; `None` for what every file has.
+    pub origin: Option<Span>,
+}
+
+impl Rule {
+    /// A rule that every file has.
+    pub fn fixed(statements: impl Into<Vec<Statement>>) -> Self {
+        Self {
+            statements: statements.into(),
+            origin: None,
+        }
+    }
+
+    /// A rule that one place in the source asked for.
+    pub fn of(origin: Span, statements: impl Into<Vec<Statement>>) -> Self {
+        Self {
+            statements: statements.into(),
+            origin: Some(origin),
+        }
+    }
+}
+
+/// A statement of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// The rule ends here unless this holds.
+    Match(Condition),
+    /// `KEY vmap @MAP`
+    Vmap {
+        /// The key.
+        key: Expression,
+        /// The verdict map.
+        map: Name,
+    },
+    /// `TARGET set VALUE`
+    Set {
+        /// What is written.
+        target: Target,
+        /// What it becomes.
+        value: Expression,
+    },
+    /// `dnat ip to ADDRESS[ : PORT]`
+    Dnat {
+        /// The family of `address`.
+        family: Family,
+        /// The new destination.
+        address: Expression,
+        /// Its port; without it the port stays. Needs a match of the protocol in the same rule.
+        port: Option<Expression>,
+    },
+    /// `snat ip to ADDRESS`
+    Snat {
+        /// The family of `address`.
+        family: Family,
+        /// The new source.
+        address: Expression,
+    },
+    /// `masquerade`
+    Masquerade,
+    /// `fwd to DEVICE`, the frame as it is.
+    Fwd {
+        /// The interface.
+        device: Expression,
+    },
+    /// `fwd ip to ADDRESS device DEVICE`, MAC addresses by neighbour table, TTL decremented.
+    FwdNeighbour {
+        /// The family of `address`.
+        family: Family,
+        /// The next hop.
+        address: Expression,
+        /// The interface.
+        device: Expression,
+    },
+    /// `reject with tcp reset`
+    RejectTcpReset,
+    /// `reject`, with ICMP port unreachable
+    RejectPortUnreachable,
+    /// `accept`
+    Accept,
+    /// `drop`
+    Drop,
+    /// `goto CHAIN`
+    Goto(Name),
+    /// `jump CHAIN`
+    Jump(Name),
+}
+
+/// What a rule asks of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// `LEFT @SET`
+    InSet(Expression, Name),
+    /// `meta l4proto tcp`
+    Protocol(Protocol),
+    /// `meta l4proto { tcp, udp, sctp }`
+    HasPorts,
+    /// `ct status dnat`
+    Dnatted,
+    /// `meta pkttype host`
+    ForThisHost,
+    /// `fib saddr type local`
+    FromThisHost,
+}
+
+/// What a statement can write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// `ct mark`
+    CtMark,
+    /// `meta mark`
+    MetaMark,
+    /// `ether saddr`
+    EtherSource,
+    /// `ether daddr`
+    EtherDestination,
+}
+
+/// A value that a rule computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression {
+    /// A mark.
+    Mark(u32),
+    /// `ct mark`
+    CtMark,
+    /// `meta mark`
+    MetaMark,
+    /// `meta l4proto`
+    L4Proto,
+    /// `meta iif`
+    Iif,
+    /// `ip saddr`, `ip6 saddr`
+    Source(Family),
+    /// `ip daddr`, `ip6 daddr`
+    Destination(Family),
+    /// `ct original ip daddr`, `ct original ip6 daddr`
+    OriginalDestination(Family),
+    /// `th sport`
+    SourcePort,
+    /// `th dport`
+    DestinationPort,
+    /// `ether daddr`
+    EtherDestination,
+    /// `A . B`
+    Concat(Vec<Expression>),
+    /// `KEY map @MAP`
+    Map(Box<Expression>, Name),
+    /// `numgen inc mod MODULUS offset OFFSET`
+    Increment {
+        /// How many numbers.
+        modulus: u32,
+        /// The first.
+        offset: u32,
+    },
+    /// `numgen random mod MODULUS offset OFFSET`
+    Random {
+        /// How many numbers.
+        modulus: u32,
+        /// The first.
+        offset: u32,
+    },
+    /// `jhash KEY mod MODULUS seed SEED offset OFFSET`
+    Jhash {
+        /// What is hashed.
+        key: Box<Expression>,
+        /// How many numbers.
+        modulus: u32,
+        /// Never 0, which would mean a new one at each load.
+        seed: u32,
+        /// The first.
+        offset: u32,
+    },
+}

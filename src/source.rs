@@ -1,0 +1,175 @@
+//! Files and places in them.
+//!
+//! Every later stage speaks of source text by [`Span`] alone; only this room knows paths and lines.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One file of a file set, by its place in [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(u32);
+
+/// A half-open range of bytes in one file.
+///
+/// Ordered by file (in the order in which files were read), then by place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file.
+    pub file: FileId,
+    /// The first byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The span from the start of `self` to the end of `last`, both in one file.
+    #[must_use]
+    pub fn to(self, last: Self) -> Self {
+        Self {
+            end: last.end.max(self.end),
+            ..self
+        }
+    }
+
+    /// The empty span at the start of `self`.
+    #[must_use]
+    pub fn at_start(self) -> Self {
+        Self {
+            end: self.start,
+            ..self
+        }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// A place as people write it; both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineColumn {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, in characters, from 1.
+    pub column: u32,
+}
+
+/// The text of one file.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// The path as the operator would write it, `<stdin>` for standard input.
+    pub name: Arc<str>,
+    /// The folder that relative includes start from.
+    pub directory: PathBuf,
+    /// The whole text.
+    pub text: String,
+    /// The byte at which each line starts.
+    line_starts: Vec<u32>,
+}
+
+impl SourceFile {
+    fn new(name: &str, directory: PathBuf, text: String) -> Self {
+        let line_starts = std::iter::once(0)
+            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(
+                // Files are at most MAX_FILE_BYTES long.
+                |(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX),
+            ))
+            .collect();
+        Self {
+            name: name.into(),
+            directory,
+            text,
+            line_starts,
+        }
+    }
+
+    /// The number, from 0, of the line that holds byte `at`.
+    pub fn line_index(&self, at: u32) -> usize {
+        self.line_starts.partition_point(|start| *start <= at) - 1
+    }
+
+    /// The bytes of line number `index`, counted from 0, without its line end.
+    pub fn line_range(&self, index: usize) -> Range<usize> {
+        let length = self.text.len();
+        let start = self.line_starts.get(index).map_or(length, |s| *s as usize);
+        let next = self
+            .line_starts
+            .get(index + 1)
+            .map_or(length, |s| *s as usize);
+        let line = self.text.get(start..next).unwrap_or_default();
+        start..start + line.trim_end_matches(['\n', '\r']).len()
+    }
+}
+
+/// The files of one run, in the order in which they were read.
+#[derive(Debug, Default)]
+pub struct Sources {
+    files: Vec<SourceFile>,
+}
+
+/// The longest file that is read: 256 MiB, room for a million services.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+impl Sources {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file that was read from somewhere and gives it its number.
+    ///
+    /// `name` is what messages show, `directory` is where its relative includes start.
+    /// The text is at most [`MAX_FILE_BYTES`] long.
+    pub fn add(&mut self, name: &str, directory: PathBuf, text: String) -> FileId {
+        let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(SourceFile::new(name, directory, text));
+        id
+    }
+
+    /// The file with this number.
+    #[expect(clippy::indexing_slicing, reason = "a FileId comes from `add` alone")]
+    pub fn file(&self, id: FileId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    /// All files, in the order in which they were read.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.files.iter()
+    }
+
+    /// The text that a span covers.
+    pub fn text(&self, span: Span) -> &str {
+        self.file(span.file)
+            .text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// Line and column of the first byte of a span.
+    pub fn place(&self, span: Span) -> LineColumn {
+        self.place_of(span.file, span.start)
+    }
+
+    /// Line and column of the byte after a span.
+    pub fn end_place(&self, span: Span) -> LineColumn {
+        self.place_of(span.file, span.end)
+    }
+
+    fn place_of(&self, file: FileId, at: u32) -> LineColumn {
+        let file = self.file(file);
+        let line = file.line_index(at);
+        let start = file.line_range(line).start;
+        let before = file.text.get(start..at as usize).unwrap_or_default();
+        LineColumn {
+            line: u32::try_from(line + 1).unwrap_or(u32::MAX),
+            column: u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+        }
+    }
+}

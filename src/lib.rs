@@ -9,7 +9,9 @@
 //! [`diagnostic::Diagnostics`].
 
 pub mod diagnostic;
+pub mod lower;
 pub mod model;
 pub mod ruleset;
+pub mod schedule;
 pub mod source;
 pub mod syntax;

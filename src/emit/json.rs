@@ -40,15 +40,13 @@ pub fn json(ruleset: &Ruleset) -> String {
         (NfFamily::NetDev, &ruleset.netdev),
     ];
     for (family, _) in tables {
-        let table = || {
-            NfListObject::Table(JsonTable {
-                family,
-                name: (&*ruleset.table).into(),
-                handle: None,
-            })
+        let place = Place {
+            family,
+            table: &ruleset.table,
         };
-        objects.push(Object::Command(Box::new(NfCmd::Add(table()))));
-        objects.push(Object::Command(Box::new(NfCmd::Delete(table()))));
+        // `add` first, as `delete` fails where there is nothing to delete.
+        objects.push(command(NfCmd::Add(place.whole())));
+        objects.push(command(NfCmd::Delete(place.whole())));
     }
     for (family, contents) in tables {
         if let Some(contents) = contents {
@@ -82,6 +80,10 @@ enum Object<'a> {
 enum Added<'a> {
     Map(Box<MapDeclaration<'a>>),
     Element(Elements<'a>),
+}
+
+fn command(command: NfCmd<'_>) -> Object<'_> {
+    Object::Command(Box::new(command))
 }
 
 /// A map, as the crate's set with what its map has no room for.
@@ -143,9 +145,10 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn table(self, table: &'a Table, objects: &mut Vec<Object<'a>>) {
+        objects.push(command(NfCmd::Add(self.whole())));
         objects.extend(table.sets.iter().map(|set| self.set(set)));
         // Every chain before any rule: a rule may only jump to a chain that is there.
-        let add = |object| Object::Command(Box::new(NfCmd::Add(object)));
+        let add = |object| command(NfCmd::Add(object));
         objects.extend(table.chains.iter().map(|chain| add(self.chain(chain))));
         for chain in &table.chains {
             objects.extend(chain.rules.iter().map(|rule| add(self.rule(chain, rule))));
@@ -169,6 +172,15 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The table itself.
+    fn whole(self) -> NfListObject<'a> {
+        NfListObject::Table(JsonTable {
+            family: self.family,
+            name: self.table.into(),
+            handle: None,
+        })
+    }
+
     fn set(self, set: &'a Set) -> Object<'a> {
         let plain = JsonSet {
             family: self.family,
@@ -185,7 +197,7 @@ impl<'a> Place<'a> {
             comment: None,
         };
         match set.data {
-            None => Object::Command(Box::new(NfCmd::Add(NfListObject::Set(Box::new(plain))))),
+            None => command(NfCmd::Add(NfListObject::Set(Box::new(plain)))),
             Some(data) => Object::Added {
                 add: Added::Map(Box::new(MapDeclaration {
                     set: plain,

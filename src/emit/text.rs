@@ -58,7 +58,13 @@ impl Emitter<'_> {
 
     fn table(&self, family: &str, table: &Table, out: &mut String) -> fmt::Result {
         writeln!(out, "\ntable {family} {} {{", self.table)?;
+        let mut purpose = "";
         for set in &table.sets {
+            // Neighbours that differ in family alone share a line of comment.
+            if set.purpose != purpose {
+                purpose = set.purpose;
+                writeln!(out, "    # {purpose}")?;
+            }
             set_declaration(set, out)?;
         }
         for (at, chain) in table.chains.iter().enumerate() {
@@ -141,7 +147,6 @@ impl Emitter<'_> {
 
 fn set_declaration(set: &Set, out: &mut String) -> fmt::Result {
     let kind = if set.data.is_some() { "map" } else { "set" };
-    writeln!(out, "    # {}", set.purpose)?;
     write!(out, "    {kind} {} {{ type {}", set.name, key_type(set.key))?;
     if let Some(data) = set.data {
         write!(out, " : {}", data_type(data))?;

@@ -47,8 +47,7 @@ const RESERVED: &[&str] = &[
     "comment", "comp", "constant", "continue", "counter", "cpu", "create", "ct", "day", "dccp",
     "define", "delete", "describe", "destroy", "device", "devices", "dnat", "drop", "dst",
     "dup", "dynamic", "ecn", "element", "elements", "eq", "esp", "ether", "exists", "expires",
-    "export", "exthdr", "fib", "flags", "flow", "flowtable", "flush", "frag", "fwd", "gc-
-    interval", "ge", "geneve", "get", "goto", "gre", "gretap", "gt", "handle", "hbh", "hook",
+    "export", "exthdr", "fib", "flags", "flow", "flowtable", "flush", "frag", "fwd", "gc-interval", "ge", "geneve", "get", "goto", "gre", "gretap", "gt", "handle", "hbh", "hook",
     "hour", "ibriport", "ibrname", "ibrport", "icmp", "icmpv6", "igmp", "iif", "iifgroup",
     "iifname", "iiftype", "import", "include", "index", "inet", "inner", "insert", "interval",
     "ip", "ip6", "ipsec", "jhash", "jump", "last", "le", "limit", "list", "log", "lt", "map",

@@ -11,6 +11,7 @@ use crate::model::{
 pub mod interleave;
 pub mod jhash;
 pub mod maglev;
+pub mod predict;
 pub mod proportion;
 
 use maglev::Identity;

@@ -112,7 +112,7 @@ struct Elements<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ElementValue<'a> {
-    Member(Expr<'a>),
+    Member(KeyValue<'a>),
     Mapping(KeyValue<'a>, DataValue<'a>),
 }
 
@@ -301,9 +301,6 @@ fn element(element: &Element) -> ElementValue<'_> {
             Expr::Named(Named::Concat(fields))
         }
     };
-    let Some(data) = &element.data else {
-        return ElementValue::Member(plain);
-    };
     let key = match &element.comment {
         None => KeyValue::Plain(plain),
         Some(comment) => KeyValue::Commented {
@@ -312,6 +309,9 @@ fn element(element: &Element) -> ElementValue<'_> {
                 comment,
             },
         },
+    };
+    let Some(data) = &element.data else {
+        return ElementValue::Member(key);
     };
     let data = match data {
         Data::Mark(mark) => DataValue::Plain(Expr::Number(*mark)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Family, HashKey, Mode, RealServer};
+use crate::model::{Family, HashKey, Mode, RealServer, State};
 use crate::ruleset::{
     Chain, Data, DataType, Element, Expression, Key, KeyType, MAX_COMMENT, Name, Rule, Set,
     Statement, Target, name,
@@ -95,16 +95,16 @@ impl NumberedServer<'_> {
         }
     }
 
-    /// The same with a comment that says who this is.
-    pub(super) fn named_element(&self, input: &Input<'_>, data: Data) -> Element {
-        Element {
-            comment: Some(self.describe(input)),
-            ..self.element(Some(data))
-        }
-    }
-
-    /// `web1 of www`, or `web1 of pool web`
+    /// `weight 3, web1 of www` or `weight 1 drain, web3 of pool web`: what the kernel keeps about this server, for
+    /// those who list it.
     fn describe(&self, input: &Input<'_>) -> Arc<str> {
+        let server = self.server;
+        let state = match server.state {
+            State::Up => "",
+            State::Drain => " drain",
+            State::Down => " down",
+            State::Backup => " backup",
+        };
         let group = match self.block.pools.as_slice() {
             [] => self.block.service.name.to_string(),
             pools => {
@@ -112,14 +112,44 @@ impl NumberedServer<'_> {
                     .iter()
                     .map(|id| &*input.model.pool(*id).name)
                     .collect();
-                format!("pool {}", names.join(", "))
+                format!("pool {}", names.join(" "))
             }
         };
-        let mut text = format!("{} of {group}", self.server.name);
-        // Names are ASCII, so that every byte is a place to cut.
-        text.truncate(MAX_COMMENT);
-        text.into()
+        let text = format!(
+            "weight {}{state}, {} of {group}",
+            server.weight, server.name
+        );
+        abbreviate(text).into()
     }
+}
+
+/// At most [`MAX_COMMENT`] bytes; what was longer ends in `~` and a hash of the whole, so that it stays unique.
+fn abbreviate(mut text: String) -> String {
+    if text.len() > MAX_COMMENT {
+        let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
+        // Names are ASCII, so that every byte is a place to cut.
+        text.truncate(MAX_COMMENT - 9);
+        text.push_str(&format!("~{hash:08x}"));
+    }
+    text
+}
+
+/// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.
+pub(super) fn server_set<'a>(
+    input: &Input<'a>,
+    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+) -> SetBuilder {
+    let purpose = "every real server: weight, state, name; for readers";
+    let mut set = SetBuilder::by_mark("server", None, purpose);
+    for (block, numbers) in blocks {
+        for server in servers(block, numbers) {
+            set.push(Element {
+                comment: Some(server.describe(input)),
+                ..server.element(None)
+            });
+        }
+    }
+    set
 }
 
 /// The blocks of one kind of mode, with their numbers.

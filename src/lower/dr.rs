@@ -159,11 +159,10 @@ impl Maps {
         }
     }
 
-    fn push(&mut self, input: &Input<'_>, server: &NumberedServer<'_>, mode: &DirectReturn) {
+    fn push(&mut self, server: &NumberedServer<'_>, mode: &DirectReturn) {
         let how = How::of(server.server, server.block.family, mode);
         self.ways.insert(how);
-        self.how
-            .push(server.named_element(input, Data::Goto(how.chain())));
+        self.how.push(server.element(Some(Data::Goto(how.chain()))));
         let via = outgoing(server.server, mode);
         match server.server.mac {
             Some(mac) => {
@@ -193,7 +192,7 @@ fn sending(input: &Input<'_>, table: &mut Table) {
     for (block, numbers) in block::blocks(input, is_dr) {
         if let Mode::Dr(mode) = block.mode {
             for server in block::servers(block, numbers) {
-                maps.push(input, &server, mode);
+                maps.push(&server, mode);
             }
         }
     }
@@ -237,7 +236,17 @@ fn sending(input: &Input<'_>, table: &mut Table) {
         });
     }
     let [(_, four), (_, six)] = maps.addresses;
-    let sets = [slots, maps.how, four, six, maps.mac, maps.from, maps.device];
+    let known = block::server_set(input, block::blocks(input, is_dr));
+    let sets = [
+        known,
+        slots,
+        maps.how,
+        four,
+        six,
+        maps.mac,
+        maps.from,
+        maps.device,
+    ];
     table
         .sets
         .extend(sets.into_iter().filter_map(SetBuilder::finish));

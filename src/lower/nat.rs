@@ -66,8 +66,8 @@ impl Destinations {
         }
     }
 
-    fn push(&mut self, input: &Input<'_>, server: &NumberedServer<'_>) {
-        let element = server.named_element(input, Data::Address(server.server.address));
+    fn push(&mut self, server: &NumberedServer<'_>) {
+        let element = server.element(Some(Data::Address(server.server.address)));
         match server.server.port {
             Some(_) => self.own_port.push(element),
             None => self.same_port.push(element),
@@ -110,7 +110,7 @@ fn translation(input: &Input<'_>, table: &mut Table) {
         for server in block::servers(block, numbers) {
             for destination in &mut destinations {
                 if destination.family == block.family {
-                    destination.push(input, &server);
+                    destination.push(&server);
                 }
             }
             if let Some(own) = server.server.port {
@@ -148,6 +148,7 @@ fn translation(input: &Input<'_>, table: &mut Table) {
     }
     let [four, six] = destinations;
     let sets = [
+        block::server_set(input, block::blocks(input, is_nat)),
         slots,
         four.same_port,
         four.own_port,

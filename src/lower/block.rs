@@ -124,14 +124,13 @@ impl NumberedServer<'_> {
 }
 
 /// At most [`MAX_COMMENT`] bytes; what was longer ends in `~` and a hash of the whole, so that it stays unique.
-fn abbreviate(mut text: String) -> String {
-    if text.len() > MAX_COMMENT {
-        let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
-        // Names are ASCII, so that every byte is a place to cut.
-        text.truncate(MAX_COMMENT - 9);
-        text.push_str(&format!("~{hash:08x}"));
+fn abbreviate(text: String) -> String {
+    if text.len() <= MAX_COMMENT {
+        return text;
     }
-    text
+    let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
+    let kept: String = text.chars().take(MAX_COMMENT - 9).collect();
+    format!("{kept}~{hash:08x}")
 }
 
 /// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.

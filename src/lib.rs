@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod emit;
 pub mod lower;
 pub mod model;
+pub mod outline;
 pub mod ruleset;
 pub mod schedule;
 pub mod source;

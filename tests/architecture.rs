@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 11] = [
     "source",
     "diagnostic",
     "syntax",
     "model",
+    "outline",
     "check",
     "schedule",
     "ruleset",

@@ -4,7 +4,10 @@ use crate::source::Span;
 
 mod code;
 
+mod text;
+
 pub use code::Code;
+pub use text::{escape, is_treacherous, quote};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

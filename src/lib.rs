@@ -8,6 +8,7 @@
 //! Data flows one way. Each stage is a module that knows only those to its left; all report to one
 //! [`diagnostic::Diagnostics`].
 
+pub mod check;
 pub mod diagnostic;
 pub mod model;
 pub mod ruleset;

@@ -6,8 +6,11 @@ mod blocks;
 mod characters;
 mod explain;
 mod grammar;
+mod include;
 mod parse;
+mod program;
 mod statement;
 mod vocabulary;
 
 pub use parse::parse;
+pub use program::{Input, parse_program};

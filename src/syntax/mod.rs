@@ -5,6 +5,7 @@ pub mod tree;
 mod blocks;
 mod characters;
 mod explain;
+mod format;
 mod grammar;
 mod include;
 mod parse;
@@ -12,5 +13,6 @@ mod program;
 mod statement;
 mod vocabulary;
 
+pub use format::format;
 pub use parse::parse;
 pub use program::{Input, parse_program};

@@ -207,7 +207,7 @@ pub(super) fn servers<'s>(
 ) -> impl Iterator<Item = &'s RealServer> {
     service.members.iter().flat_map(|member| match member {
         Member::Pool(id) => pools
-            .pools
+            .read
             .get(id.0)
             .map_or(&[][..], |pool| &pool.real_servers),
         Member::Server(server) => std::slice::from_ref(server),

@@ -102,7 +102,6 @@ impl<'a> Constants<'a> {
 
     /// The values of a constant, and where it was defined; `None` if a fault has been reported about it, or if
     /// it may be defined in what could not be read.
-    #[expect(clippy::type_complexity, reason = "used once")]
     pub(super) fn look_up(
         &mut self,
         text: &str,
@@ -126,28 +125,25 @@ impl<'a> Constants<'a> {
             return Ok(None);
         }
         let fault = fault(format!("{shown} is defined nowhere"));
-        let help = if let Some(bad) = text.find(|c| matches!(c, ':' | '/' | '[' | '$' | ',')) {
-            let (constant, rest) = text.split_at(bad);
-            if !self.defined.contains_key(constant) {
-                format!(
-                    "write `define {} = ...` above",
-                    name(text).unwrap_or("NAME")
-                )
-            } else {
-                format!(
-                    "a constant stands for a whole value: define one that includes {}",
-                    quote(rest)
-                )
-            }
-        } else if let Some(near) = nearest(text, self.defined.keys().copied()) {
-            format!("did you mean `${near}`?")
-        } else {
-            match name(text) {
-                Ok(text) => format!("write `define {text} = ...` above"),
-                Err(wrong) => wrong.help.unwrap_or_default(),
-            }
-        };
-        Err(Box::new(fault.help(help)))
+        Err(Box::new(fault.help(self.help_for(text))))
+    }
+
+    /// What to write instead of a name that is defined nowhere.
+    fn help_for(&self, text: &str) -> String {
+        let constant = text.split([':', '/', '[', '$']).next().unwrap_or_default();
+        if constant != text && self.defined.contains_key(constant) {
+            return format!(
+                "a constant stands for a whole value: define one for all of {}",
+                quote(&format!("${text}"))
+            );
+        }
+        if let Some(near) = nearest(text, self.defined.keys().copied()) {
+            return format!("did you mean `${near}`?");
+        }
+        match name(text) {
+            Ok(text) => format!("write `define {text} = VALUE` above"),
+            Err(wrong) => wrong.help.unwrap_or_default(),
+        }
     }
 
     /// A warning for each constant that nothing uses.

@@ -30,7 +30,7 @@ pub(super) fn check(
     for member in &service.members {
         let (statements, members) = match member {
             Member::Server(server) => (own, std::slice::from_ref(server)),
-            Member::Pool(id) => match (pools.facts(*id), pools.pools.get(id.0)) {
+            Member::Pool(id) => match (pools.facts(*id), pools.read.get(id.0)) {
                 (Some(facts), Some(pool)) => (facts.statements, &*pool.real_servers),
                 _ => continue,
             },

@@ -77,7 +77,7 @@ impl<'t> Walk<'t, '_> {
                 }
                 Item::Define(decl) => self.reader.define(decl),
                 Item::Defaults(decl) => defaults = self.defaults(decl).over(&defaults),
-                Item::Pool(decl) => self.pools.read(decl, &mut self.reader),
+                Item::Pool(decl) => self.pools.declare(decl, &mut self.reader),
                 Item::Service(decl) => self.service(decl, &defaults),
             }
         }
@@ -117,7 +117,7 @@ impl<'t> Walk<'t, '_> {
         pools.report_unused(&mut reader);
         reader.report_unused_constants();
         let model = Model {
-            pools: pools.pools,
+            pools: pools.read,
             services,
         };
         not_yet::refuse(&model, &mut reader);

@@ -3,7 +3,7 @@
 use crate::source::Span;
 
 mod code;
-
+pub mod render;
 mod text;
 
 pub use code::Code;

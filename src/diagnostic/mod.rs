@@ -129,11 +129,6 @@ impl Diagnostics {
         self.kept.len() >= Self::LIMIT
     }
 
-    /// Whether a file could not be read, so that what it would have said is unknown.
-    pub fn has_unread_file(&self) -> bool {
-        self.kept.iter().any(|fault| fault.code.is_about_files())
-    }
-
     /// How many errors were reported, kept or not.
     pub fn errors(&self) -> usize {
         self.errors

@@ -9,7 +9,7 @@ use super::places::Places;
 use super::{Diagnostics, Span, is_treacherous};
 use crate::source::Sources;
 
-/// Writes all faults in file order as a JSON array, one object a line.
+/// Writes all faults in file order as a JSON array on one line.
 pub fn json(
     diagnostics: &Diagnostics,
     sources: &Sources,
@@ -89,14 +89,6 @@ impl<'d> Place<'d> {
 struct Safe;
 
 impl Formatter for Safe {
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        out.write_all(if first { b"" } else { b"," })
-    }
-
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         out: &mut W,

@@ -108,14 +108,18 @@ impl<'t> Walk<'t, '_> {
             claims,
         } = self;
         report_duplicates(&drafts, &mut reader);
+        let is_damaged = drafts.iter().any(|draft| draft.damage.statement);
         let mut services = Vec::with_capacity(drafts.len());
         for draft in drafts {
             services.push(assembly::assemble(draft, &mut pools, &mut reader));
         }
         let names: Vec<Arc<str>> = services.iter().map(|s| Arc::clone(&s.name)).collect();
         claims.report_conflicts(&names, &mut reader);
-        pools.report_unused(&mut reader);
-        reader.report_unused_constants();
+        // What could not be read may use what seems unused.
+        if !reader.gaps && !is_damaged {
+            pools.report_unused(&mut reader);
+            reader.report_unused_constants();
+        }
         let model = Model {
             pools: pools.read,
             services,

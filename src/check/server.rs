@@ -107,7 +107,7 @@ fn read_patterns<'a>(
     };
     let place = name.unwrap_or(address).place().to(address.place());
     let fault = Diagnostic::new(Code::BadServerRange, place, message).help(
-        "give both a range of the same length, such as web[1-3] 10.20.0.[11-13], or leave the name away",
+        "give both a range of the same length, such as web[1-3] 10.20.0.[11-13], or leave the name out",
     );
     reader.report(fault);
     None
@@ -230,12 +230,12 @@ fn is_welcome(option: ServerOption, before: &[ServerOption], reader: &mut Reader
             let message = format!("`{keyword}` is given a second time");
             Diagnostic::new(Code::RepeatedStatement, span, message)
                 .related(first, "first given here")
-                .help("leave one of them away")
+                .help("remove one of them")
         } else if is_state(other) && is_state(keyword) {
             let message = format!("A server cannot be `{other}` and `{keyword}` at once");
             Diagnostic::new(Code::BadStatement, span, message)
                 .related(first, "the other one")
-                .help("leave one of them away")
+                .help("remove one of them")
         } else {
             continue;
         };

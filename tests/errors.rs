@@ -245,16 +245,16 @@ fn a_long_line_is_shown_in_part() {
 
 #[test]
 fn many_faults_on_one_long_line_take_no_time() {
-    let faults = "server é; ".repeat(300_000);
+    let faults = "server é; ".repeat(100_000);
     let source = format!("service a {{ vip 10.0.0.1 tcp 80; {faults} }}\n");
     let start = std::time::Instant::now();
     let text = text(&source);
     assert!(
-        text.contains("... and 290000 more"),
+        text.contains("... and 90000 more"),
         "{}",
         &text[text.len() - 200..]
     );
-    assert!(text.contains("300000 errors in <stdin>"));
+    assert!(text.contains("100000 errors in <stdin>"));
     // Counting from the start of the line for each fault took minutes.
     assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }

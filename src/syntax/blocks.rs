@@ -354,11 +354,11 @@ impl<'t, 's> Blocks<'t, 's> {
         };
         self.sink
             .report(fault.related(outer.header, "in this block"));
-        // The one fault speaks for a missing brace, too.
-        if piece.rule() != Rule::pool
-            && let Some(outer) = self.open.last_mut()
-        {
-            outer.excused = true;
+        if let Some(outer) = self.open.last_mut() {
+            // Its servers were meant to be the service's.
+            outer.damaged |= piece.rule() == Rule::pool;
+            // The one fault speaks for a missing brace, too.
+            outer.excused |= piece.rule() != Rule::pool;
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
     for file in files {
         let (sources, sink) = match faults(file) {
             Ok(found) => found,
-            Err(error) => return report.unread(&error),
+            Err(error) => return Report::unread(&error),
         };
         if sink.errors() > 0 {
             exit = Exit::Bad;
@@ -38,7 +38,7 @@ pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
     if format == Format::Json {
         let sets = all.iter().map(|(sink, sources)| (sink, sources));
         let written = output::to_stdout(|out| json(sets, out));
-        exit = exit.max(report.written(written, "standard output"));
+        exit = exit.max(Report::written(written, "standard output"));
     }
     exit
 }

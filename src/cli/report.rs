@@ -53,21 +53,21 @@ impl Report {
     }
 
     /// Says that something went wrong that has no place in a source file.
-    pub(super) fn failure(&self, message: &str) -> Exit {
+    pub(super) fn failure(message: &str) -> Exit {
         Self::print(&format!("error: {message}\n"));
         Exit::Bad
     }
 
     /// Standard input that cannot be read.
-    pub(super) fn unread(&self, error: &io::Error) -> Exit {
-        self.failure(&format!("cannot read standard input: {error}"))
+    pub(super) fn unread(error: &io::Error) -> Exit {
+        Self::failure(&format!("cannot read standard input: {error}"))
     }
 
     /// The exit status after writing to `place`, and the message if that failed.
-    pub(super) fn written(&self, result: io::Result<()>, place: &str) -> Exit {
+    pub(super) fn written(result: io::Result<()>, place: &str) -> Exit {
         match result {
             Ok(()) => Exit::Fine,
-            Err(error) => self.failure(&format!("cannot write {}: {error}", escape(place))),
+            Err(error) => Self::failure(&format!("cannot write {}: {error}", escape(place))),
         }
     }
 

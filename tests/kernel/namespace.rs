@@ -1,0 +1,107 @@
+//! Tests in a network namespace of their own.
+
+use std::env;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::thread;
+
+/// Says that the process is in a namespace made for it.
+const INSIDE: &str = "FLBC_TEST_NAMESPACE";
+
+/// Runs `test` in a new network namespace: starts this test alone again, inside.
+pub(crate) fn inside(test: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        test();
+        return;
+    }
+    let current = thread::current();
+    let name = current.name().expect("a test's thread has its name");
+    let output = Command::new("unshare")
+        .arg("--net")
+        .arg(env::current_exe().expect("a test knows its program"))
+        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare (util-linux) is installed");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    print!("{out}");
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("1 passed"), "the test did not run: {out}");
+}
+
+/// Runs a program and returns what it writes.
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let text = input.to_owned();
+    let writer = thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().expect("the program ends");
+    drop(writer.join());
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {err}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Makes an Ethernet interface; its other end is called after it.
+pub(crate) fn interface(name: &str) {
+    let peer = format!("{name}p");
+    let pair = ["link", "add", name, "type", "veth", "peer", "name", &peer];
+    run("ip", &pair, "");
+    run("ip", &["link", "set", name, "up"], "");
+}
+
+/// Everything that nft lists, elements sorted, without the comment by which flbc knows its tables.
+pub(crate) fn listing() -> String {
+    let text = run("nft", &["list", "ruleset"], "");
+    let mut lines = Vec::new();
+    let mut elements: Option<String> = None;
+    for line in text.lines() {
+        if line.trim_start().starts_with("comment \"flbc ") {
+            continue;
+        }
+        let open = match elements.take() {
+            Some(open) => Some(format!("{open} {}", line.trim())),
+            None if line.trim_start().starts_with("elements = {") => Some(line.to_owned()),
+            None => None,
+        };
+        match open {
+            Some(open) if open.ends_with('}') => {
+                let inside = open.trim().trim_start_matches("elements = {");
+                let inside = inside.trim_end_matches('}').trim();
+                let mut all: Vec<&str> = inside.split(", ").collect();
+                all.sort_unstable();
+                lines.push(format!("elements:\n{}", all.join("\n")));
+            }
+            Some(open) => elements = Some(open),
+            None => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// The bytecode of all rules, without their numbers.
+pub(crate) fn bytecode() -> String {
+    let text = run("nft", &["--debug=netlink", "list", "ruleset"], "");
+    let mut lines = Vec::new();
+    for line in text.lines().take_while(|line| !line.starts_with("table ")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if line.starts_with("  [") {
+            lines.push(line.to_owned());
+        } else if let [family, table, chain, ..] = words.as_slice()
+            && !chain.starts_with('@')
+            && !line.starts_with('\t')
+        {
+            lines.push(format!("{family} {table} {chain}"));
+        }
+    }
+    lines.join("\n")
+}

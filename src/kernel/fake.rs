@@ -31,7 +31,8 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
-    handles: u64,
+    /// The last handle that it gave to a rule.
+    pub handles: u64,
 }
 
 impl Fake {

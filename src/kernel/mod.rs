@@ -21,6 +21,7 @@ mod socket;
 
 pub use error::{KernelError, Reason, Refusal};
 pub use linux::Linux;
+pub use numbers::numbers;
 
 
 /// What flbc asks of a kernel.

@@ -1,5 +1,7 @@
 //! The kernel itself, in network namespaces made for each test. Needs root, `nft`, `ip` and `unshare`.
 
+mod apply;
 mod everything;
 mod namespace;
+mod random;
 mod three_ways;

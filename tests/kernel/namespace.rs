@@ -1,5 +1,6 @@
 //! Tests in a network namespace of their own.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -61,7 +62,17 @@ pub(crate) fn interface(name: &str) {
 
 /// Everything that nft lists, elements sorted, without the comment by which flbc knows its tables.
 pub(crate) fn listing() -> String {
-    let text = run("nft", &["list", "ruleset"], "");
+    sorted(&run("nft", &["list", "ruleset"], ""))
+}
+
+/// What nft lists after it loaded a file into a namespace that has nothing but the interfaces of the tests.
+pub(crate) fn fresh_listing(file: &str) -> String {
+    let script = "for name in $(seq 0 1); do ip link add eth$name type veth peer name eth${name}p; done
+        nft -f - && nft list ruleset";
+    sorted(&run("unshare", &["--net", "sh", "-ec", script], file))
+}
+
+fn sorted(text: &str) -> String {
     let mut lines = Vec::new();
     let mut elements: Option<String> = None;
     for line in text.lines() {
@@ -86,6 +97,28 @@ pub(crate) fn listing() -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The sets and chains of a listing, each with its table, whatever their order.
+pub(crate) fn objects(listing: &str) -> BTreeSet<String> {
+    let mut table = "";
+    let mut objects = BTreeSet::new();
+    for block in listing.split("\n\n") {
+        let mut lines = Vec::new();
+        for line in block.lines() {
+            if line.starts_with("table ") {
+                table = line;
+            } else if line != "}" {
+                lines.push(line);
+            }
+            // The last object of a table and the first of the next stand in one block.
+            if line == "\t}" {
+                objects.insert(format!("{table}\n{}", lines.join("\n")));
+                lines.clear();
+            }
+        }
+    }
+    objects
 }
 
 /// The bytecode of all rules, without their numbers.

@@ -166,10 +166,9 @@ impl Encoder<'_> {
                     w.u32(fwd::FAMILY, nfproto(*family).into());
                 });
             }
-            Statement::RejectTcpReset => self.expr("reject", |w| {
-                w.u32(reject::TYPE, reject::TCP_RESET);
-                w.u8(reject::CODE, 0);
-            }),
+            Statement::RejectTcpReset => {
+                self.expr("reject", |w| w.u32(reject::TYPE, reject::TCP_RESET));
+            }
             Statement::RejectPortUnreachable => self.expr("reject", |w| {
                 w.u32(reject::TYPE, reject::ICMPX);
                 w.u8(reject::CODE, reject::PORT_UNREACHABLE);

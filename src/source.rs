@@ -6,9 +6,20 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod read;
+
+pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
+
 /// One file of a file set, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
+
+impl FileId {
+    /// Its place among [`Sources::files`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// A half-open range of bytes in one file.
 ///

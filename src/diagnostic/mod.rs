@@ -3,8 +3,13 @@
 use crate::source::Span;
 
 mod code;
+pub mod render;
+mod text;
 
 pub use code::Code;
+mod stand_in;
+pub use stand_in::{Record, Style, human, records};
+pub use text::{escape, is_treacherous, quote};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 13] = [
     "source",
     "diagnostic",
     "syntax",
@@ -15,6 +15,8 @@ const ROOMS: [&str; 11] = [
     "ruleset",
     "lower",
     "emit",
+    "diff",
+    "kernel",
     "cli",
 ];
 

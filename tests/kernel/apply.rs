@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use flbc::diff::{How, Observed, What, diff, drift};
-use flbc::emit;
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
 use flbc::kernel::fake::Fake;
@@ -112,7 +111,7 @@ fn the_kernel_follows_every_edit() {
             let mut model = author.model();
             for _ in 0..5 {
                 let (ruleset, _) = apply(&mut kernel, &model);
-                let fresh = fresh_listing(&emit::text(&ruleset, &sources));
+                let fresh = fresh_listing(&everything::text(&ruleset, &sources));
                 assert_eq!(objects(&listing()), objects(&fresh), "seed {seed}");
                 model = author.edit(&model);
             }
@@ -132,8 +131,8 @@ fn whoever_loaded_it_nothing_is_left_to_do() {
         let interfaces = kernel.interfaces().expect("interfaces");
         let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
         for (arguments, input) in [
-            (vec!["-f", "-"], emit::text(&ruleset, &sources)),
-            (vec!["-j", "-f", "-"], emit::json(&ruleset)),
+            (vec!["-f", "-"], everything::text(&ruleset, &sources)),
+            (vec!["-j", "-f", "-"], everything::json(&ruleset)),
         ] {
             run("nft", &arguments, &input);
             let observed = kernel.observe("flbc").expect("the kernel's tables");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flbc::emit;
 use flbc::model::{Family, MacAddress, Ports, Protocol};
 use flbc::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Name, Rule, Ruleset,
@@ -22,6 +23,20 @@ pub(crate) fn source() -> (Sources, Span) {
         end: 11,
     };
     (sources, span)
+}
+
+/// A ruleset in nft's own language.
+pub(crate) fn text(ruleset: &Ruleset, sources: &Sources) -> String {
+    let mut bytes = Vec::new();
+    emit::text(ruleset, sources, &mut bytes).expect("memory takes it");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A ruleset in nft's JSON.
+pub(crate) fn json(ruleset: &Ruleset) -> String {
+    let mut bytes = Vec::new();
+    emit::json(ruleset, &mut bytes).expect("memory takes it");
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 struct Builder {

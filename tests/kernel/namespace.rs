@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
 use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Says that the process is in a namespace made for it.
 const INSIDE: &str = "FLBC_TEST_NAMESPACE";
@@ -31,6 +35,41 @@ pub(crate) fn inside(test: impl FnOnce()) {
     print!("{out}");
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("1 passed"), "the test did not run: {out}");
+}
+
+/// Another network namespace, held by a process.
+pub(crate) struct Elsewhere {
+    holder: Child,
+}
+
+impl Elsewhere {
+    pub(crate) fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare (util-linux) is installed");
+        let mut ready = [0; 6];
+        let stdout = holder.stdout.as_mut().expect("stdout is piped");
+        stdout.read_exact(&mut ready).expect("the process is ready");
+        Self { holder }
+    }
+
+    /// Moves the calling thread there.
+    pub(crate) fn enter(&self) {
+        let path = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = File::open(path).expect("the process lives");
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).expect("setns");
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
 }
 
 /// Runs a program and returns what it writes.

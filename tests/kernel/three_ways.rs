@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use flbc::diff::{Observed, diff};
-use flbc::emit;
 use flbc::emit::netlink;
 use flbc::kernel::{Kernel, Linux};
 use flbc::ruleset::Ruleset;
@@ -30,10 +29,10 @@ fn everything_loads_to_the_same_state() {
         interface("eth1");
         let (sources, span) = everything::source();
         let ruleset = everything::ruleset(span, "eth0", "eth1");
-        run("nft", &["-f", "-"], &emit::text(&ruleset, &sources));
+        run("nft", &["-f", "-"], &everything::text(&ruleset, &sources));
         let (text, text_code) = (listing(), bytecode());
         run("nft", &["flush", "ruleset"], "");
-        run("nft", &["-j", "-f", "-"], &emit::json(&ruleset));
+        run("nft", &["-j", "-f", "-"], &everything::json(&ruleset));
         let (json, json_code) = (listing(), bytecode());
         run("nft", &["flush", "ruleset"], "");
         load(&ruleset);

@@ -2,7 +2,10 @@
 
 mod apply;
 mod cache;
+mod connections;
 mod everything;
 mod namespace;
 mod random;
+mod refused;
 mod three_ways;
+mod timing;

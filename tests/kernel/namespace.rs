@@ -15,19 +15,29 @@ const INSIDE: &str = "FLBC_TEST_NAMESPACE";
 
 /// Runs `test` in a new network namespace: starts this test alone again, inside.
 pub(crate) fn inside(test: impl FnOnce()) {
+    again("unshare", &["--net"], test);
+}
+
+/// Runs `test` in a new network namespace without the right to administer it.
+pub(crate) fn unprivileged(test: impl FnOnce()) {
+    let powerless = ["--net", "setpriv", "--bounding-set=-net_admin"];
+    again("unshare", &powerless, test);
+}
+
+fn again(wrapper: &str, arguments: &[&str], test: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         test();
         return;
     }
     let current = thread::current();
     let name = current.name().expect("a test's thread has its name");
-    let output = Command::new("unshare")
-        .arg("--net")
+    let output = Command::new(wrapper)
+        .args(arguments)
         .arg(env::current_exe().expect("a test knows its program"))
         .args(["--exact", name, "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .output()
-        .expect("unshare (util-linux) is installed");
+        .expect("unshare and setpriv (util-linux) are installed");
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

@@ -1,0 +1,233 @@
+//! What the kernel does not take is told in terms of the file.
+
+use std::sync::Arc;
+
+use flbc::diff::{Observed, diff};
+use flbc::emit::netlink::change::{Change, Step};
+use flbc::emit::netlink::{Desired, MissingInterface, TableFamily, desired};
+use flbc::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
+use flbc::ruleset::{Data, Key, Ruleset};
+use flbc::source::Span;
+
+use crate::everything;
+use crate::namespace::{inside, interface, listing, run, unprivileged};
+
+fn id() -> Arc<str> {
+    Arc::from("flbc test")
+}
+
+fn inet_only(span: Span) -> Ruleset {
+    Ruleset {
+        netdev: None,
+        ..everything::ruleset(span, "lo", "lo")
+    }
+}
+
+fn loaded(kernel: &mut Linux, ruleset: &Ruleset) -> (Observed, Desired) {
+    let interfaces = kernel.interfaces().expect("interfaces");
+    let desired = desired(ruleset, &interfaces).expect("all interfaces are there");
+    let observed = kernel.observe("flbc").expect("the kernel's tables");
+    let changes = diff(&observed, &desired, &id());
+    kernel
+        .commit("flbc", &changes, observed.generation)
+        .expect("loads");
+    (kernel.observe("flbc").expect("the kernel's tables"), desired)
+}
+
+fn refusals(result: Result<(), KernelError>) -> Vec<Refusal> {
+    match result {
+        Err(KernelError::Refused(refusals)) => refusals,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_missing_interface_is_named_once() {
+    let (_, span) = everything::source();
+    let ruleset = everything::ruleset(span, "eth0", "eth9");
+    let missing = desired(&ruleset, &[("lo".into(), 1)].into());
+    let expected = ["eth0", "eth9"].map(|name| MissingInterface {
+        name: name.into(),
+        origin: Some(span),
+    });
+    assert_eq!(missing, Err(expected.to_vec()));
+}
+
+#[test]
+fn the_refused_element_is_named() {
+    inside(|| {
+        let (_, span) = everything::source();
+        let mut kernel = Linux::open().expect("a socket");
+        let (observed, _) = loaded(&mut kernel, &inet_only(span));
+        let before = listing();
+        let inet = observed.inet.as_ref().expect("inet");
+        let old = inet.set("slot").expect("slot").elements[0].clone();
+        // Enough for several messages; one in the last has another value than the kernel's.
+        let place = |at: u32| Span { start: at, ..span };
+        let mut elements = Vec::new();
+        for at in 0..3000_u32 {
+            let mut element = old.clone();
+            let key = if at == 2500 { 0x0100_0000 } else { 0x0200_0000 + at };
+            element.key = flbc::emit::netlink::Bytes::new(&key.to_ne_bytes()).expect("short");
+            if at == 2500 {
+                let other = flbc::emit::netlink::Bytes::new(&77_u32.to_ne_bytes());
+                element.data = flbc::emit::netlink::Data::Value(other.expect("short"));
+            }
+            elements.push(element);
+        }
+        let step = Step::AddElements {
+            set: "slot".into(),
+            origins: (0..3000).map(place).collect(),
+            elements: elements.clone(),
+        };
+        let family = TableFamily::Inet;
+        let changes = [Change { family, step }];
+        let full = refusals(kernel.check("flbc", &changes));
+        assert!(full.iter().any(|r| r.reason == Reason::SetFull), "{full:?}");
+        let few = Step::AddElements {
+            set: "slot".into(),
+            origins: (0..3000).map(place).skip(2000).take(900).collect(),
+            elements: elements.into_iter().skip(2000).take(900).collect(),
+        };
+        let changes = [Change { family, step: few }];
+        for refused in [
+            kernel.check("flbc", &changes),
+            kernel
+                .commit("flbc", &changes, observed.generation)
+                .map(drop),
+        ] {
+            let refused = refusals(refused);
+            assert_eq!(refused.len(), 1, "{refused:?}");
+            assert_eq!(refused[0].reason, Reason::Exists);
+            assert_eq!(refused[0].element, Some(500));
+            assert_eq!(refused[0].origin, Some(place(2500)));
+        }
+        assert_eq!(listing(), before, "nothing was done");
+    });
+}
+
+#[test]
+fn reasons_are_told_apart() {
+    inside(|| {
+        let (_, span) = everything::source();
+        let mut kernel = Linux::open().expect("a socket");
+        let (observed, _) = loaded(&mut kernel, &inet_only(span));
+        let family = TableFamily::Inet;
+        let before = listing();
+        let busy = Step::DeleteChain {
+            chain: "translate".into(),
+        };
+        let busy_set = Step::DeleteSet { set: "slot".into() };
+        let missing = Step::FlushChain {
+            chain: "nowhere".into(),
+        };
+        for (step, reason) in [
+            (busy, Reason::Busy),
+            (busy_set, Reason::Busy),
+            (missing, Reason::Missing),
+        ] {
+            let changes = [Change { family, step }];
+            let refused = refusals(kernel.check("flbc", &changes));
+            assert_eq!(refused[0].change, 0);
+            assert_eq!(refused[0].reason, reason, "{refused:?}");
+        }
+        // A rule with an expression that no kernel has.
+        let inet = observed.inet.as_ref().expect("inet");
+        let chain = inet.chains.iter().find(|c| &*c.name == "turn");
+        let mut body = chain.expect("turn").rules[0].body.clone();
+        let name = b"numgen";
+        let at = body.expressions.windows(6).position(|w| w == name);
+        let at = at.expect("it draws a number");
+        body.expressions[at..at + 6].copy_from_slice(b"flbcxx");
+        let step = Step::AddRule {
+            chain: "turn".into(),
+            before: None,
+            body,
+            origin: Some(span),
+        };
+        let refused = refusals(kernel.check("flbc", &[Change { family, step }]));
+        let module = Reason::NoModule("nft_flbcxx".to_owned());
+        assert_eq!(refused[0].reason, module, "{refused:?}");
+        assert_eq!(refused[0].origin, Some(span));
+        // Another generation.
+        let step = Step::DeleteTable;
+        let changes = [Change { family, step }];
+        let stale = kernel.commit("flbc", &changes, observed.generation - 1);
+        assert_eq!(stale, Err(KernelError::Changed));
+        assert_eq!(listing(), before, "nothing was done");
+    });
+}
+
+#[test]
+fn a_loop_of_chains_is_found_without_committing() {
+    inside(|| {
+        let (_, span) = everything::source();
+        let mut kernel = Linux::open().expect("a socket");
+        let mut ruleset = inet_only(span);
+        let (observed, _) = loaded(&mut kernel, &ruleset);
+        let inet = ruleset.inet.as_mut().expect("inet");
+        let any = inet.sets.iter_mut().find(|s| &*s.name == "svc4_any");
+        let element = &mut any.expect("svc4_any").elements[0];
+        assert!(matches!(element.key, Key::Vip(..)));
+        element.data = Some(Data::Goto("dispatch".into()));
+        let desired = desired(&ruleset, &[].into()).expect("no interface is named");
+        let changes = diff(&observed, &desired, &id());
+        assert!(!changes.is_empty());
+        let before = listing();
+        let checked = kernel.check("flbc", &changes);
+        assert!(checked.is_err(), "{checked:?}");
+        let committed = kernel.commit("flbc", &changes, observed.generation);
+        assert!(committed.is_err(), "{committed:?}");
+        assert_eq!(listing(), before, "nothing was done");
+    });
+}
+
+#[test]
+fn a_check_changes_nothing() {
+    inside(|| {
+        interface("eth0");
+        interface("eth1");
+        let (_, span) = everything::source();
+        let ruleset = everything::ruleset(span, "eth0", "eth1");
+        let mut kernel = Linux::open().expect("a socket");
+        let interfaces = kernel.interfaces().expect("interfaces");
+        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
+        let changes = diff(&Observed::default(), &desired, &id());
+        let before = kernel.generation().expect("a generation");
+        kernel.check("flbc", &changes).expect("the kernel would take it");
+        assert_eq!(kernel.generation(), Ok(before));
+        assert_eq!(listing(), "");
+    });
+}
+
+#[test]
+fn chains_of_others_are_listed() {
+    inside(|| {
+        let mut kernel = Linux::open().expect("a socket");
+        run("nft", &["add", "table", "ip", "filter"], "");
+        let chain = "{ type filter hook forward priority 7; policy drop; }";
+        let command = format!("add chain ip filter passing {chain}\n");
+        run("nft", &["-f", "-"], &command);
+        let found = kernel.base_chains("flbc").expect("others' chains");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].hook, "forward");
+        assert_eq!((found[0].priority, found[0].accepts), (7, false));
+    });
+}
+
+#[test]
+fn without_privilege_that_is_said() {
+    unprivileged(|| {
+        let (_, span) = everything::source();
+        let mut kernel = Linux::open().expect("a socket");
+        let desired = desired(&inet_only(span), &[].into()).expect("no interface is named");
+        let changes = diff(&Observed::default(), &desired, &id());
+        assert_eq!(kernel.check("flbc", &changes), Err(KernelError::NoPrivilege));
+        assert_eq!(
+            kernel.commit("flbc", &changes, 1),
+            Err(KernelError::NoPrivilege)
+        );
+        assert_eq!(kernel.observe("flbc"), Err(KernelError::NoPrivilege));
+        assert!(kernel.interfaces().expect("anybody may").contains_key("lo"));
+    });
+}

@@ -6,19 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "source",
     "diagnostic",
     "syntax",
     "model",
-    "outline",
     "check",
     "schedule",
+    "outline",
     "ruleset",
     "lower",
     "emit",
     "diff",
     "kernel",
+    "apply",
     "cli",
 ];
 

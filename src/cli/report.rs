@@ -58,6 +58,11 @@ impl Report {
         Exit::Bad
     }
 
+    /// Says something that the operator should know.
+    pub(super) fn warning(sentence: &str) {
+        Self::print(&format!("warning: {}\n", escape(sentence)));
+    }
+
     /// Standard input that cannot be read.
     pub(super) fn unread(error: &io::Error) -> Exit {
         Self::failure(&format!("cannot read standard input: {error}"))

@@ -88,6 +88,7 @@ impl Topology {
         for server in &topology.servers {
             topology.address_server(server);
         }
+        topology.settle();
         topology
     }
 
@@ -168,6 +169,33 @@ impl Topology {
             lan += &format!("link set {port} master br0 up\n");
         }
         self.lan.ip(&lan);
+    }
+
+    /// Asks for every interface once: the kernel notices a new carrier up to a second late, but at once when asked.
+    fn settle(&self) {
+        let mut switch = String::from("link show dev p-balancer\n");
+        for server in &self.servers {
+            switch += &format!("link show dev p-{}\n", server.name);
+            server.namespace.ip("link show dev eth0");
+        }
+        let (router, balancer) = match self.layout {
+            Layout::Nat => (
+                "link show dev transit",
+                "link show dev eth0\nlink show dev eth1",
+            ),
+            Layout::DrOneInterface => ("link show dev lan", "link show dev eth0"),
+            Layout::DrTwoInterfaces => (
+                "link show dev transit\nlink show dev lan",
+                "link show dev eth0\nlink show dev eth1",
+            ),
+        };
+        if self.layout != Layout::Nat {
+            switch += "link show dev p-router\n";
+        }
+        self.lan.ip(&(switch + "link show dev br0\n"));
+        self.router.ip(&format!("link show dev wan\n{router}"));
+        self.balancer.ip(balancer);
+        self.client.ip("link show dev eth0");
     }
 
     fn address_client_and_router(&self) {

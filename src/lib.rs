@@ -1,15 +1,47 @@
 //! flbc compiles a small load-balancer language into nftables rulesets.
 //!
 //! ```text
-//!  text ──syntax──▶ tree ──check──▶ model ──schedule──▶ slots ──lower──▶ ruleset ──emit──▶ text, JSON
-//!        (pest)                                                                        
+//! source ──syntax──▶ tree ──check──▶ model ──schedule──▶ plan ──lower──▶ ruleset ──emit──▶ text, JSON
 //! ```
 //!
-//! Data flows one way. Each stage is a module that knows only those to its left; all report to one
-//! [`diagnostic::Diagnostics`].
+//! Data flows one way. Each stage is a module that knows only those before it, and all report to one
+//! [`diagnostic::Diagnostics`], so that one run tells every fault. Nothing here touches Linux but reading the
+//! files; `cli` is the operator's face of it.
 
+pub mod check;
+pub mod cli;
 pub mod diagnostic;
+pub mod emit;
+pub mod lower;
 pub mod model;
+pub mod outline;
 pub mod ruleset;
+pub mod schedule;
 pub mod source;
 pub mod syntax;
+
+use diagnostic::Diagnostics;
+use ruleset::Ruleset;
+use source::{Input, Sources};
+
+/// Compiles one file set: all stages but the last.
+///
+/// Every fault goes to `sink`; with an error among them there is no ruleset. `table` is the name of the
+/// tables, as [`ruleset::name::check_table`] allows it.
+pub fn compile(
+    input: Input,
+    table: &str,
+    sources: &mut Sources,
+    sink: &mut Diagnostics,
+) -> Option<Ruleset> {
+    let tree = syntax::parse_program(input, sources, sink)?;
+    let model = check::check(&tree, sources, sink);
+    if sink.errors() > 0 {
+        // Weights of a damaged model would be complained of in vain.
+        return None;
+    }
+    let plan = schedule::schedule(&model, sink);
+    let numbers = lower::number::fresh(&plan, sink);
+    let ruleset = lower::lower(&model, &plan, &numbers, table);
+    (sink.errors() == 0).then_some(ruleset)
+}

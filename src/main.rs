@@ -1,3 +1,7 @@
 //! Parse arguments, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flbc::cli::run()
+}

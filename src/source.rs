@@ -33,6 +33,12 @@ impl Span {
         }
     }
 
+    /// How many bytes it covers.
+    #[must_use]
+    pub fn length(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// The empty span at the start of `self`.
     #[must_use]
     pub fn at_start(self) -> Self {

@@ -133,6 +133,8 @@ codes! {
     TableNotPrime = "table-not-prime", Error;
     /// A Maglev table smaller than the number of servers, or too large.
     BadTableSize = "bad-table-size", Error;
+    /// More real servers or slots than connection marks can tell apart.
+    TooMany = "too-many", Error;
     /// A statement that this version cannot compile yet.
     NotCompiledYet = "not-compiled-yet", Error;
     /// A statement that the output format cannot express.

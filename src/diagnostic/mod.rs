@@ -121,6 +121,11 @@ impl Diagnostics {
         }
     }
 
+    /// Whether further faults are only counted, so that their words need not be made.
+    pub fn is_full(&self) -> bool {
+        self.kept.len() >= Self::LIMIT
+    }
+
     /// How many errors were reported, kept or not.
     pub fn errors(&self) -> usize {
         self.errors

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::source::Span;
 
 mod address;
+mod words;
 
 pub use address::{Family, MacAddress, Prefix};
+pub use words::DurationWords;
 
 /// Everything that one file set says.
 #[derive(Debug, Clone, Default)]

@@ -10,17 +10,56 @@ pub const DEFAULT_TABLE: &str = "flbc";
 /// The longest table name.
 pub const MAX_TABLE: usize = 64;
 
-/// Whether nft 1.0.6 can read a table of this name: words of its own language it cannot.
+/// Why a table cannot have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTableName {
+    /// Not a letter and then letters, digits, `_` and `-`, or not 1 to [`MAX_TABLE`] of them.
+    Form,
+    /// A word of nft's own language, which it does not read as a name even in quotes.
+    Reserved,
+}
+
+/// Whether every nft from 1.0.6 on can read a table of this name.
 ///
-/// A letter first, then letters, digits, `_` and `-`, at most [`MAX_TABLE`] bytes, and `lb` or `flb` in front
-/// or some other beginning that no nft keyword has: it must contain `flb`.
-pub fn is_table(name: &str) -> bool {
-    name.len() <= MAX_TABLE
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn check_table(name: &str) -> Result<(), BadTableName> {
+    let well_formed = (1..=MAX_TABLE).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if !well_formed {
+        Err(BadTableName::Form)
+    } else if RESERVED.contains(&name) {
+        Err(BadTableName::Reserved)
+    } else {
+        Ok(())
+    }
 }
+
+/// The words that nft 1.0.6 refuses as a table's name, found by trying every word of its manual and of its
+/// library, and the keywords that later versions added.
+#[rustfmt::skip]
+const RESERVED: &[&str] = &[
+    "accept", "add", "ah", "all", "and", "arp", "auto-merge", "bridge", "cgroup", "chain",
+    "comment", "comp", "constant", "continue", "counter", "cpu", "create", "ct", "day", "dccp",
+    "define", "delete", "describe", "destroy", "device", "devices", "dnat", "drop", "dst",
+    "dup", "dynamic", "ecn", "element", "elements", "eq", "esp", "ether", "exists", "expires",
+    "export", "exthdr", "fib", "flags", "flow", "flowtable", "flush", "frag", "fwd", "gc-interval", "ge", "geneve", "get", "goto", "gre", "gretap", "gt", "handle", "hbh", "hook",
+    "hour", "ibriport", "ibrname", "ibrport", "icmp", "icmpv6", "igmp", "iif", "iifgroup",
+    "iifname", "iiftype", "import", "include", "index", "inet", "inner", "insert", "interval",
+    "ip", "ip6", "ipsec", "jhash", "jump", "last", "le", "limit", "list", "log", "lt", "map",
+    "mark", "masquerade", "meta", "meter", "mh", "missing", "monitor", "ne", "netdev",
+    "nftrace", "not", "notrack", "numgen", "obriport", "obrname", "obrport", "offload", "oif",
+    "oifgroup", "oifname", "oiftype", "or", "osf", "pkttype", "policy", "position", "priority",
+    "queue", "quota", "random", "redefine", "redirect", "reject", "rename", "replace", "reset",
+    "return", "rt", "rt0", "rt2", "rtclassid", "rule", "ruleset", "sctp", "secmark", "set",
+    "size", "skgid", "skuid", "snat", "socket", "srh", "symhash", "synproxy", "table", "tcp",
+    "th", "time", "timeout", "tproxy", "type", "typeof", "udp", "udplite", "undefine", "update",
+    "vlan", "vmap", "vxlan", "xor", "xt",
+];
 
 /// The chain of one service for one family: `svc_www_v4`.
 pub fn service_chain(service: &str, family: Family) -> Arc<str> {

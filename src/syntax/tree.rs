@@ -12,6 +12,8 @@ pub struct Tree {
     pub file: FileId,
     /// Its top-level statements.
     pub items: Vec<Item>,
+    /// A top-level statement could not be read, so what seems undefined may stand there.
+    pub damaged: bool,
 }
 
 /// One word of a statement's arguments: its place, and how to read it.
@@ -81,6 +83,8 @@ pub struct DefaultsDecl {
     pub span: Span,
     /// What stands between the braces. Any statement parses here; check refuses what has no default.
     pub statements: Vec<StatementDecl>,
+    /// A statement between the braces could not be read, so what seems missing may stand there.
+    pub damaged: bool,
 }
 
 /// `pool NAME { server ... }`
@@ -92,6 +96,8 @@ pub struct PoolDecl {
     pub name: Word,
     /// What stands between the braces. Any statement parses here; check refuses all but `server`.
     pub statements: Vec<StatementDecl>,
+    /// A statement between the braces could not be read, so what seems missing may stand there.
+    pub damaged: bool,
 }
 
 /// `service NAME { ... }`
@@ -103,6 +109,8 @@ pub struct ServiceDecl {
     pub name: Word,
     /// What stands between the braces.
     pub statements: Vec<StatementDecl>,
+    /// A statement between the braces could not be read, so what seems missing may stand there.
+    pub damaged: bool,
 }
 
 /// One statement in a block.

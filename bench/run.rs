@@ -1,0 +1,173 @@
+//! Running commands and reading what they cost.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::generate::Shape;
+
+/// What one run of a command cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// From start to end.
+    pub(crate) seconds: f64,
+    /// Peak resident memory.
+    megabytes: f64,
+}
+
+impl Cost {
+    /// The median of each figure.
+    pub(crate) fn median(costs: &[Self]) -> Self {
+        let middle = |figure: fn(&Self) -> f64| {
+            let mut all: Vec<f64> = costs.iter().map(figure).collect();
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        Self {
+            seconds: middle(|cost| cost.seconds),
+            megabytes: middle(|cost| cost.megabytes),
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:8.3} s {:6.0} MB", self.seconds, self.megabytes)
+    }
+}
+
+/// Where files of one run lie, and the program under test.
+pub(crate) struct Workshop {
+    directory: tempfile::TempDir,
+    flbc: PathBuf,
+}
+
+impl Workshop {
+    pub(crate) fn new() -> Result<Self, String> {
+        let flbc = std::env::var_os("FLBC")
+            .map_or_else(|| PathBuf::from("target/release/flbc"), PathBuf::from);
+        if !flbc.is_file() {
+            return Err(format!(
+                "{} is not there: run `cargo build --release`",
+                flbc.display()
+            ));
+        }
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        Ok(Self { directory, flbc })
+    }
+
+    fn new_file(&self, kind: &str) -> PathBuf {
+        let count = fs::read_dir(self.directory.path()).map_or(0, Iterator::count);
+        self.directory.path().join(format!("{count}.{kind}"))
+    }
+
+    /// Writes a source file.
+    pub(crate) fn source(&self, shape: &Shape) -> Result<PathBuf, String> {
+        let path = self.new_file("flb");
+        fs::write(&path, shape.text()).map_err(|error| error.to_string())?;
+        Ok(path)
+    }
+
+    /// Compiles a source file and keeps the rules.
+    pub(crate) fn compile(&self, source: &Path) -> Result<PathBuf, String> {
+        let path = self.new_file("nft");
+        let mut command = Command::new(&self.flbc);
+        command.arg("compile").arg("-o").arg(&path).arg(source);
+        let status = command.status().map_err(|error| error.to_string())?;
+        status
+            .success()
+            .then_some(path)
+            .ok_or_else(|| format!("{command:?} failed"))
+    }
+
+    /// `flbc compile FILE`, its output thrown away.
+    pub(crate) fn time_compile(&self, source: &Path) -> Result<Cost, String> {
+        let mut command = timed();
+        command.arg(&self.flbc).arg("compile").arg(source);
+        cost(&mut command)
+    }
+
+    /// `nft -c -f FILE` in a namespace of its own.
+    pub(crate) fn time_nft_check(&self, rules: &Path) -> Result<Cost, String> {
+        nft(&["-c", "-f"], rules)
+    }
+
+    /// `nft -f FILE` in a namespace of its own.
+    pub(crate) fn time_nft_load(&self, rules: &Path) -> Result<Cost, String> {
+        nft(&["-f"], rules)
+    }
+}
+
+fn nft(arguments: &[&str], rules: &Path) -> Result<Cost, String> {
+    let mut command = Command::new("unshare");
+    command.arg("--net").args(["time", "-f", FORMAT, "nft"]);
+    command.args(arguments).arg(rules);
+    cost(&mut command)
+}
+
+/// Seconds and kilobytes.
+const FORMAT: &str = "cost %e %M";
+
+fn timed() -> Command {
+    let mut command = Command::new("time");
+    command.args(["-f", FORMAT]);
+    command
+}
+
+fn cost(command: &mut Command) -> Result<Cost, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{command:?} failed: {messages}"));
+    }
+    let figures = messages
+        .lines()
+        .find_map(|line| line.strip_prefix("cost "))
+        .and_then(|figures| figures.split_once(' '))
+        .and_then(|(seconds, kilobytes)| {
+            Some((seconds.parse().ok()?, kilobytes.parse::<f64>().ok()?))
+        });
+    let (seconds, kilobytes) = figures.ok_or_else(|| format!("{command:?}: no figures"))?;
+    Ok(Cost {
+        seconds,
+        megabytes: kilobytes / 1024.0,
+    })
+}
+
+/// The size of a file.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+pub(crate) fn megabytes(path: &Path) -> Result<f64, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    Ok(metadata.len() as f64 / 1e6)
+}
+
+/// How many elements the slot map of some rules gets.
+pub(crate) fn slots(rules: &Path) -> Result<usize, String> {
+    let text = fs::read_to_string(rules).map_err(|error| error.to_string())?;
+    let after = text.split(" slot {\n").nth(1).unwrap_or_default();
+    let block = after.split("\n}").next().unwrap_or_default();
+    Ok(block.matches(" : ").count())
+}
+
+/// Cores, memory and kernel.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes: u64 = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let series: Vec<&str> = release.trim().split('.').take(2).collect();
+    format!(
+        "{cores} cores, {} GB of memory, Linux {}",
+        kilobytes / 1_000_000,
+        series.join(".")
+    )
+}

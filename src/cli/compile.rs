@@ -1,0 +1,62 @@
+//! `flbc compile`
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::diagnostic::Diagnostics;
+use crate::emit;
+use crate::ruleset::name::{self, BadTableName};
+use crate::source::Sources;
+
+/// What `--format` may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// nft's own language
+    Nft,
+    /// nft's JSON
+    Json,
+}
+
+/// Reads `--table`.
+pub(super) fn table_name(text: &str) -> Result<String, String> {
+    match name::check_table(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(BadTableName::Form) => Err(format!(
+            "a table's name is a letter, then letters, digits, `_` and `-`, at most {} in all",
+            name::MAX_TABLE
+        )),
+        Err(BadTableName::Reserved) => Err(format!(
+            "nft reads `{text}` as a word of its own language, not as a name; write `flbc-{text}`"
+        )),
+    }
+}
+
+pub(super) fn run(
+    report: &Report,
+    format: Format,
+    to: Option<&Path>,
+    table: &str,
+    file: &Path,
+) -> Exit {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let ruleset = crate::compile(Report::input(file), table, &mut sources, &mut sink);
+    report.human(&sink, &sources);
+    let Some(ruleset) = ruleset else {
+        return Exit::Bad;
+    };
+    let text = match format {
+        Format::Nft => emit::text(&ruleset, &sources),
+        Format::Json => emit::json(&ruleset),
+    };
+    match to {
+        None => report.written(output::to_stdout(text.as_bytes()), "standard output"),
+        Some(path) => report.written(
+            output::to_file(path, text.as_bytes()),
+            &path.to_string_lossy(),
+        ),
+    }
+}

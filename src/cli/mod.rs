@@ -1,0 +1,156 @@
+//! The operator's commands. Flags are defined here once; help, man pages and completions follow.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+mod check;
+mod compile;
+mod fmt;
+mod man;
+mod output;
+mod report;
+
+/// How flbc ends; the numbers are for scripts and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All well; no difference.
+    Fine = 0,
+    /// There is a difference (`fmt --check`).
+    Differs = 1,
+    /// Bad input or usage, or output that could not be written.
+    Bad = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  all well
+  1  there is a difference (fmt --check)
+  2  bad input or usage, or the output could not be written";
+
+const EXAMPLES: &str = "\
+Examples:
+  flbc compile lb.flb | nft -f -
+  flbc compile --format json lb.flb | nft -j -f -
+  flbc check lb.flb
+  flbc fmt --check conf.d/*.flb
+
+The language is in flb(5).";
+
+/// Compiles load-balancer files (.flb) into nftables rulesets
+///
+/// flbc reads a small language that names virtual services, real servers, weights and modes, checks it, and
+/// writes rules that balance TCP, UDP and SCTP in the Linux kernel: by NAT or by direct return.
+#[derive(Debug, Parser)]
+#[command(name = "flbc", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// When to colour messages
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes the nftables ruleset of a file
+    ///
+    /// The output replaces flbc's own two tables (inet and netdev) in one transaction and touches no other.
+    /// With any error in the file, nothing is written.
+    Compile {
+        /// What to write: `nft` for `nft -f`, `json` for `nft -j -f`
+        #[arg(long, value_name = "FORMAT", default_value = "nft")]
+        format: compile::Format,
+        /// Where to write: replaced as a whole, or not at all; standard output if not given
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+        /// The .flb file, `-` for standard input
+        file: PathBuf,
+    },
+    /// Reports the faults of files, and nothing else
+    ///
+    /// Each file is checked by itself, with all that it includes.
+    Check {
+        /// How to report: `human` to standard error, `json` to standard output
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: check::Format,
+        /// The .flb files, `-` for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Rewrites files in the one canonical form
+    ///
+    /// Keeps every comment and never changes what a file means. Included files are not touched: name them.
+    /// Standard input (`-`) is written to standard output.
+    Fmt {
+        /// Change nothing; list the files that are not in canonical form
+        #[arg(long)]
+        check: bool,
+        /// The .flb files, `-` for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Writes a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes the man pages of section 1 into a folder
+    Man {
+        /// The folder; made if it does not exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// Parses the arguments of this program, runs the command, and says how to exit.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap chooses the stream: help goes to standard output, a usage error to standard error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Bad } else { Exit::Fine }.into();
+        }
+    };
+    let report = report::Report::new(arguments.color);
+    let exit = match arguments.command {
+        Command::Compile {
+            format,
+            output,
+            table,
+            file,
+        } => compile::run(&report, format, output.as_deref(), &table, &file),
+        Command::Check { format, files } => check::run(&report, format, &files),
+        Command::Fmt { check, files } => fmt::run(&report, check, &files),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "flbc", &mut script);
+            report.written(output::to_stdout(&script), "standard output")
+        }
+        Command::Man { directory } => man::run(&report, Arguments::command(), &directory),
+    };
+    exit.into()
+}

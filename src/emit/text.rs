@@ -1,0 +1,385 @@
+//! nft's own language, for `nft -f`.
+//!
+//! Rules come before elements: each rule that is added later to a map checks all that is already in it.
+//! `# FILE:LINE` leads to the source; it stays out of the kernel, where it would grow stale.
+
+use std::fmt::{self, Write};
+
+use crate::model::{Family, Ports};
+use crate::ruleset::{
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
+    Statement, Table, Target,
+};
+use crate::source::{Sources, Span};
+
+/// How many ranges one command may add: beyond some 800, nft 1.0.6 says `File exists` of elements that do not.
+const RANGES_A_COMMAND: usize = 500;
+
+/// How many elements of one origin stand on a line.
+const ELEMENTS_A_LINE: usize = 4;
+
+/// The ruleset as a file for `nft -f`: replaces both tables as one transaction and touches no other.
+pub fn text(ruleset: &Ruleset, sources: &Sources) -> String {
+    let mut out = String::new();
+    let emitter = Emitter {
+        sources,
+        table: &ruleset.table,
+    };
+    // Writing to a String cannot fail.
+    let _ = emitter.ruleset(ruleset, &mut out);
+    out
+}
+
+struct Emitter<'a> {
+    sources: &'a Sources,
+    table: &'a str,
+}
+
+impl Emitter<'_> {
+    fn ruleset(&self, ruleset: &Ruleset, out: &mut String) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        writeln!(
+            out,
+            "# Made by flbc {version}. Replaces its own two tables, whole and at once."
+        )?;
+        let tables = [("inet", &ruleset.inet), ("netdev", &ruleset.netdev)];
+        for (family, _) in tables {
+            // `add` first, as `delete` fails where there is nothing to delete.
+            writeln!(out, "add table {family} {}", self.table)?;
+            writeln!(out, "delete table {family} {}", self.table)?;
+        }
+        for (family, table) in tables {
+            if let Some(table) = table {
+                self.table(family, table, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self, family: &str, table: &Table, out: &mut String) -> fmt::Result {
+        writeln!(out, "\ntable {family} {} {{", self.table)?;
+        let mut purpose = "";
+        for set in &table.sets {
+            // Neighbours that differ in family alone share a line of comment.
+            if set.purpose != purpose {
+                purpose = set.purpose;
+                writeln!(out, "    # {purpose}")?;
+            }
+            set_declaration(set, out)?;
+        }
+        for (at, chain) in table.chains.iter().enumerate() {
+            if at > 0 || !table.sets.is_empty() {
+                out.push('\n');
+            }
+            self.chain(chain, out)?;
+        }
+        writeln!(out, "}}")?;
+        for set in &table.sets {
+            let most = if set.interval {
+                RANGES_A_COMMAND
+            } else {
+                usize::MAX
+            };
+            for elements in set.elements.chunks(most) {
+                writeln!(out, "\nadd element {family} {} {} {{", self.table, set.name)?;
+                self.elements(elements, out)?;
+                writeln!(out, "}}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn chain(&self, chain: &Chain, out: &mut String) -> fmt::Result {
+        if !chain.purpose.is_empty() {
+            writeln!(out, "    # {}", chain.purpose)?;
+        }
+        writeln!(out, "    chain {} {{", chain.name)?;
+        if let Some(hook) = &chain.hook {
+            writeln!(out, "        {}", HookText(hook))?;
+        }
+        for rule in &chain.rules {
+            self.rule(rule, out)?;
+        }
+        writeln!(out, "    }}")
+    }
+
+    fn rule(&self, rule: &Rule, out: &mut String) -> fmt::Result {
+        write!(out, "       ")?;
+        for statement in &rule.statements {
+            write!(out, " {}", StatementText(statement))?;
+        }
+        if let Some(origin) = rule.origin {
+            self.origin(origin, out)?;
+        }
+        out.push('\n');
+        Ok(())
+    }
+
+    /// Elements of one place share lines.
+    fn elements(&self, elements: &[Element], out: &mut String) -> fmt::Result {
+        for group in elements.chunk_by(|a, b| a.origin == b.origin && b.comment.is_none()) {
+            for (at, line) in group.chunks(ELEMENTS_A_LINE).enumerate() {
+                write!(out, "   ")?;
+                for element in line {
+                    write!(out, " {},", ElementText(element))?;
+                }
+                if at == 0
+                    && let Some(first) = line.first()
+                {
+                    self.origin(first.origin, out)?;
+                }
+                out.push('\n');
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self, origin: Span, out: &mut String) -> fmt::Result {
+        let file = self.sources.file(origin.file);
+        write!(out, " # ")?;
+        // A path may hold anything: a line end in it must not end the comment.
+        for c in file.name.chars() {
+            out.push(if c.is_control() { '?' } else { c });
+        }
+        write!(out, ":{}", file.line_index(origin.start) + 1)
+    }
+}
+
+fn set_declaration(set: &Set, out: &mut String) -> fmt::Result {
+    let kind = if set.data.is_some() { "map" } else { "set" };
+    write!(out, "    {kind} {} {{ type {}", set.name, key_type(set.key))?;
+    if let Some(data) = set.data {
+        write!(out, " : {}", data_type(data))?;
+    }
+    write!(out, "; size {};", set.size)?;
+    if set.interval {
+        write!(out, " flags interval;")?;
+    }
+    if set.counter {
+        write!(out, " counter;")?;
+    }
+    writeln!(out, " }}")
+}
+
+const fn key_type(key: KeyType) -> &'static str {
+    match key {
+        KeyType::Mark => "mark",
+        KeyType::Address(Family::V4) => "ipv4_addr",
+        KeyType::Address(Family::V6) => "ipv6_addr",
+        KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
+        KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::AddressProtocolPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
+        KeyType::AddressProtocolPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
+    }
+}
+
+const fn data_type(data: DataType) -> &'static str {
+    match data {
+        DataType::Verdict => "verdict",
+        DataType::Mark => "mark",
+        DataType::Address(Family::V4) => "ipv4_addr",
+        DataType::Address(Family::V6) => "ipv6_addr",
+        DataType::Port => "inet_service",
+        DataType::Mac => "ether_addr",
+        DataType::Interface => "iface_index",
+    }
+}
+
+/// `ip` or `ip6`
+const fn protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
+}
+
+/// A mark as nft lists it, so that a number can be searched for.
+struct Mark(u32);
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+struct ElementText<'a>(&'a Element);
+
+impl fmt::Display for ElementText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Element {
+            key, data, comment, ..
+        } = self.0;
+        match key {
+            Key::Mark(mark) => write!(f, "{}", Mark(*mark))?,
+            Key::Address(address) => write!(f, "{address}")?,
+            Key::Vip(address, protocol, ports) => {
+                write!(f, "{address} . {}", protocol.name())?;
+                match ports {
+                    Ports::One(port) => write!(f, " . {port}")?,
+                    Ports::Range(first, last) => write!(f, " . {first}-{last}")?,
+                    Ports::Any => {}
+                }
+            }
+        }
+        if let Some(comment) = comment {
+            write!(f, " comment \"{comment}\"")?;
+        }
+        match data {
+            None => Ok(()),
+            Some(Data::Mark(mark)) => write!(f, " : {}", Mark(*mark)),
+            Some(Data::Address(address)) => write!(f, " : {address}"),
+            Some(Data::Port(port)) => write!(f, " : {port}"),
+            Some(Data::Mac(mac)) => write!(f, " : {mac}"),
+            Some(Data::Interface(name)) => write!(f, " : \"{name}\""),
+            Some(Data::Goto(chain)) => write!(f, " : goto {chain}"),
+            Some(Data::Drop) => write!(f, " : drop"),
+        }
+    }
+}
+
+struct HookText<'a>(&'a Hook);
+
+impl fmt::Display for HookText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Hook::NatPrerouting => write!(f, "type nat hook prerouting priority dstnat;")?,
+            // nft 1.0.6 does not know the word `dstnat` in output.
+            Hook::NatOutput => write!(f, "type nat hook output priority -100;")?,
+            Hook::NatPostrouting => write!(f, "type nat hook postrouting priority srcnat;")?,
+            Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
+            Hook::Ingress(device) => write!(
+                f,
+                "type filter hook ingress device \"{device}\" priority filter;"
+            )?,
+        }
+        write!(f, " policy accept;")
+    }
+}
+
+struct StatementText<'a>(&'a Statement);
+
+impl fmt::Display for StatementText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Statement::Match(condition) => write!(f, "{}", ConditionText(condition)),
+            Statement::Vmap { key, map } => write!(f, "{} vmap @{map}", ExpressionText(key)),
+            Statement::Set { target, value } => {
+                write!(f, "{} set {}", target_text(*target), ExpressionText(value))
+            }
+            Statement::Dnat {
+                family,
+                address,
+                port,
+            } => {
+                write!(
+                    f,
+                    "dnat {} to {}",
+                    protocol(*family),
+                    ExpressionText(address)
+                )?;
+                match port {
+                    Some(port) => write!(f, " : {}", ExpressionText(port)),
+                    None => Ok(()),
+                }
+            }
+            Statement::Snat { family, address } => {
+                write!(
+                    f,
+                    "snat {} to {}",
+                    protocol(*family),
+                    ExpressionText(address)
+                )
+            }
+            Statement::Masquerade => write!(f, "masquerade"),
+            Statement::Fwd { device } => write!(f, "fwd to {}", ExpressionText(device)),
+            Statement::FwdNeighbour {
+                family,
+                address,
+                device,
+            } => write!(
+                f,
+                "fwd {} to {} device {}",
+                protocol(*family),
+                ExpressionText(address),
+                ExpressionText(device)
+            ),
+            Statement::RejectTcpReset => write!(f, "reject with tcp reset"),
+            Statement::RejectPortUnreachable => write!(f, "reject"),
+            Statement::Accept => write!(f, "accept"),
+            Statement::Drop => write!(f, "drop"),
+            Statement::Goto(chain) => write!(f, "goto {chain}"),
+            Statement::Jump(chain) => write!(f, "jump {chain}"),
+        }
+    }
+}
+
+const fn target_text(target: Target) -> &'static str {
+    match target {
+        Target::CtMark => "ct mark",
+        Target::MetaMark => "meta mark",
+        Target::EtherSource => "ether saddr",
+        Target::EtherDestination => "ether daddr",
+    }
+}
+
+struct ConditionText<'a>(&'a Condition);
+
+impl fmt::Display for ConditionText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Condition::InSet(key, set) => write!(f, "{} @{set}", ExpressionText(key)),
+            Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
+            Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
+            Condition::Dnatted => write!(f, "ct status dnat"),
+            Condition::ForThisHost => write!(f, "meta pkttype host"),
+            Condition::FromThisHost => write!(f, "fib saddr type local"),
+        }
+    }
+}
+
+struct ExpressionText<'a>(&'a Expression);
+
+impl fmt::Display for ExpressionText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Expression::Mark(mark) => write!(f, "{}", Mark(*mark)),
+            Expression::CtMark => write!(f, "ct mark"),
+            Expression::MetaMark => write!(f, "meta mark"),
+            Expression::L4Proto => write!(f, "meta l4proto"),
+            Expression::Iif => write!(f, "meta iif"),
+            Expression::Source(family) => write!(f, "{} saddr", protocol(*family)),
+            Expression::Destination(family) => write!(f, "{} daddr", protocol(*family)),
+            Expression::OriginalDestination(family) => {
+                write!(f, "ct original {} daddr", protocol(*family))
+            }
+            Expression::SourcePort => write!(f, "th sport"),
+            Expression::DestinationPort => write!(f, "th dport"),
+            Expression::EtherDestination => write!(f, "ether daddr"),
+            Expression::Concat(fields) => {
+                for (at, field) in fields.iter().enumerate() {
+                    let dot = if at == 0 { "" } else { " . " };
+                    write!(f, "{dot}{}", ExpressionText(field))?;
+                }
+                Ok(())
+            }
+            Expression::Map(key, map) => write!(f, "{} map @{map}", ExpressionText(key)),
+            Expression::Increment { modulus, offset } => {
+                write!(f, "numgen inc mod {modulus} offset {}", Mark(*offset))
+            }
+            Expression::Random { modulus, offset } => {
+                write!(f, "numgen random mod {modulus} offset {}", Mark(*offset))
+            }
+            Expression::Jhash {
+                key,
+                modulus,
+                seed,
+                offset,
+            } => write!(
+                f,
+                "jhash {} mod {modulus} seed {seed:#x} offset {}",
+                ExpressionText(key),
+                Mark(*offset)
+            ),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What NAT and direct return share: blocks of slots, and the rule that draws one.
+
+use std::sync::Arc;
+
+use crate::model::{Family, HashKey, Mode, RealServer, State};
+use crate::ruleset::{
+    Chain, Data, DataType, Element, Expression, Key, KeyType, MAX_COMMENT, Name, Rule, Set,
+    Statement, Target, name,
+};
+use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
+
+use super::number::BlockNumbers;
+use super::{Input, empty};
+
+/// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
+/// by step while it loads.
+pub(super) fn room(elements: usize) -> u32 {
+    let wanted = elements.saturating_mul(2).next_power_of_two().max(1024);
+    u32::try_from(wanted).unwrap_or(u32::MAX)
+}
+
+/// A set or map whose elements are of one kind, filled while blocks are lowered.
+pub(super) struct SetBuilder {
+    set: Set,
+}
+
+impl SetBuilder {
+    /// A map from a mark.
+    pub(super) fn by_mark(name: &str, data: Option<DataType>, purpose: &'static str) -> Self {
+        Self::new(name, KeyType::Mark, data, purpose)
+    }
+
+    pub(super) fn new(
+        name: &str,
+        key: KeyType,
+        data: Option<DataType>,
+        purpose: &'static str,
+    ) -> Self {
+        Self {
+            set: Set {
+                name: name.into(),
+                key,
+                data,
+                size: 0,
+                interval: false,
+                counter: false,
+                purpose,
+                elements: Vec::new(),
+            },
+        }
+    }
+
+    /// Every element counts its look-ups.
+    pub(super) fn counted(mut self) -> Self {
+        self.set.counter = true;
+        self
+    }
+
+    pub(super) fn push(&mut self, element: Element) {
+        self.set.elements.push(element);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.set.elements.is_empty()
+    }
+
+    pub(super) fn name(&self) -> Name {
+        self.set.name.clone()
+    }
+
+    /// The set, if anything is in it.
+    pub(super) fn finish(self) -> Option<Set> {
+        let mut set = self.set;
+        set.size = room(set.elements.len());
+        (!set.elements.is_empty()).then_some(set)
+    }
+}
+
+/// One real server of a block, ready to become elements.
+#[derive(Clone, Copy)]
+pub(super) struct NumberedServer<'a> {
+    pub(super) block: &'a Block<'a>,
+    pub(super) server: &'a RealServer,
+    pub(super) number: u32,
+}
+
+impl NumberedServer<'_> {
+    /// The element that maps this server's number to `data`, or holds it where there is none.
+    pub(super) fn element(&self, data: Option<Data>) -> Element {
+        Element {
+            key: Key::Mark(self.number),
+            data,
+            comment: None,
+            origin: self.server.span,
+        }
+    }
+
+    /// `weight 3, web1 of www` or `weight 1 drain, web3 of pool web`: what the kernel keeps about this server, for
+    /// those who list it.
+    fn describe(&self, input: &Input<'_>) -> Arc<str> {
+        let server = self.server;
+        let state = match server.state {
+            State::Up => "",
+            State::Drain => " drain",
+            State::Down => " down",
+            State::Backup => " backup",
+        };
+        let group = match self.block.pools.as_slice() {
+            [] => self.block.service.name.to_string(),
+            pools => {
+                let names: Vec<&str> = pools
+                    .iter()
+                    .map(|id| &*input.model.pool(*id).name)
+                    .collect();
+                format!("pool {}", names.join(" "))
+            }
+        };
+        let text = format!(
+            "weight {}{state}, {} of {group}",
+            server.weight, server.name
+        );
+        abbreviate(text).into()
+    }
+}
+
+/// At most [`MAX_COMMENT`] bytes; what was longer ends in `~` and a hash of the whole, so that it stays unique.
+fn abbreviate(text: String) -> String {
+    if text.len() <= MAX_COMMENT {
+        return text;
+    }
+    let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
+    let kept: String = text.chars().take(MAX_COMMENT - 9).collect();
+    format!("{kept}~{hash:08x}")
+}
+
+/// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.
+pub(super) fn server_set<'a>(
+    input: &Input<'a>,
+    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+) -> SetBuilder {
+    let purpose = "every real server: weight, state, name; for readers";
+    let mut set = SetBuilder::by_mark("server", None, purpose);
+    for (block, numbers) in blocks {
+        for server in servers(block, numbers) {
+            set.push(Element {
+                comment: Some(server.describe(input)),
+                ..server.element(None)
+            });
+        }
+    }
+    set
+}
+
+/// The blocks of one kind of mode, with their numbers.
+pub(super) fn blocks<'a>(
+    input: &Input<'a>,
+    wanted: impl Fn(&Mode) -> bool + 'a,
+) -> impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)> {
+    let blocks = input.plan.blocks.iter().zip(&input.numbers.blocks);
+    blocks.filter(move |(block, _)| wanted(block.mode))
+}
+
+/// The servers of a block, in the order of their numbers.
+pub(super) fn servers<'a>(
+    block: &'a Block<'a>,
+    numbers: &'a BlockNumbers,
+) -> Vec<NumberedServer<'a>> {
+    let mut servers: Vec<NumberedServer<'a>> = block
+        .servers
+        .iter()
+        .zip(&numbers.servers)
+        .map(|(server, number)| NumberedServer {
+            block,
+            server,
+            number: *number,
+        })
+        .collect();
+    servers.sort_by_key(|server| server.number);
+    servers
+}
+
+/// The map from slots to servers: `0x01000000 : 0x00000001`
+pub(super) fn slot_map<'a>(
+    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+) -> SetBuilder {
+    let mut map = SetBuilder::by_mark("slot", Some(DataType::Mark), "slot to real server");
+    for (block, numbers) in blocks {
+        let Choice::Slots { owners, .. } = &block.choice else {
+            continue;
+        };
+        for (slot, owner) in (numbers.first_slot..=u32::MAX).zip(owners) {
+            if let Some(number) = numbers.servers.get(*owner as usize) {
+                map.push(Element {
+                    key: Key::Mark(slot),
+                    data: Some(Data::Mark(*number)),
+                    comment: None,
+                    origin: block.service.span,
+                });
+            }
+        }
+    }
+    map
+}
+
+/// Where a service's chain leaves the choice of a server, and which chain goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Onward {
+    /// `ct mark` or `meta mark`
+    pub(super) mark: Target,
+    /// The chain that turns a slot into a server.
+    pub(super) slotted: &'static str,
+    /// The chain that sends to a server.
+    pub(super) chosen: &'static str,
+}
+
+/// The chains of one service, one a family, one rule each:
+///
+/// ```text
+/// ct mark set numgen inc mod 7 offset 0x01000000 goto slotted
+/// ct mark set 0x00000001 goto translate
+/// goto refuse
+/// ```
+pub(super) fn service_chains(
+    input: &Input<'_>,
+    plan: &ServicePlan<'_>,
+    onward: Onward,
+) -> Vec<Chain> {
+    let service = plan.service;
+    let chain = |(family, place): &(Family, Option<usize>)| {
+        let block = place.and_then(|at| {
+            let block = input.plan.blocks.get(at)?;
+            Some((block, input.numbers.blocks.get(at)?))
+        });
+        let statements = block
+            .and_then(|(block, numbers)| choose(block, numbers, onward))
+            .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
+        Chain {
+            name: name::service_chain(&service.name, *family),
+            hook: None,
+            purpose: "",
+            rules: vec![Rule::of(service.span, statements)],
+        }
+    };
+    plan.families.iter().map(chain).collect()
+}
+
+/// The statements that choose a server; `None` where no server takes clients.
+fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
+    let (value, next) = match &block.choice {
+        Choice::Empty => return None,
+        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), onward.chosen),
+        Choice::Slots { draw, owners } => {
+            let slots = u32::try_from(owners.len()).unwrap_or(u32::MAX);
+            let value = draw_slot(*draw, block.family, slots, numbers.first_slot);
+            (value, onward.slotted)
+        }
+    };
+    Some(vec![
+        Statement::Set {
+            target: onward.mark,
+            value,
+        },
+        Statement::Goto(next.into()),
+    ])
+}
+
+fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
+    match draw {
+        Draw::InTurn => Expression::Increment { modulus, offset },
+        Draw::AtRandom => Expression::Random { modulus, offset },
+        Draw::Hashed(key) => Expression::Jhash {
+            key: Box::new(match key {
+                HashKey::Source => Expression::Source(family),
+                HashKey::SourcePort => {
+                    Expression::Concat(vec![Expression::Source(family), Expression::SourcePort])
+                }
+            }),
+            modulus,
+            seed: jhash::SEED,
+            offset,
+        },
+    }
+}

@@ -1,0 +1,292 @@
+//! Direct return: `netdev NAME`. The packet mark carries the choice from the service's chain to the chain
+//! that sends the frame, which is the only one that writes to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{DirectReturn, Family, Interface, Mode, RealServer, Via, Vip};
+use crate::ruleset::{
+    Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
+};
+
+use super::block::{self, NumberedServer, Onward, SetBuilder};
+use super::dispatch::Dispatch;
+use super::{Input, empty, inhabited};
+
+const SLOTTED: &str = "slotted";
+const SEND: &str = "send";
+
+const ONWARD: Onward = Onward {
+    mark: Target::MetaMark,
+    slotted: SLOTTED,
+    chosen: SEND,
+};
+
+const fn is_dr(mode: &Mode) -> bool {
+    matches!(mode, Mode::Dr(_))
+}
+
+/// The table, `None` without a direct-return service.
+pub(super) fn table(input: &Input<'_>) -> Option<Table> {
+    let mut table = Table::default();
+    input.services(is_dr).next()?;
+    table.chains.push(empty::refuse_chain());
+    sending(input, &mut table);
+    services(input, &mut table);
+    inhabited(table)
+}
+
+/// How a frame gets to its server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    /// Neighbour table; out by an interface of its own.
+    NeighbourVia(Family),
+    /// Neighbour table; out by the interface it came in by.
+    NeighbourBack(Family),
+    /// Given MAC address; out by an interface of its own.
+    MacVia,
+    /// Given MAC address; out by the interface it came in by.
+    MacBack,
+}
+
+impl How {
+    fn of(server: &RealServer, family: Family, mode: &DirectReturn) -> Self {
+        let via = outgoing(server, mode).is_some();
+        match (server.mac.is_some(), via) {
+            (false, true) => Self::NeighbourVia(family),
+            (false, false) => Self::NeighbourBack(family),
+            (true, true) => Self::MacVia,
+            (true, false) => Self::MacBack,
+        }
+    }
+
+    fn chain(self) -> Name {
+        match self {
+            Self::NeighbourVia(family) => name::per_family("send_ip", family, "_via"),
+            Self::NeighbourBack(family) => name::per_family("send_ip", family, "_back"),
+            Self::MacVia => "send_mac_via".into(),
+            Self::MacBack => "send_mac_back".into(),
+        }
+    }
+
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::NeighbourVia(_) => "MAC by neighbour table, out by an interface of its own",
+            Self::NeighbourBack(_) => "MAC by neighbour table, out by the interface it came in by",
+            Self::MacVia => "given MAC, out by an interface of its own",
+            Self::MacBack => "given MAC, out by the interface it came in by",
+        }
+    }
+
+    /// The rule that writes to the frame and sends it. Every look-up in it succeeds: `how` and these maps
+    /// change together.
+    fn rule(self) -> Rule {
+        let of_mark = |map: &str| Expression::Map(Box::new(Expression::MetaMark), Name::from(map));
+        let device = match self {
+            Self::NeighbourVia(_) | Self::MacVia => of_mark("dev"),
+            Self::NeighbourBack(_) | Self::MacBack => Expression::Iif,
+        };
+        let set = |target, value| Statement::Set { target, value };
+        match self {
+            // fwd ip to meta mark map @addr4 device meta mark map @dev
+            Self::NeighbourVia(family) | Self::NeighbourBack(family) => {
+                Rule::fixed([Statement::FwdNeighbour {
+                    family,
+                    address: of_mark(&name::per_family("addr", family, "")),
+                    device,
+                }])
+            }
+            // ether saddr set meta mark map @from ether daddr set meta mark map @mac fwd to meta mark map @dev
+            Self::MacVia => Rule::fixed([
+                set(Target::EtherSource, of_mark("from")),
+                set(Target::EtherDestination, of_mark("mac")),
+                Statement::Fwd { device },
+            ]),
+            // ether saddr set ether daddr ether daddr set meta mark map @mac fwd to meta iif
+            Self::MacBack => Rule::fixed([
+                // The client's frame was addressed to this interface's own MAC: that is the source now.
+                set(Target::EtherSource, Expression::EtherDestination),
+                set(Target::EtherDestination, of_mark("mac")),
+                Statement::Fwd { device },
+            ]),
+        }
+    }
+}
+
+/// The interface by which this server's frames leave, where that is not the one by which they came.
+fn outgoing<'a>(server: &'a RealServer, mode: &'a DirectReturn) -> Option<&'a Via> {
+    let via = server.via.as_ref().or(mode.via.as_ref())?;
+    let same = via.from.is_none() && mode.on.iter().all(|on| *on == via.interface);
+    (!same).then_some(via)
+}
+
+/// The maps from a server's number to all that sending needs.
+struct Maps {
+    how: SetBuilder,
+    addresses: [(Family, SetBuilder); 2],
+    mac: SetBuilder,
+    from: SetBuilder,
+    device: SetBuilder,
+    ways: BTreeSet<How>,
+}
+
+impl Maps {
+    fn new() -> Self {
+        Self {
+            how: SetBuilder::by_mark(
+                "how",
+                Some(DataType::Verdict),
+                "real server to the way there; counts packets",
+            )
+            .counted(),
+            addresses: Family::BOTH.map(|family| {
+                let name = name::per_family("addr", family, "");
+                let kind = Some(DataType::Address(family));
+                let map = SetBuilder::by_mark(&name, kind, "real server to its address");
+                (family, map)
+            }),
+            mac: SetBuilder::by_mark("mac", Some(DataType::Mac), "real server to its MAC address"),
+            from: SetBuilder::by_mark(
+                "from",
+                Some(DataType::Mac),
+                "real server to the MAC address of the interface it is reached by",
+            ),
+            device: SetBuilder::by_mark(
+                "dev",
+                Some(DataType::Interface),
+                "real server to the interface it is reached by",
+            ),
+            ways: BTreeSet::new(),
+        }
+    }
+
+    fn push(&mut self, server: &NumberedServer<'_>, mode: &DirectReturn) {
+        let how = How::of(server.server, server.block.family, mode);
+        self.ways.insert(how);
+        self.how.push(server.element(Some(Data::Goto(how.chain()))));
+        let via = outgoing(server.server, mode);
+        match server.server.mac {
+            Some(mac) => {
+                self.mac.push(server.element(Some(Data::Mac(mac))));
+                if let Some(from) = via.and_then(|via| via.from) {
+                    self.from.push(server.element(Some(Data::Mac(from))));
+                }
+            }
+            None => {
+                for (family, map) in &mut self.addresses {
+                    if *family == server.block.family {
+                        map.push(server.element(Some(Data::Address(server.server.address))));
+                    }
+                }
+            }
+        }
+        if let Some(via) = via {
+            let interface = Data::Interface(via.interface.clone());
+            self.device.push(server.element(Some(interface)));
+        }
+    }
+}
+
+/// Chains `send` and `slotted`, one chain for each way to a server, and their maps.
+fn sending(input: &Input<'_>, table: &mut Table) {
+    let mut maps = Maps::new();
+    for (block, numbers) in block::blocks(input, is_dr) {
+        if let Mode::Dr(mode) = block.mode {
+            for server in block::servers(block, numbers) {
+                maps.push(&server, mode);
+            }
+        }
+    }
+    table.chains.extend(maps.ways.iter().map(|how| Chain {
+        name: how.chain(),
+        hook: None,
+        purpose: how.purpose(),
+        rules: vec![how.rule()],
+    }));
+    // meta mark vmap @how
+    let decide = Rule::fixed([Statement::Vmap {
+        key: Expression::MetaMark,
+        map: maps.how.name(),
+    }]);
+    let lost = || Rule::fixed([Statement::Drop]);
+    if !maps.how.is_empty() {
+        table.chains.push(Chain {
+            name: SEND.into(),
+            hook: None,
+            purpose: "meta mark is a real server: which way there?",
+            rules: vec![decide, lost()],
+        });
+    }
+    let slots = block::slot_map(block::blocks(input, is_dr));
+    if !slots.is_empty() {
+        // meta mark set meta mark map @slot goto send
+        table.chains.push(Chain {
+            name: SLOTTED.into(),
+            hook: None,
+            purpose: "meta mark is a slot: make it a real server",
+            rules: vec![
+                Rule::fixed([
+                    Statement::Set {
+                        target: Target::MetaMark,
+                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+                    },
+                    Statement::Goto(SEND.into()),
+                ]),
+                lost(),
+            ],
+        });
+    }
+    let [(_, four), (_, six)] = maps.addresses;
+    let known = block::server_set(input, block::blocks(input, is_dr));
+    let sets = [
+        known,
+        slots,
+        maps.how,
+        four,
+        six,
+        maps.mac,
+        maps.from,
+        maps.device,
+    ];
+    table
+        .sets
+        .extend(sets.into_iter().filter_map(SetBuilder::finish));
+}
+
+/// A chain for each service, and on each interface the dispatch to the services that listen there.
+fn services(input: &Input<'_>, table: &mut Table) {
+    let mut by_interface: BTreeMap<&Interface, Vec<(Vip, Data)>> = BTreeMap::new();
+    for plan in input.services(is_dr) {
+        let Mode::Dr(mode) = &plan.service.mode else {
+            continue;
+        };
+        table
+            .chains
+            .extend(block::service_chains(input, plan, ONWARD));
+        for on in &mode.on {
+            let entries = by_interface.entry(on).or_default();
+            entries.extend(plan.service.vips.iter().map(|vip| {
+                let chain = name::service_chain(&plan.service.name, Family::of(vip.address));
+                (*vip, Data::Goto(chain))
+            }));
+        }
+    }
+    let mut dispatch_sets = Vec::new();
+    for (interface, entries) in by_interface {
+        let (sets, rules) = Dispatch {
+            stem: "vip",
+            tail: &name::per_interface("", interface),
+            counter: true,
+            purpose: "virtual services on one interface; counts packets",
+            guard: Some(Condition::ForThisHost),
+        }
+        .build(&entries);
+        dispatch_sets.extend(sets);
+        table.chains.push(Chain {
+            name: name::per_interface("on", interface),
+            hook: Some(Hook::Ingress(interface.clone())),
+            purpose: "frames that arrive here for this host: which service?",
+            rules,
+        });
+    }
+    table.sets.splice(0..0, dispatch_sets);
+}

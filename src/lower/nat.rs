@@ -1,0 +1,373 @@
+//! NAT: `inet NAME`. The connection mark carries the choice from the service's chain to the translation.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::model::{Family, Mode, SourceNat, Vip};
+use crate::ruleset::{
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Set,
+    Statement, Table, Target, name,
+};
+use crate::source::Span;
+
+use super::block::{self, NumberedServer, Onward, SetBuilder};
+use super::dispatch::Dispatch;
+use super::{Input, empty, inhabited};
+
+const SLOTTED: &str = "slotted";
+const TRANSLATE: &str = "translate";
+const DISPATCH: &str = "dispatch";
+const SOURCE: &str = "source";
+
+const ONWARD: Onward = Onward {
+    mark: Target::CtMark,
+    slotted: SLOTTED,
+    chosen: TRANSLATE,
+};
+
+const fn is_nat(mode: &Mode) -> bool {
+    matches!(mode, Mode::Nat(_))
+}
+
+/// The table, `None` without any service.
+pub(super) fn table(input: &Input<'_>) -> Option<Table> {
+    let mut table = Table::default();
+    if input.plan.services.is_empty() {
+        return None;
+    }
+    table.chains.push(empty::refuse_chain());
+    if input.services(is_nat).next().is_some() {
+        translation(input, &mut table);
+        services(input, &mut table);
+        sources(input, &mut table);
+    }
+    local_guard(input, &mut table);
+    inhabited(table)
+}
+
+/// From a mark to the server's address, and its port where it has one of its own. A map for servers with
+/// and one for servers without, so that each new connection is counted by one element, once.
+struct Destinations {
+    family: Family,
+    same_port: SetBuilder,
+    own_port: SetBuilder,
+}
+
+impl Destinations {
+    fn new(family: Family) -> Self {
+        let map = |rest, purpose| {
+            let name = name::per_family("addr", family, rest);
+            SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose).counted()
+        };
+        Self {
+            family,
+            same_port: map("", "real server to its address; the port stays"),
+            own_port: map("p", "real server to its address; the port is in @port"),
+        }
+    }
+
+    fn push(&mut self, server: &NumberedServer<'_>) {
+        let element = server.element(Some(Data::Address(server.server.address)));
+        match server.server.port {
+            Some(_) => self.own_port.push(element),
+            None => self.same_port.push(element),
+        }
+    }
+
+    /// ```text
+    /// meta l4proto { tcp, udp, sctp } dnat ip to ct mark map @addr4p : ct mark map @port
+    /// dnat ip to ct mark map @addr4
+    /// ```
+    fn rules(&self, port: &SetBuilder) -> Vec<Rule> {
+        let lookup = |set: &SetBuilder| Expression::Map(Box::new(Expression::CtMark), set.name());
+        let mut rules = Vec::new();
+        if !self.own_port.is_empty() {
+            rules.push(Rule::fixed([
+                Statement::Match(Condition::HasPorts),
+                Statement::Dnat {
+                    family: self.family,
+                    address: lookup(&self.own_port),
+                    port: Some(lookup(port)),
+                },
+            ]));
+        }
+        if !self.same_port.is_empty() {
+            rules.push(Rule::fixed([Statement::Dnat {
+                family: self.family,
+                address: lookup(&self.same_port),
+                port: None,
+            }]));
+        }
+        rules
+    }
+}
+
+/// Chains `translate` and `slotted`, and the maps that they look up.
+fn translation(input: &Input<'_>, table: &mut Table) {
+    let mut destinations = Family::BOTH.map(Destinations::new);
+    let mut port = SetBuilder::by_mark("port", Some(DataType::Port), "real server to its port");
+    for (block, numbers) in block::blocks(input, is_nat) {
+        for server in block::servers(block, numbers) {
+            for destination in &mut destinations {
+                if destination.family == block.family {
+                    destination.push(&server);
+                }
+            }
+            if let Some(own) = server.server.port {
+                port.push(server.element(Some(Data::Port(own))));
+            }
+        }
+    }
+    let mut rules: Vec<Rule> = destinations.iter().flat_map(|d| d.rules(&port)).collect();
+    // Never let a connection through to whatever listens on the VIP itself.
+    rules.push(Rule::fixed([Statement::Drop]));
+    table.chains.push(Chain {
+        name: TRANSLATE.into(),
+        hook: None,
+        purpose: "ct mark is a real server: send the connection there",
+        rules,
+    });
+    let slots = block::slot_map(block::blocks(input, is_nat));
+    if !slots.is_empty() {
+        // ct mark set ct mark map @slot goto translate
+        table.chains.push(Chain {
+            name: SLOTTED.into(),
+            hook: None,
+            purpose: "ct mark is a slot: make it a real server",
+            rules: vec![
+                Rule::fixed([
+                    Statement::Set {
+                        target: Target::CtMark,
+                        value: Expression::Map(Box::new(Expression::CtMark), slots.name()),
+                    },
+                    Statement::Goto(TRANSLATE.into()),
+                ]),
+                Rule::fixed([Statement::Drop]),
+            ],
+        });
+    }
+    let [four, six] = destinations;
+    let sets = [
+        block::server_set(input, block::blocks(input, is_nat)),
+        slots,
+        four.same_port,
+        four.own_port,
+        six.same_port,
+        six.own_port,
+        port,
+    ];
+    table
+        .sets
+        .extend(sets.into_iter().filter_map(SetBuilder::finish));
+}
+
+/// A chain for each service, and the dispatch to them from outside and from the balancer itself.
+fn services(input: &Input<'_>, table: &mut Table) {
+    let mut entries: Vec<(Vip, Data)> = Vec::new();
+    for plan in input.services(is_nat) {
+        table
+            .chains
+            .extend(block::service_chains(input, plan, ONWARD));
+        entries.extend(plan.service.vips.iter().map(|vip| {
+            let family = Family::of(vip.address);
+            let chain = name::service_chain(&plan.service.name, family);
+            (*vip, Data::Goto(chain))
+        }));
+    }
+    let (sets, rules) = Dispatch {
+        stem: "svc",
+        tail: "",
+        counter: true,
+        purpose: "virtual services; counts new connections",
+        guard: None,
+    }
+    .build(&entries);
+    // Maps that hold verdicts come first: a reader meets the services before the servers.
+    table.sets.splice(0..0, sets);
+    table.chains.push(Chain {
+        name: DISPATCH.into(),
+        hook: None,
+        purpose: "which service?",
+        rules,
+    });
+    for (name, hook, purpose) in [
+        (
+            "prerouting",
+            Hook::NatPrerouting,
+            "clients' new connections",
+        ),
+        (
+            "output",
+            Hook::NatOutput,
+            "the balancer's own new connections",
+        ),
+    ] {
+        table.chains.push(Chain {
+            name: name.into(),
+            hook: Some(hook),
+            purpose,
+            rules: vec![Rule::fixed([Statement::Jump(DISPATCH.into())])],
+        });
+    }
+}
+
+/// Who needs another source address: servers in `masquerade` and `snat` services, servers that are their own
+/// clients (their answer would not come back through the balancer), and the balancer's own connections.
+///
+/// ```text
+/// ct status dnat ct original ip daddr @vip4 goto source
+/// ```
+fn sources(input: &Input<'_>, table: &mut Table) {
+    let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
+    let mut fixed = Family::BOTH.map(|family| {
+        let name = name::per_family("snat", family, "");
+        let purpose = "real servers of snat services";
+        SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
+    });
+    let mut real: BTreeMap<IpAddr, Span> = BTreeMap::new();
+    for (block, numbers) in block::blocks(input, is_nat) {
+        for server in block::servers(block, numbers) {
+            real.entry(server.server.address)
+                .or_insert(server.server.span);
+            match block.mode {
+                Mode::Dr(_) | Mode::Nat(SourceNat::Keep) => {}
+                Mode::Nat(SourceNat::Masquerade) => masquerade.push(server.element(None)),
+                Mode::Nat(SourceNat::Fixed { ipv4, ipv6 }) => {
+                    let [four, six] = &mut fixed;
+                    match (block.family, ipv4, ipv6) {
+                        (Family::V4, Some(address), _) => {
+                            four.push(server.element(Some(Data::Address((*address).into()))));
+                        }
+                        (Family::V6, _, Some(address)) => {
+                            six.push(server.element(Some(Data::Address((*address).into()))));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    let mut vips: BTreeMap<IpAddr, Span> = BTreeMap::new();
+    for plan in input.services(is_nat) {
+        for vip in &plan.service.vips {
+            vips.entry(vip.address).or_insert(vip.span);
+        }
+    }
+    let vip_sets =
+        Family::BOTH.map(|f| addresses("vip", f, &vips, "addresses of virtual services"));
+    let real_sets =
+        Family::BOTH.map(|f| addresses("real", f, &real, "addresses of real servers, for hairpin"));
+    let mut rules = Vec::new();
+    let in_set = |key, set: &Set| Statement::Match(Condition::InSet(key, set.name.clone()));
+    if !masquerade.is_empty() {
+        // ct mark @masq masquerade
+        rules.push(Rule::fixed([
+            Statement::Match(Condition::InSet(Expression::CtMark, masquerade.name())),
+            Statement::Masquerade,
+        ]));
+    }
+    for (family, map) in Family::BOTH.into_iter().zip(&fixed) {
+        if !map.is_empty() {
+            // snat ip to ct mark map @snat4
+            rules.push(Rule::fixed([Statement::Snat {
+                family,
+                address: Expression::Map(Box::new(Expression::CtMark), map.name()),
+            }]));
+        }
+    }
+    for (family, set) in Family::BOTH.into_iter().zip(&real_sets) {
+        if let Some(set) = set {
+            // ip saddr @real4 masquerade
+            rules.push(Rule::fixed([
+                in_set(Expression::Source(family), set),
+                Statement::Masquerade,
+            ]));
+        }
+    }
+    // fib saddr type local masquerade
+    rules.push(Rule::fixed([
+        Statement::Match(Condition::FromThisHost),
+        Statement::Masquerade,
+    ]));
+    table.chains.push(Chain {
+        name: SOURCE.into(),
+        hook: None,
+        purpose: "whose answers would not come back by themselves?",
+        rules,
+    });
+    let gate = Family::BOTH.into_iter().zip(&vip_sets);
+    table.chains.push(Chain {
+        name: "postrouting".into(),
+        hook: Some(Hook::NatPostrouting),
+        purpose: "connections that flbc translated, and no others",
+        rules: gate
+            .filter_map(|(family, set)| {
+                Some(Rule::fixed([
+                    Statement::Match(Condition::Dnatted),
+                    in_set(Expression::OriginalDestination(family), set.as_ref()?),
+                    Statement::Goto(SOURCE.into()),
+                ]))
+            })
+            .collect(),
+    });
+    let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
+    table
+        .sets
+        .extend(marks.flatten().filter_map(SetBuilder::finish));
+    table
+        .sets
+        .extend(vip_sets.into_iter().chain(real_sets).flatten());
+}
+
+/// A set of addresses of one family.
+fn addresses(
+    stem: &str,
+    family: Family,
+    all: &BTreeMap<IpAddr, Span>,
+    purpose: &'static str,
+) -> Option<Set> {
+    let name = name::per_family(stem, family, "");
+    let mut set = SetBuilder::new(&name, KeyType::Address(family), None, purpose);
+    for (address, span) in all.iter().filter(|(a, _)| Family::of(**a) == family) {
+        set.push(Element {
+            key: Key::Address(*address),
+            data: None,
+            comment: None,
+            origin: *span,
+        });
+    }
+    set.finish()
+}
+
+/// What arrives at the balancer's own sockets for a VIP was not translated: a flow that was open before the
+/// rules came, or one from an interface that direct return does not listen on. It gets what an empty service
+/// gives.
+fn local_guard(input: &Input<'_>, table: &mut Table) {
+    let entries: Vec<(Vip, Data)> = input
+        .plan
+        .services
+        .iter()
+        .flat_map(|plan| {
+            let verdict = empty::verdict(plan.service.on_empty);
+            let vips = plan.service.vips.iter();
+            vips.map(move |vip| (*vip, verdict.clone()))
+        })
+        .collect();
+    let (sets, lookups) = Dispatch {
+        stem: "local",
+        tail: "",
+        counter: false,
+        purpose: "virtual services, as seen by the balancer's own sockets",
+        guard: None,
+    }
+    .build(&entries);
+    table.sets.extend(sets);
+    // ct status dnat accept
+    let translated = Rule::fixed([Statement::Match(Condition::Dnatted), Statement::Accept]);
+    table.chains.push(Chain {
+        name: "input".into(),
+        hook: Some(Hook::FilterInput),
+        purpose: "a virtual service never reaches the balancer's own sockets",
+        rules: std::iter::once(translated).chain(lookups).collect(),
+    });
+}

@@ -1,0 +1,297 @@
+//! A configuration in the operator's words, and what differs between two of them.
+//!
+//! An [`Outline`] is small and can be kept beside the kernel's state, so that a later run can say
+//! `web1 weight 3 -> 5` rather than which slots changed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Access, DurationWords, Member, Model, RealServer};
+
+/// One configuration: what it is made of, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// Pools that services use.
+    pub pools: BTreeMap<String, Servers>,
+    /// Services.
+    pub services: BTreeMap<String, ServiceOutline>,
+}
+
+/// Real servers by name.
+pub type Servers = BTreeMap<String, ServerOutline>;
+
+/// One service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceOutline {
+    /// Its VIPs, sorted.
+    pub vips: Vec<String>,
+    /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
+    pub settings: BTreeMap<String, String>,
+    /// Its pools, in the order written.
+    pub pools: Vec<String>,
+    /// Its own servers.
+    pub servers: Servers,
+}
+
+/// One real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerOutline {
+    /// Its place among the servers, from 0: round-robin takes them in this order.
+    pub place: usize,
+    /// Address and port.
+    pub endpoint: String,
+    /// `weight`, `state`, `mac` and `via`, each with its value.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Outline {
+    /// The outline of a model.
+    pub fn of(model: &Model) -> Self {
+        let mut outline = Self::default();
+        for service in &model.services {
+            let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
+            vips.sort_unstable();
+            let mut entry = ServiceOutline {
+                vips,
+                ..ServiceOutline::default()
+            };
+            let mut set = |name: &str, value: String| {
+                entry.settings.insert(name.to_owned(), value);
+            };
+            set("mode", service.mode.to_string());
+            set("scheduler", service.scheduler.to_string());
+            set("on-empty", service.on_empty.to_string());
+            if let Some(persistence) = &service.persistence {
+                set("persist", persistence.to_string());
+            }
+            if let Some(track) = &service.track {
+                set("track", DurationWords(track.timeout).to_string());
+            }
+            access(&service.access, &mut set);
+            for member in &service.members {
+                match member {
+                    Member::Server(server) => insert(&mut entry.servers, server),
+                    Member::Pool(id) => {
+                        let pool = model.pool(*id);
+                        entry.pools.push(pool.name.to_string());
+                        outline
+                            .pools
+                            .entry(pool.name.to_string())
+                            .or_insert_with(|| {
+                                let mut servers = Servers::new();
+                                for server in &pool.real_servers {
+                                    insert(&mut servers, server);
+                                }
+                                servers
+                            });
+                    }
+                }
+            }
+            outline.services.insert(service.name.to_string(), entry);
+        }
+        outline
+    }
+}
+
+fn access(access: &Access, set: &mut impl FnMut(&str, String)) {
+    for (name, entries) in [("allow from", &access.allow), ("deny from", &access.deny)] {
+        if !entries.is_empty() {
+            let mut prefixes: Vec<String> = entries.iter().map(|e| e.prefix.to_string()).collect();
+            prefixes.sort_unstable();
+            prefixes.dedup();
+            set(name, prefixes.join(", "));
+        }
+    }
+}
+
+fn insert(servers: &mut Servers, server: &RealServer) {
+    let mut settings = BTreeMap::from([
+        ("weight".to_owned(), server.weight.to_string()),
+        ("state".to_owned(), server.state.to_string()),
+    ]);
+    if let Some(mac) = server.mac {
+        settings.insert("mac".to_owned(), mac.to_string());
+    }
+    if let Some(via) = &server.via {
+        let words = via.to_string();
+        let value = words.strip_prefix("via ").unwrap_or(&words);
+        settings.insert("via".to_owned(), value.to_owned());
+    }
+    let outline = ServerOutline {
+        place: servers.len(),
+        endpoint: server.endpoint(),
+        settings,
+    };
+    servers.insert(server.name.to_string(), outline);
+}
+
+/// What differs between two configurations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// One line each, in the order of names: `+ service dns`, `~ www: web1 weight 3 -> 5`.
+    pub lines: Vec<String>,
+    /// How many services and pools are new.
+    pub added: usize,
+    /// How many changed.
+    pub changed: usize,
+    /// How many are gone.
+    pub removed: usize,
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// From `old` to `new`.
+    pub fn between(old: &Outline, new: &Outline) -> Self {
+        let mut difference = Self::default();
+        difference.group("pool", &old.pools, &new.pools, servers);
+        difference.group("service", &old.services, &new.services, service);
+        difference
+    }
+
+    fn group<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        old: &BTreeMap<String, T>,
+        new: &BTreeMap<String, T>,
+        compare: fn(&T, &T) -> Vec<String>,
+    ) {
+        for (name, change) in changes(old, new) {
+            match change {
+                Change::Added(_) => {
+                    self.added += 1;
+                    self.lines.push(format!("+ {kind} {name}"));
+                }
+                Change::Removed(_) => {
+                    self.removed += 1;
+                    self.lines.push(format!("- {kind} {name}"));
+                }
+                Change::Changed(old, new) => {
+                    self.changed += 1;
+                    let place = if kind == "service" {
+                        name.to_owned()
+                    } else {
+                        format!("{kind} {name}")
+                    };
+                    let lines = compare(old, new).into_iter();
+                    self.lines
+                        .extend(lines.map(|line| format!("~ {place}: {line}")));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    /// `1 added, 2 changed, 0 removed`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} added, {} changed, {} removed",
+            self.added, self.changed, self.removed
+        )
+    }
+}
+
+enum Change<'a, T> {
+    Added(&'a T),
+    Removed(&'a T),
+    Changed(&'a T, &'a T),
+}
+
+/// What differs between two maps, in the order of names.
+fn changes<'a, T: PartialEq>(
+    old: &'a BTreeMap<String, T>,
+    new: &'a BTreeMap<String, T>,
+) -> BTreeMap<&'a str, Change<'a, T>> {
+    let mut all = BTreeMap::new();
+    for (name, was) in old {
+        match new.get(name) {
+            None => all.insert(name.as_str(), Change::Removed(was)),
+            Some(is) if is != was => all.insert(name.as_str(), Change::Changed(was, is)),
+            Some(_) => None,
+        };
+    }
+    for (name, is) in new {
+        if !old.contains_key(name) {
+            all.insert(name.as_str(), Change::Added(is));
+        }
+    }
+    all
+}
+
+fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
+    let mut lines = list("vip", &old.vips, &new.vips);
+    lines.extend(settings("", &old.settings, &new.settings));
+    lines.extend(list("pool", &old.pools, &new.pools));
+    lines.extend(servers(&old.servers, &new.servers));
+    if lines.is_empty() {
+        lines.push("order of pools".to_owned());
+    }
+    lines
+}
+
+fn list(kind: &str, old: &[String], new: &[String]) -> Vec<String> {
+    let gone = old.iter().filter(|item| !new.contains(item));
+    let come = new.iter().filter(|item| !old.contains(item));
+    gone.map(|item| format!("- {kind} {item}"))
+        .chain(come.map(|item| format!("+ {kind} {item}")))
+        .collect()
+}
+
+fn servers(old: &Servers, new: &Servers) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, change) in changes(old, new) {
+        match change {
+            Change::Added(server) => lines.push(format!("+ server {}", described(name, server))),
+            Change::Removed(_) => lines.push(format!("- server {name}")),
+            Change::Changed(old, new) => {
+                if old.endpoint != new.endpoint {
+                    lines.push(format!("{name} {} -> {}", old.endpoint, new.endpoint));
+                }
+                lines.extend(settings(&format!("{name} "), &old.settings, &new.settings));
+            }
+        }
+    }
+    if lines.is_empty() && old != new {
+        lines.push("order of servers".to_owned());
+    }
+    lines
+}
+
+/// `web4 10.20.0.14:8080 weight 2`
+fn described(name: &str, server: &ServerOutline) -> String {
+    let mut words = vec![name.to_owned()];
+    if server.endpoint != name {
+        words.push(server.endpoint.clone());
+    }
+    for (setting, value) in &server.settings {
+        match (setting.as_str(), value.as_str()) {
+            ("weight", "1") | ("state", "up") => {}
+            ("state", state) => words.push(state.to_owned()),
+            (setting, value) => words.push(format!("{setting} {value}")),
+        }
+    }
+    words.join(" ")
+}
+
+fn settings(
+    place: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<String> {
+    changes(old, new)
+        .into_iter()
+        .map(|(name, change)| match change {
+            Change::Added(value) => format!("{place}+ {name} {value}"),
+            Change::Removed(value) => format!("{place}- {name} {value}"),
+            Change::Changed(old, new) if name == "state" => format!("{place}{old} -> {new}"),
+            Change::Changed(old, new) => format!("{place}{name} {old} -> {new}"),
+        })
+        .collect()
+}

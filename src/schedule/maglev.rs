@@ -1,0 +1,240 @@
+//! Maglev's look-up table (Eisenbud et al., NSDI 2016, section 3.4), with weights.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::net::IpAddr;
+
+use super::jhash::jhash;
+
+/// The sizes to choose from where the file names none: primes close below powers of two (and the
+/// smallest above 65536), as language and manual list them.
+pub const TABLE_SIZES: [u32; 10] = [
+    251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131_071,
+];
+
+/// The largest table that a file may ask for: a slot costs the kernel about 100 bytes.
+pub const MAX_TABLE_SIZE: u32 = 8_388_593;
+
+/// The table's size for so many declared servers: the first of [`TABLE_SIZES`] that is at least a hundred
+/// times as large, the last beyond. At a hundred slots a server, equal weights differ by at most one per
+/// cent (the paper's section 5.3).
+pub fn table_size(declared: usize) -> u32 {
+    let [.., largest] = TABLE_SIZES;
+    TABLE_SIZES
+        .into_iter()
+        .find(|size| *size as usize >= declared.saturating_mul(100))
+        .unwrap_or(largest)
+}
+
+/// What the table knows of a server. Its name and its place in the file play no part, so that balancers
+/// with differently written files agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port, where it has one of its own.
+    pub port: Option<u16>,
+}
+
+impl Identity {
+    /// The bytes that the permutation is made from: the address, then the port, zero without one.
+    fn hash(self, seed: u32) -> u32 {
+        let port = self.port.unwrap_or(0).to_be_bytes();
+        let mut bytes = [0; 18];
+        let length = match self.address {
+            IpAddr::V4(a) => fill(&mut bytes, a.octets().iter().chain(&port)),
+            IpAddr::V6(a) => fill(&mut bytes, a.octets().iter().chain(&port)),
+        };
+        jhash(bytes.get(..length).unwrap_or(&bytes), seed)
+    }
+}
+
+fn fill<'a>(to: &mut [u8], from: impl Iterator<Item = &'a u8>) -> usize {
+    to.iter_mut()
+        .zip(from)
+        .map(|(to, from)| *to = *from)
+        .count()
+}
+
+/// The paper's h1 and h2: any two independent hashes. Changing either moves every client of every table.
+const OFFSET_SEED: u32 = 0x6d61_676c;
+const SKIP_SEED: u32 = 0x6576_2121;
+
+/// A server's walk over the table: `(offset + j * skip) mod size`, which visits every slot since the size
+/// is prime.
+struct Walk {
+    next: u32,
+    skip: u32,
+}
+
+impl Walk {
+    fn new(identity: Identity, size: u32) -> Self {
+        Self {
+            next: identity.hash(OFFSET_SEED) % size,
+            skip: identity.hash(SKIP_SEED) % (size - 1).max(1) + 1,
+        }
+    }
+
+    fn step(&mut self, size: u32) -> usize {
+        let here = self.next;
+        // Both are at most MAX_TABLE_SIZE: no overflow.
+        self.next = (here + self.skip) % size;
+        here as usize
+    }
+}
+
+/// When a server takes its next turn: after `taken` turns at a pace of `weight` a round.
+#[derive(PartialEq, Eq)]
+struct Turn {
+    taken: u64,
+    weight: u64,
+    at: u32,
+}
+
+impl Ord for Turn {
+    /// `taken / weight`, compared without division; of equals the earlier server.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.taken * other.weight)
+            .cmp(&(other.taken * self.weight))
+            .then(self.at.cmp(&other.at))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The owner of each slot, by its place among `servers`: identities, each with a weight of at least 1,
+/// in an order that every balancer shares. `size` is a prime, at least the number of servers.
+///
+/// With equal weights this is the paper's loop: each server in turn takes the next free slot of its own
+/// permutation. A weight is a pace: a server of weight 3 has three turns in the time that one of weight 1
+/// has one. Everyone has a turn before anyone has a second within the same pace, so no server is left out.
+pub fn populate(servers: &[(Identity, u16)], size: u32) -> Vec<u32> {
+    const FREE: u32 = u32::MAX;
+    let mut owners = vec![FREE; size as usize];
+    let mut walks: Vec<Walk> = servers
+        .iter()
+        .map(|(identity, _)| Walk::new(*identity, size))
+        .collect();
+    let mut turns: BinaryHeap<Reverse<Turn>> = (0..)
+        .zip(servers)
+        .map(|(at, (_, weight))| {
+            Reverse(Turn {
+                taken: 0,
+                weight: u64::from(*weight),
+                at,
+            })
+        })
+        .collect();
+    for _ in 0..size {
+        let Some(Reverse(turn)) = turns.pop() else {
+            break;
+        };
+        // There is a free slot, and the walk passes every slot.
+        if let Some(walk) = walks.get_mut(turn.at as usize) {
+            loop {
+                if let Some(owner) = owners.get_mut(walk.step(size)).filter(|o| **o == FREE) {
+                    *owner = turn.at;
+                    break;
+                }
+            }
+        }
+        turns.push(Reverse(Turn {
+            taken: turn.taken + 1,
+            ..turn
+        }));
+    }
+    owners
+}
+
+/// Whether a table may have this size.
+pub fn is_prime(number: u32) -> bool {
+    number >= 2 && (2..=number.isqrt()).all(|divisor| !number.is_multiple_of(divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn servers(count: u32) -> Vec<(Identity, u16)> {
+        (0..count)
+            .map(|n| {
+                let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a14_000b + n));
+                (
+                    Identity {
+                        address,
+                        port: Some(8080),
+                    },
+                    1,
+                )
+            })
+            .collect()
+    }
+
+    fn counts(owners: &[u32], servers: usize) -> Vec<u32> {
+        let mut counts = vec![0; servers];
+        for owner in owners {
+            counts[*owner as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn the_default_sizes_are_prime_and_chosen_by_the_hundred() {
+        assert!(TABLE_SIZES.into_iter().all(is_prime));
+        assert!(is_prime(MAX_TABLE_SIZE));
+        assert_eq!(table_size(1), 251);
+        assert_eq!(table_size(3), 509);
+        assert_eq!(table_size(10), 1021);
+        assert_eq!(table_size(1310), 131_071);
+        assert_eq!(table_size(100_000), 131_071);
+    }
+
+    #[test]
+    fn equal_weights_differ_by_one_slot() {
+        let owners = populate(&servers(7), 509);
+        let counts = counts(&owners, 7);
+        assert_eq!(
+            counts.iter().max().unwrap() - counts.iter().min().unwrap(),
+            1
+        );
+    }
+
+    #[test]
+    fn one_of_a_hundred_leaves_and_few_others_move() {
+        let all = servers(100);
+        let before = populate(&all, 16381);
+        let gone = 41;
+        let left: Vec<_> = all.iter().filter(|s| **s != all[gone]).copied().collect();
+        let after = populate(&left, 16381);
+        let mut others = 0;
+        let mut moved = 0;
+        for (old, new) in before.iter().zip(&after) {
+            if *old as usize != gone {
+                others += 1;
+                moved += u32::from(all[*old as usize].0 != left[*new as usize].0);
+            }
+        }
+        assert!(moved * 100 < others * 3, "{moved} of {others} moved");
+    }
+
+    proptest! {
+        #[test]
+        fn weights_set_the_share(weights in prop::collection::vec(1u16..50, 2..12)) {
+            let servers: Vec<_> = servers(12).into_iter().zip(&weights).map(|((i, _), w)| (i, *w)).collect();
+            let size = 4093;
+            let counts = counts(&populate(&servers, size), servers.len());
+            let total: u32 = weights.iter().map(|w| u32::from(*w)).sum();
+            for (weight, count) in weights.iter().zip(&counts) {
+                let asked = f64::from(*weight) / f64::from(total) * f64::from(size);
+                // Turns are whole: each server is off by at most one turn, and makes up for the others'.
+                prop_assert!((f64::from(*count) - asked).abs() <= 1.0 + f64::from(*weight) / f64::from(total) * servers.len() as f64);
+            }
+        }
+    }
+}

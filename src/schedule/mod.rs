@@ -1,0 +1,286 @@
+//! Weights to slots: who owns which, and how a service draws one. Pure arithmetic.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::model::{
+    Family, HashKey, Member, Mode, Model, PoolId, RealServer, Scheduler, Service, State,
+};
+
+pub mod interleave;
+pub mod jhash;
+pub mod maglev;
+pub mod predict;
+pub mod proportion;
+
+use maglev::Identity;
+
+/// The slots of a whole model.
+#[derive(Debug)]
+pub struct Plan<'m> {
+    /// Every block, in the order of the services' names.
+    pub blocks: Vec<Block<'m>>,
+    /// Every service, in the order of their names.
+    pub services: Vec<ServicePlan<'m>>,
+}
+
+/// One service and its blocks.
+#[derive(Debug)]
+pub struct ServicePlan<'m> {
+    /// The service.
+    pub service: &'m Service,
+    /// For each family of its VIPs, IPv4 first: the block that serves it, by its place in
+    /// [`Plan::blocks`]; `None` where no server of that family is declared.
+    pub families: Vec<(Family, Option<usize>)>,
+}
+
+/// Real servers of one family that are scheduled together: those of one service, or of pools that several
+/// services use in the same way.
+#[derive(Debug)]
+pub struct Block<'m> {
+    /// The family of all its servers.
+    pub family: Family,
+    /// How packets reach them.
+    pub mode: &'m Mode,
+    /// All declared servers, whatever their state, in the order written.
+    pub servers: Vec<&'m RealServer>,
+    /// The first service that uses it.
+    pub service: &'m Service,
+    /// The pools that it is made of, where it is made of pools alone; it may then be shared.
+    pub pools: Vec<PoolId>,
+    /// How a new client gets its server.
+    pub choice: Choice,
+}
+
+/// How a new client gets its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// Not at all: none takes clients.
+    Empty,
+    /// There is one server and no other: no slots. By its place in [`Block::servers`].
+    Only(usize),
+    /// A slot is drawn.
+    Slots {
+        /// How.
+        draw: Draw,
+        /// The owner of each slot, by its place in [`Block::servers`].
+        owners: Vec<u32>,
+    },
+}
+
+/// How a slot is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Draw {
+    /// The next one.
+    InTurn,
+    /// Any.
+    AtRandom,
+    /// By a hash of the client.
+    Hashed(HashKey),
+}
+
+/// What makes two services share a block.
+#[derive(PartialEq, Eq, Hash)]
+struct SharedKey<'m> {
+    pools: Vec<PoolId>,
+    family: Family,
+    scheduler: Scheduler,
+    mode: &'m Mode,
+}
+
+/// Plans every service of a model. Reports [`Code::RoundedWeights`].
+pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
+    let mut by_name: Vec<&Service> = model.services.iter().collect();
+    by_name.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut shared: HashMap<SharedKey<'m>, usize> = HashMap::new();
+    let mut blocks = Vec::new();
+    let mut services = Vec::with_capacity(by_name.len());
+    for service in by_name {
+        let mut families = Vec::new();
+        for family in Family::BOTH {
+            if !service
+                .vips
+                .iter()
+                .any(|vip| Family::of(vip.address) == family)
+            {
+                continue;
+            }
+            let pools = only_pools(service);
+            let key = SharedKey {
+                pools: pools.clone(),
+                family,
+                scheduler: service.scheduler,
+                mode: &service.mode,
+            };
+            let known = shared.get(&key).copied().filter(|_| !pools.is_empty());
+            let place = known.or_else(|| {
+                let block = block(model, service, family, pools, sink)?;
+                shared.insert(key, blocks.len());
+                blocks.push(block);
+                Some(blocks.len() - 1)
+            });
+            families.push((family, place));
+        }
+        services.push(ServicePlan { service, families });
+    }
+    Plan { blocks, services }
+}
+
+/// The pools of a service that has no server of its own; empty for one that does.
+fn only_pools(service: &Service) -> Vec<PoolId> {
+    service
+        .members
+        .iter()
+        .map(|member| match member {
+            Member::Pool(id) => Some(*id),
+            Member::Server(_) => None,
+        })
+        .collect::<Option<_>>()
+        .unwrap_or_default()
+}
+
+fn block<'m>(
+    model: &'m Model,
+    service: &'m Service,
+    family: Family,
+    pools: Vec<PoolId>,
+    sink: &mut Diagnostics,
+) -> Option<Block<'m>> {
+    let servers: Vec<&RealServer> = model
+        .real_servers(service)
+        .filter(|server| Family::of(server.address) == family)
+        .collect();
+    if servers.is_empty() {
+        return None;
+    }
+    let choice = choose(service, &servers, sink);
+    Some(Block {
+        family,
+        mode: &service.mode,
+        servers,
+        service,
+        pools,
+        choice,
+    })
+}
+
+/// The servers that take new clients: those that are up, or else the backups, by their places.
+fn live(servers: &[&RealServer]) -> Vec<usize> {
+    let in_state = |state| -> Vec<usize> {
+        let places = servers
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.state == state && s.weight > 0);
+        places.map(|(at, _)| at).collect()
+    };
+    let up = in_state(State::Up);
+    if up.is_empty() {
+        in_state(State::Backup)
+    } else {
+        up
+    }
+}
+
+/// The order that every balancer shares: by address and port, whatever the file's order.
+fn order(server: &RealServer) -> (IpAddr, Option<u16>, &str) {
+    (server.address, server.port, &server.name)
+}
+
+fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) -> Choice {
+    let mut live = live(servers);
+    if live.is_empty() {
+        return Choice::Empty;
+    }
+    if servers.len() == 1 {
+        return Choice::Only(0);
+    }
+    let at = |place: &usize| servers.get(*place).copied();
+    if service.scheduler != Scheduler::RoundRobin {
+        live.sort_by(|a, b| at(a).map(order).cmp(&at(b).map(order)));
+    }
+    let chosen: Vec<&RealServer> = live.iter().filter_map(at).collect();
+    let weights: Vec<u16> = chosen.iter().map(|server| server.weight).collect();
+    let (draw, local_owners) = match service.scheduler {
+        Scheduler::RoundRobin => (
+            Draw::InTurn,
+            interleave::interleave(&rounded(service, &chosen, &weights, sink)),
+        ),
+        Scheduler::Random => (
+            Draw::AtRandom,
+            runs(&rounded(service, &chosen, &weights, sink)),
+        ),
+        Scheduler::Hash(key) => (
+            Draw::Hashed(key),
+            runs(&rounded(service, &chosen, &weights, sink)),
+        ),
+        Scheduler::Maglev { key, table } => {
+            let size = table.unwrap_or_else(|| maglev::table_size(servers.len()));
+            let identities: Vec<(Identity, u16)> = chosen
+                .iter()
+                .map(|server| {
+                    let identity = Identity {
+                        address: server.address,
+                        port: server.port,
+                    };
+                    (identity, server.weight)
+                })
+                .collect();
+            (Draw::Hashed(key), maglev::populate(&identities, size))
+        }
+    };
+    let owners = local_owners
+        .into_iter()
+        .filter_map(|local| live.get(local as usize))
+        .map(|place| u32::try_from(*place).unwrap_or(u32::MAX))
+        .collect();
+    Choice::Slots { draw, owners }
+}
+
+/// Each server's slots one after the other: a drawn or hashed slot needs no interleaving.
+fn runs(counts: &[u32]) -> Vec<u32> {
+    (0..)
+        .zip(counts)
+        .flat_map(|(at, count)| std::iter::repeat_n(at, *count as usize))
+        .collect()
+}
+
+fn rounded(
+    service: &Service,
+    chosen: &[&RealServer],
+    weights: &[u16],
+    sink: &mut Diagnostics,
+) -> Vec<u32> {
+    let shares = proportion::shares(weights);
+    if let Some(worst) = shares.worst
+        && let Some(server) = chosen.get(worst.at)
+    {
+        let slots: u32 = shares.counts.iter().sum();
+        let effect = if worst.error <= -1.0 {
+            format!("`{}` gets no new clients at all", server.name)
+        } else {
+            format!(
+                "the share of `{}` is {:.1}% too {}",
+                server.name,
+                worst.error.abs() * 100.0,
+                if worst.error > 0.0 { "large" } else { "small" },
+            )
+        };
+        sink.report(
+            Diagnostic::new(
+                Code::RoundedWeights,
+                service.span,
+                format!(
+                    "the weights of service `{}` are rounded to {slots} slots: {effect}",
+                    service.name
+                ),
+            )
+            .related(server.span, format!("weight {}", server.weight))
+            .help(format!(
+                "weights are exact while they add up to at most {}, divided by their greatest common divisor; use smaller weights",
+                proportion::MAX_SLOTS
+            )),
+        );
+    }
+    shares.counts
+}

@@ -1,0 +1,407 @@
+//! Which statement stands in which block.
+//!
+//! Blocks are kept on a stack of their own, so that any number of open braces does no harm, and so
+//! that one missing brace costs one fault: a `service`, `pool` or `defaults` that is not further in
+//! than the block around it shows that this block was left open.
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::{FileId, Span};
+
+use super::characters::has_bad_character;
+use super::explain::{self, Place};
+use super::grammar::{Piece, Rule};
+use super::statement;
+use super::tree::{DefaultsDecl, Item, PoolDecl, ServiceDecl, StatementDecl, Tree, Word};
+use super::vocabulary::BlockKind;
+
+/// The tree as far as it was read, and the blocks that are open.
+pub(super) struct Blocks<'t, 's> {
+    tree: Tree,
+    open: Vec<Block>,
+    /// The last statement, until it is known whether `{` follows.
+    waiting: Option<Piece<'t>>,
+    /// The statement before was out of place too, so that one fault speaks for both.
+    stray: bool,
+    sink: &'s mut Diagnostics,
+}
+
+/// A block that is open.
+struct Block {
+    kind: Option<BlockKind>,
+    /// Its name; where it ought to have one and has none, it never gets into the tree.
+    name: Option<Word>,
+    /// The keyword and the name.
+    header: Span,
+    /// How far into its line it starts.
+    column: u32,
+    statements: Vec<StatementDecl>,
+    damaged: bool,
+    /// A fault about its braces was reported already.
+    excused: bool,
+}
+
+impl<'t, 's> Blocks<'t, 's> {
+    pub(super) fn new(file: FileId, sink: &'s mut Diagnostics) -> Self {
+        let tree = Tree {
+            file,
+            items: Vec::new(),
+            damaged: false,
+        };
+        Self {
+            tree,
+            open: Vec::new(),
+            waiting: None,
+            stray: false,
+            sink,
+        }
+    }
+
+    /// Takes the next piece of the file.
+    pub(super) fn take(&mut self, piece: Piece<'t>) {
+        match piece.rule() {
+            Rule::comment => {}
+            Rule::semicolon => self.settle(),
+            Rule::open => self.open_brace(&piece),
+            Rule::close => {
+                self.settle();
+                self.close_brace(piece.span());
+            }
+            _ => {
+                self.settle();
+                self.waiting = Some(piece);
+            }
+        }
+    }
+
+    /// The tree, once all pieces were taken.
+    pub(super) fn finish(mut self) -> Tree {
+        self.settle();
+        while let Some(block) = self.open.pop() {
+            // Of unknown blocks in each other the outermost speaks for all.
+            if block.kind.is_some() || self.open.last().is_none_or(|outer| outer.kind.is_some()) {
+                self.report_unclosed(&block, None);
+            }
+            let end = block.last_span();
+            self.keep_block(block, end);
+        }
+        self.tree
+    }
+
+    /// The statement before is one without a block.
+    fn settle(&mut self) {
+        let Some(piece) = self.waiting.take() else {
+            return;
+        };
+        if self.in_foreign_block() && !self.is_sibling_of_open_block(&piece) {
+            return;
+        }
+        match piece.rule() {
+            Rule::service | Rule::defaults => self.settle_header(&piece),
+            Rule::pool if self.open.is_empty() => self.settle_header(&piece),
+            Rule::include | Rule::define => self.settle_top_statement(&piece),
+            Rule::malformed => self.settle_malformed(&piece),
+            _ => self.settle_statement(&piece),
+        }
+    }
+
+    /// `service NAME` that no `{` follows. What comes next most likely stands in it.
+    fn settle_header(&mut self, piece: &Piece<'t>) {
+        self.leave_siblings(piece);
+        let kind = BlockKind::of_keyword(piece.keyword_text());
+        self.sink.report(explain::missing_brace(piece));
+        self.enter(piece, kind, statement::name(piece), true);
+    }
+
+    fn settle_top_statement(&mut self, piece: &Piece<'t>) {
+        self.stray = false;
+        self.leave_siblings(piece);
+        if !self.open.is_empty() {
+            let message = format!(
+                "`{}` stands at the top level of a file, not in a block",
+                piece.keyword_text()
+            );
+            let mut fault = Diagnostic::new(Code::MisplacedStatement, piece.keyword(), message);
+            if let Some(block) = self.open.last() {
+                fault = fault.related(block.header, "in this block");
+            }
+            self.sink.report(fault);
+        }
+        let item = match piece.rule() {
+            Rule::include => statement::include(piece).map(Item::Include),
+            _ => statement::define(piece).map(Item::Define),
+        };
+        match item {
+            Some(item) => self.tree.items.push(item),
+            None => self.settle_malformed(piece),
+        }
+    }
+
+    fn settle_statement(&mut self, piece: &Piece<'t>) {
+        let place = self.place();
+        let explained = explain::doubtful(piece);
+        let declared = statement::statement(piece);
+        let Some(block) = self.open.last_mut() else {
+            if !self.stray {
+                self.sink.report(explain::outside_of_blocks(piece));
+            }
+            self.stray = true;
+            self.tree.damaged = true;
+            return;
+        };
+        match (declared, explained) {
+            (Some(declared), None) => block.statements.push(declared),
+            (_, Some(fault)) => {
+                block.damaged = true;
+                self.sink.report(fault);
+            }
+            (None, None) => {
+                block.damaged = true;
+                self.sink
+                    .report(explain::malformed(piece, place, self.sink.is_full()));
+            }
+        }
+    }
+
+    fn settle_malformed(&mut self, piece: &Piece<'t>) {
+        self.mark_damaged();
+        self.report_malformed(piece);
+        let kind = BlockKind::of_keyword(piece.keyword_text());
+        if self.open.is_empty() && kind.is_some() {
+            self.enter(piece, kind, None, true);
+        }
+    }
+
+    /// `{`: opens the block of the statement before it.
+    fn open_brace(&mut self, brace: &Piece<'t>) {
+        let Some(piece) = self.waiting.take() else {
+            if !self.in_foreign_block() {
+                let fault =
+                    Diagnostic::new(Code::StrayBrace, brace.span(), "This `{` opens no block")
+                        .help(
+                            "a block starts with `service NAME {`, `pool NAME {` or `defaults {`",
+                        );
+                self.sink.report(fault);
+            }
+            self.mark_damaged();
+            self.open.push(Block::foreign(brace.span(), brace.column()));
+            return;
+        };
+        if self.in_foreign_block() && !self.is_sibling_of_open_block(&piece) {
+            self.open.push(Block::foreign(piece.span(), piece.column()));
+            return;
+        }
+        match piece.rule() {
+            Rule::service | Rule::pool | Rule::defaults => {
+                self.leave_siblings(&piece);
+                let kind = BlockKind::of_keyword(piece.keyword_text());
+                self.report_nested(&piece);
+                self.enter(&piece, kind, statement::name(&piece), false);
+            }
+            Rule::malformed => {
+                self.leave_siblings(&piece);
+                self.mark_damaged();
+                self.report_malformed(&piece);
+                let kind = BlockKind::meant_by(piece.keyword_text());
+                let name = explain::second_word(&piece);
+                self.enter(&piece, kind, name, false);
+            }
+            _ => {
+                let message = format!("`{}` takes no block", piece.keyword_text());
+                self.sink
+                    .report(Diagnostic::new(Code::StrayBrace, brace.span(), message));
+                self.mark_damaged();
+                self.enter(&piece, None, None, false);
+            }
+        }
+    }
+
+    fn close_brace(&mut self, brace: Span) {
+        let Some(block) = self.open.pop() else {
+            if !self.stray {
+                let fault = Diagnostic::new(Code::StrayBrace, brace, "This `}` closes no block");
+                self.sink.report(fault);
+            }
+            self.stray = true;
+            return;
+        };
+        self.stray = false;
+        self.keep_block(block, brace);
+    }
+
+    /// Closes the blocks that a statement at this column shows to be left open.
+    fn leave_siblings(&mut self, piece: &Piece<'t>) {
+        while self.is_sibling_of_open_block(piece) {
+            let Some(block) = self.open.pop() else {
+                return;
+            };
+            self.report_unclosed(&block, Some(piece));
+            let end = block.last_span();
+            self.keep_block(block, end);
+        }
+    }
+
+    /// Whether a statement can only stand at the top level and is no further in than the block that
+    /// is open.
+    fn is_sibling_of_open_block(&self, piece: &Piece<'t>) -> bool {
+        let Some(block) = self.open.last() else {
+            return false;
+        };
+        let is_top = match piece.rule() {
+            Rule::service | Rule::defaults | Rule::include | Rule::define | Rule::pool => true,
+            Rule::malformed => BlockKind::of_keyword(piece.keyword_text()).is_some(),
+            _ => false,
+        };
+        is_top && piece.column() <= block.column
+    }
+
+    fn enter(
+        &mut self,
+        piece: &Piece<'t>,
+        kind: Option<BlockKind>,
+        name: Option<Word>,
+        excused: bool,
+    ) {
+        self.stray = false;
+        let header = piece.span();
+        self.open.push(Block {
+            kind,
+            name,
+            excused,
+            ..Block::foreign(header, piece.column())
+        });
+    }
+
+    fn keep_block(&mut self, block: Block, end: Span) {
+        let span = block.header.to(end);
+        let Block {
+            kind,
+            name,
+            statements,
+            damaged,
+            ..
+        } = block;
+        let item = match (kind, name) {
+            (Some(BlockKind::Defaults), _) => Item::Defaults(DefaultsDecl {
+                span,
+                statements,
+                damaged,
+            }),
+            (Some(BlockKind::Pool), Some(name)) => Item::Pool(PoolDecl {
+                span,
+                name,
+                statements,
+                damaged,
+            }),
+            (Some(BlockKind::Service), Some(name)) => Item::Service(ServiceDecl {
+                span,
+                name,
+                statements,
+                damaged,
+            }),
+            _ => {
+                self.tree.damaged = true;
+                return;
+            }
+        };
+        self.tree.items.push(item);
+    }
+
+    fn report_unclosed(&mut self, block: &Block, next: Option<&Piece<'t>>) {
+        if block.excused {
+            return;
+        }
+        let mut fault = Diagnostic::new(
+            Code::UnclosedBlock,
+            block.header,
+            "This block is never closed",
+        )
+        .label("opened here");
+        fault = match next {
+            Some(next) => fault
+                .related(next.span(), "the next one starts here")
+                .help("write `}` before the next one starts"),
+            None => fault.help("write `}` at its end"),
+        };
+        self.sink.report(fault);
+    }
+
+    fn report_nested(&mut self, piece: &Piece<'t>) {
+        let Some(outer) = self.open.last() else {
+            return;
+        };
+        let fault = match piece.rule() {
+            Rule::pool => Diagnostic::new(
+                Code::NestedPool,
+                piece.span(),
+                "A pool is declared at the top level, not in a block",
+            )
+            .help(format!(
+                "move it out of the block, and write `{}` here to use it",
+                piece.text()
+            )),
+            _ => Diagnostic::new(
+                Code::MisplacedStatement,
+                piece.span(),
+                format!(
+                    "`{}` stands at the top level of a file, not in a block",
+                    piece.keyword_text()
+                ),
+            )
+            .help("is the `}` of the block around it missing?"),
+        };
+        self.sink
+            .report(fault.related(outer.header, "in this block"));
+        // The one fault speaks for a missing brace, too.
+        if piece.rule() != Rule::pool
+            && let Some(outer) = self.open.last_mut()
+        {
+            outer.excused = true;
+        }
+    }
+
+    fn report_malformed(&mut self, piece: &Piece<'t>) {
+        if !has_bad_character(piece.text()) {
+            let fault = explain::malformed(piece, self.place(), self.sink.is_full());
+            self.sink.report(fault);
+        }
+    }
+
+    fn mark_damaged(&mut self) {
+        match self.open.last_mut() {
+            Some(block) => block.damaged = true,
+            None => self.tree.damaged = true,
+        }
+    }
+
+    fn in_foreign_block(&self) -> bool {
+        self.open.last().is_some_and(|block| block.kind.is_none())
+    }
+
+    fn place(&self) -> Place {
+        match self.open.last() {
+            None => Place::Top,
+            Some(block) => block.kind.map_or(Place::Foreign, Place::In),
+        }
+    }
+}
+
+impl Block {
+    /// A block that flb does not have: what stands in it is skipped.
+    fn foreign(header: Span, column: u32) -> Self {
+        Self {
+            kind: None,
+            name: None,
+            header,
+            column,
+            statements: Vec::new(),
+            damaged: false,
+            excused: false,
+        }
+    }
+
+    fn last_span(&self) -> Span {
+        self.statements
+            .last()
+            .map_or(self.header, |statement| statement.span)
+    }
+}

@@ -1,0 +1,151 @@
+//! From a piece to a declaration.
+//!
+//! `None` means a piece that lacks a part which its rule has, so that the two files disagree; the
+//! caller reports the statement as malformed rather than lose it.
+
+use super::grammar::{Piece, Rule};
+use super::tree::{
+    DefineDecl, IncludeDecl, List, ModeDecl, ServerDecl, ServerOption, Statement, StatementDecl,
+    ViaDecl, Word,
+};
+
+/// `include "PATH"`, its files not yet read.
+pub(super) fn include(piece: &Piece<'_>) -> Option<IncludeDecl> {
+    Some(IncludeDecl {
+        span: piece.span(),
+        path: first(piece, Rule::path)?,
+        trees: Vec::new(),
+    })
+}
+
+/// `define NAME = VALUE, ...`
+pub(super) fn define(piece: &Piece<'_>) -> Option<DefineDecl> {
+    Some(DefineDecl {
+        span: piece.span(),
+        name: first(piece, Rule::name)?,
+        values: list(piece, Rule::value)?,
+    })
+}
+
+/// The NAME of `service NAME` or `pool NAME`.
+pub(super) fn name(piece: &Piece<'_>) -> Option<Word> {
+    first(piece, Rule::name)
+}
+
+/// A statement that stands in a block.
+pub(super) fn statement(piece: &Piece<'_>) -> Option<StatementDecl> {
+    let statement = match piece.rule() {
+        Rule::server => Statement::Server(Box::new(server(piece)?)),
+        Rule::vip => Statement::Vip {
+            addresses: list(piece, Rule::address)?,
+            protocols: list(piece, Rule::protocol)?,
+            ports: list(piece, Rule::port)?,
+        },
+        Rule::mode => Statement::Mode(piece.parts().find_map(|part| mode(&part))?),
+        Rule::scheduler => Statement::Scheduler {
+            name: first(piece, Rule::algorithm)?,
+            by: nested(piece, Rule::by, Rule::key),
+            table: nested(piece, Rule::table, Rule::number),
+        },
+        Rule::persist => Statement::Persist {
+            duration: first(piece, Rule::duration)?,
+            by: nested(piece, Rule::by, Rule::key),
+        },
+        Rule::track => Statement::Track {
+            duration: first(piece, Rule::duration)?,
+        },
+        Rule::on_empty => Statement::OnEmpty {
+            action: first(piece, Rule::action)?,
+        },
+        Rule::allow => Statement::Allow {
+            prefixes: list(piece, Rule::prefix)?,
+        },
+        Rule::deny => Statement::Deny {
+            prefixes: list(piece, Rule::prefix)?,
+        },
+        Rule::pool => Statement::Pool { name: name(piece)? },
+        _ => return None,
+    };
+    Some(StatementDecl {
+        span: piece.span(),
+        keyword: piece.keyword(),
+        statement,
+    })
+}
+
+fn mode(part: &Piece<'_>) -> Option<ModeDecl> {
+    Some(match part.rule() {
+        Rule::nat => ModeDecl::Nat,
+        Rule::masquerade => ModeDecl::Masquerade,
+        Rule::snat => ModeDecl::Snat {
+            addresses: list(part, Rule::address)?,
+        },
+        Rule::dr => ModeDecl::Dr {
+            on: list(part, Rule::interface)?,
+            via: part.parts().find_map(|part| via(&part)),
+        },
+        _ => return None,
+    })
+}
+
+fn via(part: &Piece<'_>) -> Option<ViaDecl> {
+    if part.rule() != Rule::via {
+        return None;
+    }
+    Some(ViaDecl {
+        interface: first(part, Rule::interface)?,
+        from: first(part, Rule::mac_address),
+    })
+}
+
+fn server(piece: &Piece<'_>) -> Option<ServerDecl> {
+    let (mut name, mut address, mut options) = (None, None, Vec::new());
+    for part in piece.parts() {
+        match part.rule() {
+            Rule::name => name = Some(part.word()),
+            Rule::address => address = Some(part.word()),
+            _ => options.push(option(&part)?),
+        }
+    }
+    Some(ServerDecl {
+        name,
+        address: address?,
+        options,
+    })
+}
+
+fn option(part: &Piece<'_>) -> Option<ServerOption> {
+    Some(match part.rule() {
+        Rule::weight => ServerOption::Weight(first(part, Rule::number)?),
+        Rule::mac => ServerOption::Mac(first(part, Rule::mac_address)?),
+        Rule::via => ServerOption::Via(via(part)?),
+        Rule::drain => ServerOption::Drain(part.span()),
+        Rule::down => ServerOption::Down(part.span()),
+        Rule::backup => ServerOption::Backup(part.span()),
+        _ => return None,
+    })
+}
+
+/// The first argument of a kind.
+fn first(piece: &Piece<'_>, kind: Rule) -> Option<Word> {
+    piece
+        .parts()
+        .find(|part| part.rule() == kind)
+        .map(|part| part.word())
+}
+
+/// The argument of a kind that stands in an optional part.
+fn nested(piece: &Piece<'_>, part: Rule, kind: Rule) -> Option<Word> {
+    let part = piece.parts().find(|found| found.rule() == part)?;
+    first(&part, kind)
+}
+
+/// All arguments of a kind, of which there is at least one.
+fn list(piece: &Piece<'_>, kind: Rule) -> Option<List> {
+    let words: List = piece
+        .parts()
+        .filter(|part| part.rule() == kind)
+        .map(|part| part.word())
+        .collect();
+    (!words.is_empty()).then_some(words)
+}

@@ -22,7 +22,8 @@ pub mod syntax;
 
 use diagnostic::Diagnostics;
 use ruleset::Ruleset;
-use source::{Input, Sources};
+use source::Sources;
+use syntax::Input;
 
 /// Compiles one file set: all stages but the last.
 ///

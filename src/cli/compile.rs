@@ -43,7 +43,11 @@ pub(super) fn run(
 ) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let ruleset = crate::compile(Report::input(file), table, &mut sources, &mut sink);
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return report.unread(&error),
+    };
+    let ruleset = crate::compile(input, table, &mut sources, &mut sink);
     report.human(&sink, &sources);
     let Some(ruleset) = ruleset else {
         return Exit::Bad;

@@ -1,0 +1,53 @@
+//! `flbc check`
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::diagnostic::{Diagnostics, Record, records};
+use crate::source::Sources;
+
+/// How `--format` reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// An array of objects
+    Json,
+}
+
+pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
+    let mut exit = Exit::Fine;
+    let mut all: Vec<Record> = Vec::new();
+    for file in files {
+        let (sources, sink) = match faults(file) {
+            Ok(found) => found,
+            Err(error) => return report.unread(&error),
+        };
+        if sink.errors() > 0 {
+            exit = Exit::Bad;
+        }
+        match format {
+            Format::Human => report.human(&sink, &sources),
+            Format::Json => all.extend(records(&sink, &sources)),
+        }
+    }
+    if format == Format::Json {
+        // Records hold strings and numbers: serialization cannot fail.
+        let mut text = serde_json::to_string_pretty(&all).unwrap_or_default();
+        text.push('\n');
+        exit = exit.max(report.written(output::to_stdout(text.as_bytes()), "standard output"));
+    }
+    exit
+}
+
+/// The faults of one file set: all that compiling it would report.
+fn faults(file: &Path) -> std::io::Result<(Sources, Diagnostics)> {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let table = crate::ruleset::name::DEFAULT_TABLE;
+    let _ = crate::compile(Report::input(file)?, table, &mut sources, &mut sink);
+    Ok((sources, sink))
+}

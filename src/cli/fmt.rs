@@ -1,0 +1,59 @@
+//! `flbc fmt`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::diagnostic::{Diagnostics, escape};
+use crate::source::Sources;
+use crate::syntax;
+
+pub(super) fn run(report: &Report, check: bool, files: &[PathBuf]) -> Exit {
+    files.iter().fold(Exit::Fine, |exit, file| {
+        exit.max(one(report, check, file))
+    })
+}
+
+fn one(report: &Report, check: bool, file: &Path) -> Exit {
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return report.unread(&error),
+    };
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let formatted = syntax::format_file(input, &mut sources, &mut sink);
+    report.human(&sink, &sources);
+    let Some((written, canonical)) = formatted else {
+        return Exit::Bad;
+    };
+    let standard_input = file == Path::new("-");
+    if check {
+        if written == canonical {
+            return Exit::Fine;
+        }
+        let name = if standard_input {
+            "<stdin>".into()
+        } else {
+            file.to_string_lossy()
+        };
+        let line = format!("{}\n", escape(&name));
+        let listed = report.written(output::to_stdout(line.as_bytes()), "standard output");
+        return listed.max(Exit::Differs);
+    }
+    if standard_input {
+        return report.written(output::to_stdout(canonical.as_bytes()), "standard output");
+    }
+    if written == canonical {
+        return Exit::Fine;
+    }
+    report.written(replace(file, &written, &canonical), &file.to_string_lossy())
+}
+
+/// Puts the canonical form in place, unless somebody wrote to the file in between.
+fn replace(file: &Path, written: &str, canonical: &str) -> std::io::Result<()> {
+    if fs::read(file)? != written.as_bytes() {
+        return Err(std::io::Error::other("it was changed meanwhile"));
+    }
+    output::to_file(file, canonical.as_bytes())
+}

@@ -1,0 +1,86 @@
+//! Telling the operator.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+
+use super::{Color, Exit};
+use crate::diagnostic::{Diagnostics, Style, escape, human};
+use crate::source::{MAX_FILE_BYTES, Sources};
+use crate::syntax::Input;
+
+/// How to tell.
+pub(super) struct Report {
+    style: Style,
+}
+
+impl Report {
+    pub(super) fn new(color: Color) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        Self {
+            style: Style {
+                color,
+                // A log file or a pager may not be able to show frames.
+                unicode: terminal && locale_is_utf8(),
+            },
+        }
+    }
+
+    /// What a command's FILE names: `-` is standard input, read here to its end.
+    pub(super) fn input(file: &Path) -> io::Result<Input> {
+        if file != Path::new("-") {
+            return Ok(Input::Path(file.to_path_buf()));
+        }
+        let mut bytes = Vec::new();
+        // One byte more than is allowed, so that too much is noticed as with a file.
+        let mut limited = io::stdin().lock().take(MAX_FILE_BYTES + 1);
+        limited.read_to_end(&mut bytes)?;
+        Ok(Input::Stdin(bytes))
+    }
+
+    /// Writes faults to standard error, if there are any.
+    pub(super) fn human(&self, sink: &Diagnostics, sources: &Sources) {
+        self.print(&human(sink, sources, self.style));
+    }
+
+    /// Says that something went wrong that has no place in a source file.
+    pub(super) fn failure(&self, message: &str) -> Exit {
+        self.print(&format!("error: {message}\n"));
+        Exit::Bad
+    }
+
+    /// Standard input that cannot be read.
+    pub(super) fn unread(&self, error: &io::Error) -> Exit {
+        self.failure(&format!("cannot read standard input: {error}"))
+    }
+
+    /// The exit status after writing to `place`, and the message if that failed.
+    pub(super) fn written(&self, result: io::Result<()>, place: &str) -> Exit {
+        match result {
+            Ok(()) => Exit::Fine,
+            Err(error) => {
+                self.failure(&format!("cannot write {}: {error}", escape(place)))
+            }
+        }
+    }
+
+    fn print(&self, text: &str) {
+        // There is nobody to tell that standard error is closed.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// Whether the terminal is set to UTF-8, as the C library decides it.
+fn locale_is_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+}

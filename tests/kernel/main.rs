@@ -15,4 +15,15 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod direct_return;
+mod golden;
+mod guard;
 mod laboratory;
+mod nat;
+mod operator;
+mod ports;
+mod prediction;
+mod replace;
+mod scheduler;
+mod source_address;
+mod state;

@@ -6,6 +6,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod read;
+
+pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
+
 /// One file of a file set, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);

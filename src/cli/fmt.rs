@@ -10,9 +10,9 @@ use crate::source::Sources;
 use crate::syntax;
 
 pub(super) fn run(report: &Report, check: bool, files: &[PathBuf]) -> Exit {
-    files.iter().fold(Exit::Fine, |exit, file| {
-        exit.max(one(report, check, file))
-    })
+    files
+        .iter()
+        .fold(Exit::Fine, |exit, file| exit.max(one(report, check, file)))
 }
 
 fn one(report: &Report, check: bool, file: &Path) -> Exit {
@@ -22,14 +22,17 @@ fn one(report: &Report, check: bool, file: &Path) -> Exit {
     };
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let formatted = syntax::format_file(input, &mut sources, &mut sink);
+    let formatted = syntax::read_file(input, &mut sources, &mut sink).and_then(|file| {
+        let canonical = syntax::format(file, &sources, &mut sink)?;
+        Some((&sources.file(file).text, canonical))
+    });
     report.human(&sink, &sources);
     let Some((written, canonical)) = formatted else {
         return Exit::Bad;
     };
     let standard_input = file == Path::new("-");
     if check {
-        if written == canonical {
+        if *written == canonical {
             return Exit::Fine;
         }
         let name = if standard_input {
@@ -44,10 +47,10 @@ fn one(report: &Report, check: bool, file: &Path) -> Exit {
     if standard_input {
         return report.written(output::to_stdout(canonical.as_bytes()), "standard output");
     }
-    if written == canonical {
+    if *written == canonical {
         return Exit::Fine;
     }
-    report.written(replace(file, &written, &canonical), &file.to_string_lossy())
+    report.written(replace(file, written, &canonical), &file.to_string_lossy())
 }
 
 /// Puts the canonical form in place, unless somebody wrote to the file in between.

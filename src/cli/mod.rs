@@ -51,7 +51,11 @@ The language is in flb(5).";
 /// writes rules that balance TCP, UDP and SCTP in the Linux kernel: by NAT or by direct return.
 #[derive(Debug, Parser)]
 #[command(name = "flbc", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
-#[command(max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -132,7 +136,12 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // clap chooses the stream: help goes to standard output, a usage error to standard error.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Bad } else { Exit::Fine }.into();
+            return if error.use_stderr() {
+                Exit::Bad
+            } else {
+                Exit::Fine
+            }
+            .into();
         }
     };
     let report = report::Report::new(arguments.color);

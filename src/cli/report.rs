@@ -62,9 +62,7 @@ impl Report {
     pub(super) fn written(&self, result: io::Result<()>, place: &str) -> Exit {
         match result {
             Ok(()) => Exit::Fine,
-            Err(error) => {
-                self.failure(&format!("cannot write {}: {error}", escape(place)))
-            }
+            Err(error) => self.failure(&format!("cannot write {}: {error}", escape(place))),
         }
     }
 

@@ -71,6 +71,8 @@ codes! {
     RedefinedConstant = "redefined-constant", Error;
     /// A constant that holds several values where one can stand.
     ListForOne = "list-for-one", Error;
+    /// A list, or the VIPs of one `vip`, with more values than flbc takes.
+    ListTooLong = "list-too-long", Error;
     /// A service name that was used before.
     DuplicateService = "duplicate-service", Error;
     /// A pool name that was used before.
@@ -155,6 +157,28 @@ codes! {
     HostBits = "host-bits", Warning;
     /// A source address of a family that no VIP of the service has.
     UnusedSnat = "unused-snat", Warning;
+    /// VIPs of a family for which `snat` gives no source address.
+    MissingSnat = "missing-snat", Warning;
+    /// A real server of a family that no VIP of its service has.
+    UnreachableServer = "unreachable-server", Warning;
+    /// The same address and port twice among the servers of one service.
+    RepeatedServer = "repeated-server", Warning;
+}
+
+impl Code {
+    /// Whether it means that a file was not read.
+    pub const fn is_about_files(self) -> bool {
+        matches!(
+            self,
+            Self::UnreadableFile
+                | Self::FileTooLarge
+                | Self::NotUtf8
+                | Self::WorldWritable
+                | Self::IncludeCycle
+                | Self::IncludedTwice
+                | Self::BadInclude
+        )
+    }
 }
 
 impl std::fmt::Display for Code {

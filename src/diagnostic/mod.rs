@@ -4,7 +4,12 @@ use crate::source::Span;
 
 mod code;
 
+mod text;
+
 pub use code::Code;
+mod stand_in;
+pub use stand_in::{Record, Style, human, records};
+pub use text::{escape, is_treacherous, quote};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,6 +129,11 @@ impl Diagnostics {
     /// Whether further faults are only counted, so that their words need not be made.
     pub fn is_full(&self) -> bool {
         self.kept.len() >= Self::LIMIT
+    }
+
+    /// Whether a file could not be read, so that what it would have said is unknown.
+    pub fn has_unread_file(&self) -> bool {
+        self.kept.iter().any(|fault| fault.code.is_about_files())
     }
 
     /// How many errors were reported, kept or not.

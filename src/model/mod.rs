@@ -179,6 +179,26 @@ pub struct DirectReturn {
     pub via: Option<Via>,
 }
 
+impl DirectReturn {
+    /// The interface by which packets leave for a server; `None`: the one by which they came.
+    pub fn interface_to<'a>(&'a self, server: &'a RealServer) -> Option<&'a Interface> {
+        let via = server.via.as_ref().or(self.via.as_ref())?;
+        Some(&via.interface)
+    }
+
+    /// That interface's own MAC address, where the file gives it, for the server or for the service.
+    pub fn source_mac_to(&self, server: &RealServer) -> Option<MacAddress> {
+        let interface = self.interface_to(server)?;
+        let own = server.via.as_ref().and_then(|via| via.from);
+        own.or_else(|| {
+            self.via
+                .as_ref()
+                .filter(|via| via.interface == *interface)?
+                .from
+        })
+    }
+}
+
 /// An outgoing interface.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Via {

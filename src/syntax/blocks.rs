@@ -183,7 +183,10 @@ impl<'t, 's> Blocks<'t, 's> {
                 self.sink.report(fault);
             }
             self.mark_damaged();
-            self.open.push(Block::foreign(brace.span(), brace.column()));
+            self.open.push(Block {
+                excused: true,
+                ..Block::foreign(brace.span(), brace.column())
+            });
             return;
         };
         if self.in_foreign_block() && !self.is_sibling_of_open_block(&piece) {

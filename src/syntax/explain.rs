@@ -65,11 +65,8 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
     if piece.rule() != Rule::server {
         return None;
     }
-    let name = piece
-        .parts()
-        .next()
-        .filter(|part| part.rule() == Rule::name)?;
-    if !reads_as_address(name.text()) {
+    let mut parts = piece.parts().map(|part| part.rule());
+    if parts.nth(1) != Some(Rule::address) {
         return None;
     }
     let (span, word) = second_address(piece)?;
@@ -375,7 +372,7 @@ fn not_an_option(span: Span, word: &str) -> Diagnostic {
 fn argument(rule: Rule) -> Option<&'static str> {
     Some(match rule {
         Rule::action => "`reject` or `drop`",
-        Rule::address => "an address",
+        Rule::address | Rule::name_or_address => "an address",
         Rule::algorithm => "a scheduler",
         Rule::duration => "a duration",
         Rule::interface => "an interface",

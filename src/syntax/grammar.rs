@@ -136,13 +136,10 @@ impl<'t> Iterator for Pieces<'t> {
     type Item = Piece<'t>;
 
     fn next(&mut self) -> Option<Piece<'t>> {
-        let rest = self.text.get(self.at..)?;
-        // `malformed` takes what nothing else does, so that only the end of the text is left over.
+        let rest = without_blanks(self.text.get(self.at..)?);
+        // `malformed` takes what nothing else does, so that this fails at the end of the text alone.
         let pair = read(Rule::piece, rest).ok()?.next()?;
-        if pair.as_rule() == Rule::EOI {
-            return None;
-        }
-        let base = self.at;
+        let base = self.text.len() - rest.len();
         let (start, end) = (base + pair.as_span().start(), base + pair.as_span().end());
         self.advance(start);
         let column = offset(start - self.line_start);
@@ -153,6 +150,17 @@ impl<'t> Iterator for Pieces<'t> {
             base,
             column,
         })
+    }
+}
+
+fn without_blanks(text: &str) -> &str {
+    let mut text = text;
+    loop {
+        text = text.trim_start_matches([' ', '\t', '\n']);
+        match text.strip_prefix("\r\n") {
+            Some(rest) => text = rest,
+            None => return text,
+        }
     }
 }
 

@@ -5,9 +5,14 @@ pub mod tree;
 mod blocks;
 mod characters;
 mod explain;
+mod format;
 mod grammar;
+mod include;
 mod parse;
+mod program;
 mod statement;
 mod vocabulary;
 
+pub use format::format;
 pub use parse::parse;
+pub use program::{Input, parse_program, read_file};

@@ -99,17 +99,21 @@ fn via(part: &Piece<'_>) -> Option<ViaDecl> {
 }
 
 fn server(piece: &Piece<'_>) -> Option<ServerDecl> {
-    let (mut name, mut address, mut options) = (None, None, Vec::new());
+    let (mut first, mut second, mut options) = (None, None, Vec::new());
     for part in piece.parts() {
         match part.rule() {
-            Rule::name => name = Some(part.word()),
-            Rule::address => address = Some(part.word()),
+            Rule::name_or_address => first = Some(part.word()),
+            Rule::address => second = Some(part.word()),
             _ => options.push(option(&part)?),
         }
     }
+    let (name, address) = match second {
+        Some(address) => (first, address),
+        None => (None, first?),
+    };
     Some(ServerDecl {
         name,
-        address: address?,
+        address,
         options,
     })
 }

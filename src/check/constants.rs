@@ -1,0 +1,165 @@
+//! `define` and `$NAME`.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::values::{name, nearest};
+use crate::diagnostic::{Code, Diagnostic, quote};
+use crate::source::{Sources, Span};
+use crate::syntax::tree::{DefineDecl, Item, Tree, WordKind};
+
+/// The values of a constant, lists in lists flattened, each with the place where it was written.
+pub(super) type List<'a> = Rc<[(&'a str, Span)]>;
+
+/// How many values all constants together may hold: lists of lists grow fast.
+const MOST_VALUES: usize = 1_000_000;
+
+#[derive(Debug)]
+struct Constant<'a> {
+    name: Span,
+    /// `None` where a fault has been reported about them.
+    values: Option<List<'a>>,
+    used: bool,
+}
+
+/// The constants defined so far.
+#[derive(Debug, Default)]
+pub(super) struct Constants<'a> {
+    defined: HashMap<&'a str, Constant<'a>>,
+    /// Where each name is defined anywhere, first: to tell "too late" from "never".
+    anywhere: HashMap<&'a str, Span>,
+    held: usize,
+}
+
+impl<'a> Constants<'a> {
+    /// Notes which names are defined anywhere, and returns whether a file has parts that could not be read.
+    pub(super) fn look_ahead(&mut self, tree: &Tree, sources: &'a Sources) -> bool {
+        let mut damaged = tree.damaged;
+        for item in &tree.items {
+            match item {
+                Item::Define(decl) => {
+                    let text = sources.text(decl.name.span);
+                    self.anywhere.entry(text).or_insert(decl.name.span);
+                }
+                Item::Include(decl) => {
+                    for tree in &decl.trees {
+                        damaged |= self.look_ahead(tree, sources);
+                    }
+                }
+                _ => {}
+            }
+        }
+        damaged
+    }
+
+    /// Adds a constant. Its values are `None` if some could not be read.
+    pub(super) fn define(
+        &mut self,
+        text: &'a str,
+        decl: &DefineDecl,
+        values: Option<List<'a>>,
+    ) -> Result<(), Box<Diagnostic>> {
+        let span = decl.name.span;
+        let fault = |code, message: String| Diagnostic::new(code, span, message);
+        if decl.name.kind == WordKind::Constant {
+            let fault = fault(
+                Code::BadName,
+                format!("{} is defined without the `$`", quote(text)),
+            );
+            return Err(Box::new(fault.help("write the `$` only where it is used")));
+        }
+        if let Err(wrong) = name(text) {
+            let mut fault = fault(wrong.code, wrong.message);
+            fault.help = wrong.help;
+            return Err(Box::new(fault));
+        }
+        if let Some(first) = self.defined.get(text) {
+            let fault = fault(
+                Code::RedefinedConstant,
+                format!("{} is defined a second time", quote(&format!("${text}"))),
+            );
+            return Err(Box::new(
+                fault
+                    .related(first.name, "first defined here")
+                    .help("a constant has one value in all files: give this one another name"),
+            ));
+        }
+        let count = values.as_ref().map_or(0, |list| list.len());
+        let fits = self.held + count <= MOST_VALUES;
+        self.held += if fits { count } else { 0 };
+        let constant = Constant {
+            name: span,
+            values: values.filter(|_| fits),
+            used: false,
+        };
+        self.defined.insert(text, constant);
+        if fits {
+            return Ok(());
+        }
+        let message = format!("All constants together hold more than {MOST_VALUES} values");
+        Err(Box::new(fault(Code::ListTooLong, message)))
+    }
+
+    /// The values of a constant, and where it was defined; `None` if a fault has been reported about it, or if
+    /// it may be defined in what could not be read.
+    #[expect(clippy::type_complexity, reason = "used once")]
+    pub(super) fn look_up(
+        &mut self,
+        text: &str,
+        span: Span,
+        gaps: bool,
+    ) -> Result<Option<(Span, List<'a>)>, Box<Diagnostic>> {
+        if let Some(constant) = self.defined.get_mut(text) {
+            constant.used = true;
+            let values = constant.values.clone();
+            return Ok(values.map(|values| (constant.name, values)));
+        }
+        let shown = quote(&format!("${text}"));
+        let fault = |message| Diagnostic::new(Code::UndefinedConstant, span, message);
+        if let Some(later) = self.anywhere.get(text) {
+            let fault = fault(format!("{shown} is used before it is defined"))
+                .related(*later, "defined here")
+                .help("move the `define` above its first use");
+            return Err(Box::new(fault));
+        }
+        if gaps {
+            return Ok(None);
+        }
+        let fault = fault(format!("{shown} is defined nowhere"));
+        let help = if let Some(bad) = text.find(|c| matches!(c, ':' | '/' | '[' | '$' | ',')) {
+            let (constant, rest) = text.split_at(bad);
+            if !self.defined.contains_key(constant) {
+                format!(
+                    "write `define {} = ...` above",
+                    name(text).unwrap_or("NAME")
+                )
+            } else {
+                format!(
+                    "a constant stands for a whole value: define one that includes {}",
+                    quote(rest)
+                )
+            }
+        } else if let Some(near) = nearest(text, self.defined.keys().copied()) {
+            format!("did you mean `${near}`?")
+        } else {
+            match name(text) {
+                Ok(text) => format!("write `define {text} = ...` above"),
+                Err(wrong) => wrong.help.unwrap_or_default(),
+            }
+        };
+        Err(Box::new(fault.help(help)))
+    }
+
+    /// A warning for each constant that nothing uses.
+    pub(super) fn unused(&self) -> Vec<Diagnostic> {
+        let unused = self.defined.iter().filter(|(_, constant)| !constant.used);
+        let mut unused: Vec<_> = unused
+            .map(|(text, constant)| {
+                let message = format!("Nothing uses {}", quote(&format!("${text}")));
+                Diagnostic::new(Code::UnusedConstant, constant.name, message)
+            })
+            .collect();
+        unused.sort_by_key(|fault| fault.span);
+        unused
+    }
+}

@@ -1,0 +1,139 @@
+//! TREE to MODEL: what the words mean, and whether it can be.
+//!
+//! ```text
+//!  tree ──┬─ define ───▶ constants ─┐
+//!         ├─ defaults ─▶ settings ──┤
+//!         ├─ pool ─────▶ pools ─────┼─ assembly ─▶ model
+//!         └─ service ──▶ drafts ────┘
+//! ```
+//!
+//! Constants and defaults count from where they stand, so that one walk in file order reads all words. Pools
+//! may stand after their use: services are put together when all of them are known. Every fault is reported,
+//! each once; what could not be read is remembered as damage, and nothing is said about what seems missing
+//! because of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
+use crate::model::Model;
+use crate::source::Sources;
+use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Tree};
+
+use claims::Claims;
+use pool::{Pools, refuse_statement};
+use reader::Reader;
+use service::Draft;
+use settings::{Settings, SettingsReader};
+
+mod assembly;
+mod claims;
+mod constants;
+mod families;
+mod forwarding;
+mod mode;
+mod not_yet;
+mod pool;
+mod reader;
+mod scheduler;
+mod server;
+mod server_set;
+mod service;
+mod settings;
+mod values;
+mod vip;
+
+/// Checks a file and all that it includes, and reports every fault.
+///
+/// The model may be compiled only if the sink has no errors; otherwise it holds what could be read.
+pub fn check(tree: &Tree, sources: &Sources, sink: &mut Diagnostics) -> Model {
+    let mut walk = Walk {
+        reader: Reader::new(tree, sources, sink),
+        pools: Pools::default(),
+        drafts: Vec::new(),
+        claims: Claims::default(),
+    };
+    walk.items(tree, &Settings::default());
+    walk.finish()
+}
+
+struct Walk<'t, 'a> {
+    reader: Reader<'a>,
+    pools: Pools<'t>,
+    drafts: Vec<Draft<'t, 'a>>,
+    claims: Claims,
+}
+
+impl<'t> Walk<'t, '_> {
+    /// Reads the statements of a file. Defaults go down into included files, never up.
+    fn items(&mut self, tree: &'t Tree, inherited: &Settings) {
+        let mut defaults = inherited.clone();
+        for item in &tree.items {
+            match item {
+                Item::Include(decl) => {
+                    for tree in &decl.trees {
+                        self.items(tree, &defaults);
+                    }
+                }
+                Item::Define(decl) => self.reader.define(decl),
+                Item::Defaults(decl) => defaults = self.defaults(decl).over(&defaults),
+                Item::Pool(decl) => self.pools.read(decl, &mut self.reader),
+                Item::Service(decl) => self.service(decl, &defaults),
+            }
+        }
+    }
+
+    fn defaults(&mut self, decl: &DefaultsDecl) -> Settings {
+        let mut settings = SettingsReader::default();
+        for statement in &decl.statements {
+            if !settings.take(statement, &mut self.reader) {
+                let help = "defaults are for `mode`, `scheduler`, `persist`, `track`, `on-empty`, `allow` and `deny`";
+                refuse_statement(statement, "`defaults`", help, &mut self.reader);
+            }
+        }
+        settings.settings
+    }
+
+    fn service(&mut self, decl: &'t ServiceDecl, defaults: &Settings) {
+        let number = self.drafts.len();
+        let draft = Draft::read(decl, number, defaults, &mut self.claims, &mut self.reader);
+        self.drafts.push(draft);
+    }
+
+    fn finish(self) -> Model {
+        let Self {
+            mut reader,
+            mut pools,
+            drafts,
+            claims,
+        } = self;
+        report_duplicates(&drafts, &mut reader);
+        let mut services = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            services.push(assembly::assemble(draft, &mut pools, &mut reader));
+        }
+        let names: Vec<Arc<str>> = services.iter().map(|s| Arc::clone(&s.name)).collect();
+        claims.report_conflicts(&names, &mut reader);
+        pools.report_unused(&mut reader);
+        reader.report_unused_constants();
+        let model = Model {
+            pools: pools.pools,
+            services,
+        };
+        not_yet::refuse(&model, &mut reader);
+        model
+    }
+}
+
+fn report_duplicates(drafts: &[Draft<'_, '_>], reader: &mut Reader<'_>) {
+    let mut first = HashMap::with_capacity(drafts.len());
+    for draft in drafts.iter().filter(|draft| !draft.name.is_empty()) {
+        let first = *first.entry(draft.name).or_insert(draft.span);
+        if first != draft.span {
+            let message = format!("There is a second service {}", quote(draft.name));
+            let fault = Diagnostic::new(Code::DuplicateService, draft.span, message)
+                .related(first, "the first");
+            reader.report(fault.help("give it another name, or put its VIPs into the first"));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `server`.
+
+use std::sync::Arc;
+
+use super::mode::read_via;
+use super::reader::{Reader, Value};
+use super::values::{
+    Pattern, address_pattern, decimal, endpoint, impossible_server, mac, name, name_pattern,
+};
+use crate::diagnostic::{Code, Diagnostic, quote};
+use crate::model::{MacAddress, RealServer, State, Via};
+use crate::source::Span;
+use crate::syntax::tree::{ServerDecl, ServerOption};
+
+/// Reads a `server` and gives its servers to `take`. Returns whether all of it could be read.
+pub(super) fn read_server(
+    decl: &ServerDecl,
+    span: Span,
+    reader: &mut Reader<'_>,
+    mut take: impl FnMut(RealServer),
+) -> bool {
+    let options = Options::read(&decl.options, reader);
+    let name = match decl.name {
+        None => None,
+        Some(word) => match reader.one(word) {
+            None => return false,
+            name => name,
+        },
+    };
+    let Some(address) = reader.one(decl.address) else {
+        return false;
+    };
+    let Some(patterns) = read_patterns(name, address, reader) else {
+        return false;
+    };
+    let mut complete = !options.damaged;
+    let mut add = |name: Option<&str>, address: Value<'_>, text: &str, reader: &mut Reader<'_>| {
+        let server = one_server(name, address, text, &options, span, reader);
+        complete &= server.is_some();
+        server.map(&mut take).is_some()
+    };
+    match patterns {
+        (None, None) => {
+            let name = match name {
+                None => None,
+                Some(value) => match checked_name(value, value.text, reader) {
+                    None => return false,
+                    name => name,
+                },
+            };
+            add(name, address, address.text, reader);
+        }
+        (None, Some(addresses)) => {
+            for text in addresses.texts() {
+                if !add(None, address, &text, reader) {
+                    break;
+                }
+            }
+        }
+        (Some(names), Some(addresses)) => {
+            let Some(value) = name else { return false };
+            for (name, text) in names.texts().zip(addresses.texts()) {
+                let named = checked_name(value, &name, reader).is_some();
+                if !named || !add(Some(&name), address, &text, reader) {
+                    return false;
+                }
+            }
+        }
+        // `read_patterns` refuses it.
+        (Some(_), None) => return false,
+    }
+    complete
+}
+
+type Patterns<'a> = (Option<Pattern<'a>>, Option<Pattern<'a>>);
+
+/// The ranges in name and address, if they fit together.
+fn read_patterns<'a>(
+    name: Option<Value<'a>>,
+    address: Value<'a>,
+    reader: &mut Reader<'_>,
+) -> Option<Patterns<'a>> {
+    let mut read = |value: Value<'a>, parse: fn(&'a str) -> _| match parse(value.text) {
+        Ok(pattern) => Some(pattern),
+        Err(wrong) => {
+            reader.refuse(value, wrong);
+            None
+        }
+    };
+    let of_name = match name {
+        None => Some(None),
+        Some(name) => read(name, name_pattern),
+    };
+    let of_address = read(address, address_pattern);
+    let patterns = (of_name?, of_address?);
+    let message = match (&patterns, name) {
+        ((Some(names), Some(addresses)), _) if names.count() != addresses.count() => format!(
+            "{} names stand before {} addresses",
+            names.count(),
+            addresses.count()
+        ),
+        ((Some(names), None), _) => format!("{} names stand before one address", names.count()),
+        ((None, Some(addresses)), Some(_)) => {
+            format!("One name stands before {} addresses", addresses.count())
+        }
+        _ => return Some(patterns),
+    };
+    let place = name.unwrap_or(address).place().to(address.place());
+    let fault = Diagnostic::new(Code::BadServerRange, place, message).help(
+        "give both a range of the same length, such as web[1-3] 10.20.0.[11-13], or leave the name away",
+    );
+    reader.report(fault);
+    None
+}
+
+fn checked_name<'n>(value: Value<'_>, text: &'n str, reader: &mut Reader<'_>) -> Option<&'n str> {
+    match name(text) {
+        Ok(name) => Some(name),
+        Err(wrong) => {
+            reader.refuse(value, wrong);
+            None
+        }
+    }
+}
+
+fn one_server(
+    name: Option<&str>,
+    address: Value<'_>,
+    text: &str,
+    options: &Options,
+    span: Span,
+    reader: &mut Reader<'_>,
+) -> Option<RealServer> {
+    let endpoint = match endpoint(text) {
+        Ok(endpoint) => endpoint,
+        Err(wrong) => {
+            reader.refuse(address, wrong);
+            return None;
+        }
+    };
+    if let Some((why, help)) = impossible_server(endpoint.address) {
+        let message = format!("{} cannot be a real server: it {why}", quote(text));
+        let mut fault = Diagnostic::new(Code::ImpossibleServer, address.place(), message);
+        fault.help = help;
+        reader.report(fault);
+        return None;
+    }
+    if let Some((before, port)) = endpoint.misread {
+        let message = format!(
+            "{} is an address without a port, and reads like port {port}",
+            quote(text)
+        );
+        let fault = Diagnostic::new(Code::PortLikeAddress, address.written, message).help(format!(
+            "write [{before}]:{port} for the port, [{text}] for the address"
+        ));
+        reader.report_once(fault);
+    }
+    Some(RealServer {
+        name: Arc::from(name.unwrap_or(text)),
+        address: endpoint.address,
+        port: endpoint.port,
+        weight: options.weight,
+        state: options.state,
+        mac: options.mac,
+        via: options.via.clone(),
+        span,
+    })
+}
+
+/// What stands after the address.
+#[derive(Debug)]
+struct Options {
+    weight: u16,
+    state: State,
+    mac: Option<MacAddress>,
+    via: Option<Via>,
+    damaged: bool,
+}
+
+impl Options {
+    fn read(options: &[ServerOption], reader: &mut Reader<'_>) -> Self {
+        let mut read = Self {
+            weight: 1,
+            state: State::Up,
+            mac: None,
+            via: None,
+            damaged: false,
+        };
+        for (at, option) in options.iter().enumerate() {
+            let before = options.get(..at).unwrap_or_default();
+            if !read.is_welcome(*option, before, reader) {
+                read.damaged = true;
+                continue;
+            }
+            match *option {
+                ServerOption::Weight(word) => {
+                    let parse = |text| decimal(text, Code::BadWeight, "weight", &(0..=65535));
+                    match reader.read(word, parse).map(u16::try_from) {
+                        Some(Ok(weight)) => read.weight = weight,
+                        _ => read.damaged = true,
+                    }
+                }
+                ServerOption::Mac(word) => {
+                    read.mac = reader.read(word, mac);
+                    read.damaged |= read.mac.is_none();
+                }
+                ServerOption::Via(via) => {
+                    let (via, damaged) = read_via(via, reader);
+                    read.via = via;
+                    read.damaged |= damaged;
+                }
+                ServerOption::Drain(_) => read.state = State::Drain,
+                ServerOption::Down(_) => read.state = State::Down,
+                ServerOption::Backup(_) => read.state = State::Backup,
+            }
+        }
+        if read.weight == 0 && read.state != State::Down {
+            read.state = State::Drain;
+        }
+        read
+    }
+
+    /// Whether an option may stand with those before it.
+    fn is_welcome(
+        &self,
+        option: ServerOption,
+        before: &[ServerOption],
+        reader: &mut Reader<'_>,
+    ) -> bool {
+        let (keyword, span) = keyword(option);
+        let is_state = |keyword| matches!(keyword, "drain" | "down" | "backup");
+        for (other, first) in before.iter().map(|option| self::keyword(*option)) {
+            let fault = if other == keyword {
+                let message = format!("`{keyword}` is given a second time");
+                Diagnostic::new(Code::RepeatedStatement, span, message)
+                    .related(first, "first given here")
+                    .help("leave one of them away")
+            } else if is_state(other) && is_state(keyword) {
+                let message = format!("A server cannot be `{other}` and `{keyword}` at once");
+                Diagnostic::new(Code::BadStatement, span, message)
+                    .related(first, "the other one")
+                    .help("leave one of them away")
+            } else {
+                continue;
+            };
+            reader.report(fault);
+            return false;
+        }
+        true
+    }
+}
+
+/// The keyword of an option, and its place or that of its argument.
+pub(super) fn keyword(option: ServerOption) -> (&'static str, Span) {
+    match option {
+        ServerOption::Weight(word) => ("weight", word.span),
+        ServerOption::Mac(word) => ("mac", word.span),
+        ServerOption::Via(via) => {
+            let end = via.from.map_or(via.interface.span, |from| from.span);
+            ("via", via.interface.span.to(end))
+        }
+        ServerOption::Drain(span) => ("drain", span),
+        ServerOption::Down(span) => ("down", span),
+        ServerOption::Backup(span) => ("backup", span),
+    }
+}

@@ -1,0 +1,110 @@
+//! `service NAME { ... }`, as far as it can be read before all pools are known.
+
+use super::claims::Claims;
+use super::pool::declared_name;
+use super::reader::{Reader, Value};
+use super::server::read_server;
+use super::settings::{Settings, SettingsReader};
+use super::values::name;
+use super::vip::read_vip;
+use crate::model::{RealServer, Vip};
+use crate::source::Span;
+use crate::syntax::tree::{ServiceDecl, Statement, StatementDecl};
+
+/// A service whose pools are not known yet.
+#[derive(Debug)]
+pub(super) struct Draft<'t, 'a> {
+    pub(super) name: &'a str,
+    /// The name.
+    pub(super) span: Span,
+    pub(super) statements: &'t [StatementDecl],
+    pub(super) vips: Vec<Vip>,
+    pub(super) members: Vec<DraftMember<'a>>,
+    /// What the service itself says.
+    pub(super) own: Said,
+    /// What it says, and what defaults say where it says nothing.
+    pub(super) settings: Settings,
+    pub(super) damage: Damage,
+}
+
+#[derive(Debug)]
+pub(super) enum DraftMember<'a> {
+    Pool(Value<'a>),
+    Server(RealServer),
+}
+
+/// What a service says itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said {
+    pub(super) mode: bool,
+    pub(super) track: bool,
+    pub(super) on_empty: bool,
+}
+
+/// What could not be read, so that nothing can be said about what seems missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Damage {
+    /// Any statement.
+    pub(super) statement: bool,
+    pub(super) vips: bool,
+    pub(super) members: bool,
+}
+
+impl<'t, 'a> Draft<'t, 'a> {
+    /// Reads a service, the `number`th of the file set.
+    pub(super) fn read(
+        decl: &'t ServiceDecl,
+        number: usize,
+        defaults: &Settings,
+        claims: &mut Claims,
+        reader: &mut Reader<'a>,
+    ) -> Self {
+        let mut settings = SettingsReader::default();
+        let (mut vips, mut members) = (Vec::new(), Vec::new());
+        let mut damage = Damage {
+            statement: decl.damaged,
+            vips: decl.damaged,
+            members: decl.damaged,
+        };
+        for statement in &decl.statements {
+            let span = statement.span;
+            match &statement.statement {
+                Statement::Vip {
+                    addresses,
+                    protocols,
+                    ports,
+                } => {
+                    let words = (addresses, protocols, ports);
+                    damage.vips |= !read_vip(words, span, number, &mut vips, claims, reader);
+                }
+                Statement::Pool { name: word } => match reader.read_value(*word, name) {
+                    Some((_, value)) => members.push(DraftMember::Pool(value)),
+                    None => damage.members = true,
+                },
+                Statement::Server(server) => {
+                    damage.members |= !read_server(server, span, reader, |server| {
+                        members.push(DraftMember::Server(server));
+                    });
+                }
+                _ => {
+                    settings.take(statement, reader);
+                }
+            }
+        }
+        let own = Said {
+            mode: settings.settings.mode.is_some(),
+            track: settings.settings.track.is_some(),
+            on_empty: settings.settings.on_empty.is_some() || settings.on_empty_damaged,
+        };
+        Self {
+            name: declared_name(decl.name, "service", reader).unwrap_or_default(),
+            span: decl.name.span,
+            statements: &decl.statements,
+            vips,
+            members,
+            own,
+            settings: settings.settings.over(defaults),
+            damage,
+        }
+    }
+}

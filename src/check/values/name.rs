@@ -1,0 +1,55 @@
+//! Names of services, pools, servers and constants.
+
+use super::Wrong;
+use crate::diagnostic::{Code, quote};
+
+/// The longest name, in characters.
+const LONGEST: usize = 64;
+
+/// A letter or `_`, then letters, digits, `_`, `-`, `.`; at most 64 characters.
+pub(crate) fn name(text: &str) -> Result<&str, Wrong> {
+    let wrong = |what: &str, help: &str| {
+        Wrong::new(Code::BadName, format!("{} {what}", quote(text))).help(help)
+    };
+    let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let goes_on = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if let Some(bad) = text.chars().find(|c| !goes_on(*c)) {
+        let bad = quote(bad.encode_utf8(&mut [0; 4]));
+        return Err(wrong(
+            "cannot be a name",
+            &format!("a name is made of A-Z a-z 0-9 _ - .; {bad} is none of them"),
+        ));
+    }
+    if !text.starts_with(starts) {
+        return Err(wrong(
+            "cannot be a name",
+            "a name starts with a letter or `_`",
+        ));
+    }
+    if text.len() > LONGEST {
+        return Err(wrong(
+            "is too long for a name",
+            "a name has at most 64 characters",
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_the_language_takes() {
+        let longest = "x".repeat(64);
+        for good in ["web", "_", "weight", "a.b-c_9", &longest] {
+            assert_eq!(name(good), Ok(good));
+        }
+        let too_long = "x".repeat(65);
+        for bad in [
+            "", "1web", "-a", ".a", "wéb", "a b", "a/b", "a\"", &too_long,
+        ] {
+            assert_eq!(name(bad).unwrap_err().code, Code::BadName, "{bad}");
+        }
+    }
+}

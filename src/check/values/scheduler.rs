@@ -1,0 +1,172 @@
+//! Names of schedulers, and why some that other balancers have cannot be.
+
+use super::Wrong;
+use super::choice::nearest;
+use crate::diagnostic::{Code, quote};
+
+/// A scheduler by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    /// `round-robin`
+    RoundRobin,
+    /// `random`
+    Random,
+    /// `hash`
+    Hash,
+    /// `sh`: `hash by source`
+    SourceHash,
+    /// `maglev`
+    Maglev,
+}
+
+/// A scheduler's name or alias.
+pub(crate) fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
+    Ok(match text {
+        "round-robin" | "rr" | "wrr" => Algorithm::RoundRobin,
+        "random" => Algorithm::Random,
+        "hash" => Algorithm::Hash,
+        "sh" => Algorithm::SourceHash,
+        "maglev" | "mh" => Algorithm::Maglev,
+        _ => return Err(explain(text)),
+    })
+}
+
+/// Why others' schedulers cannot be, and what comes closest.
+const IMPOSSIBLE: &[(&[&str], &str, &str)] = &[
+    (
+        &[
+            "lc",
+            "wlc",
+            "sed",
+            "nq",
+            "ovf",
+            "twos",
+            "leastconn",
+            "least-conn",
+            "least_conn",
+            "least-connections",
+            "least_connections",
+            "least-connection",
+            "least-time",
+            "least_time",
+            "least_request",
+        ],
+        "nf_tables cannot count live connections at scheduling time",
+        "write `round-robin`, or `random`; more `weight` gives a server more clients",
+    ),
+    (
+        &["lblc", "lblcr"],
+        "nf_tables cannot count live connections at scheduling time",
+        "write `maglev by source`: a client stays with its server",
+    ),
+    (
+        &["dh"],
+        "it hashes the destination, which is the same for all clients of a VIP",
+        "write `maglev by source`",
+    ),
+    (
+        &["fo"],
+        "flb says it at the servers",
+        "write `backup` at the end of a server's line: it is used while no other is up",
+    ),
+    (
+        &[
+            "uri",
+            "url_param",
+            "hdr",
+            "rdp-cookie",
+            "cookie",
+            "header",
+            "url",
+        ],
+        "rules in the kernel see addresses and ports, not requests",
+        "write `maglev by source`: a client stays with its server",
+    ),
+];
+
+/// Others' names for what flb has.
+const FOREIGN: &[(&[&str], &str)] = &[
+    (
+        &["roundrobin", "static-rr", "weighted-round-robin"],
+        "round-robin",
+    ),
+    (
+        &["source", "ip-hash", "ip_hash", "source-hash", "iphash"],
+        "hash by source",
+    ),
+    (
+        &[
+            "consistent",
+            "consistent-hash",
+            "ring-hash",
+            "ring_hash",
+            "ketama",
+        ],
+        "maglev",
+    ),
+    (&["jhash"], "hash"),
+    (&["numgen"], "round-robin"),
+];
+
+fn explain(text: &str) -> Wrong {
+    let lower = if text.len() <= 64 {
+        text.to_ascii_lowercase()
+    } else {
+        String::new()
+    };
+    let word = lower.as_str();
+    if let Some((_, why, help)) = IMPOSSIBLE.iter().find(|(words, ..)| words.contains(&word)) {
+        let message = format!("There is no scheduler {}: {why}", quote(text));
+        return Wrong::new(Code::ImpossibleScheduler, message).help(*help);
+    }
+    let wrong = Wrong::new(
+        Code::UnknownWord,
+        format!("{} is not a scheduler", quote(text)),
+    );
+    if let Some((_, name)) = FOREIGN.iter().find(|(words, _)| words.contains(&word)) {
+        return wrong.help(format!("write `{name}`"));
+    }
+    let known = ["round-robin", "random", "hash", "maglev"];
+    match nearest(text, known) {
+        Some(name) => wrong.help(format!("did you mean `{name}`?")),
+        None => wrong.help("write `round-robin`, `random`, `hash` or `maglev`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_aliases_and_reasons() {
+        for (text, algorithm_) in [
+            ("rr", Algorithm::RoundRobin),
+            ("wrr", Algorithm::RoundRobin),
+            ("sh", Algorithm::SourceHash),
+            ("mh", Algorithm::Maglev),
+        ] {
+            assert_eq!(algorithm(text), Ok(algorithm_));
+        }
+        for (words, ..) in IMPOSSIBLE {
+            for word in *words {
+                assert_eq!(algorithm(word).unwrap_err().code, Code::ImpossibleScheduler);
+            }
+        }
+        for (text, help) in [
+            ("maglv", "did you mean `maglev`?"),
+            ("Round_Robin", "did you mean `round-robin`?"),
+            ("roundrobin", "write `round-robin`"),
+            ("ip_hash", "write `hash by source`"),
+            (
+                "fastest",
+                "write `round-robin`, `random`, `hash` or `maglev`",
+            ),
+        ] {
+            let wrong = algorithm(text).unwrap_err();
+            assert_eq!(
+                (wrong.code, wrong.help.as_deref()),
+                (Code::UnknownWord, Some(help))
+            );
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Source text on its way to a terminal: shown, never obeyed.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// How many characters of a word a message shows.
+const QUOTED: usize = 60;
+
+/// Whether a terminal would obey a character, or show nothing for it, instead of showing it.
+///
+/// Control characters of either range, what turns the direction of writing, what has no width, and the
+/// separators that end a line without being one.
+pub fn is_treacherous(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// A word of the source as messages show it: between backticks, safe for a terminal, and not too long.
+pub fn quote(word: &str) -> String {
+    let mut quoted = String::with_capacity(word.len().min(QUOTED) + 2);
+    quoted.push('`');
+    for (count, character) in word.chars().enumerate() {
+        if count == QUOTED {
+            quoted.push_str("...");
+            break;
+        }
+        push_safe(&mut quoted, character);
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// A text whole, safe for a terminal: for file names.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_treacherous) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        push_safe(&mut escaped, character);
+    }
+    Cow::Owned(escaped)
+}
+
+fn push_safe(out: &mut String, character: char) {
+    match character {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        _ if is_treacherous(character) => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        }
+        _ => out.push(character),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_what_a_terminal_would_obey() {
+        assert_eq!(quote("tcp"), "`tcp`");
+        assert_eq!(quote("a\u{1b}[2J"), "`a\\u{1b}[2J`");
+        assert_eq!(
+            quote("\u{9b}1m\u{202e}\u{200b}\t"),
+            "`\\u{9b}1m\\u{202e}\\u{200b}\\t`"
+        );
+        assert_eq!(quote("é日"), "`é日`");
+    }
+
+    #[test]
+    fn clips_long_words() {
+        let quoted = quote(&"x".repeat(1_000_000));
+        assert_eq!(quoted, format!("`{}...`", "x".repeat(60)));
+        assert_eq!(quote(&"x".repeat(60)), format!("`{}`", "x".repeat(60)));
+    }
+
+    #[test]
+    fn file_names_stay_whole() {
+        assert_eq!(escape("conf.d/a\nb.flb"), "conf.d/a\\nb.flb");
+        assert!(matches!(escape("conf.d/a b.flb"), Cow::Borrowed(_)));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lab::client::{self, Connection, Protocol, sources};
+use crate::lab::client::{self, Connection, Protocol};
 use crate::lab::counter::ReplyCounter;
 use crate::lab::packet::{Frame, Wire, udp4_frame};
 use crate::lab::real_server::RealServer;
@@ -120,16 +120,13 @@ fn every_way_to_a_server_changes_the_mac_addresses_and_nothing_else() {
             .collect();
         for (to, server) in [("192.0.2.10:80", a), ("[2001:db8::10]:80", b)] {
             let wire = Wire::tap(&server.namespace, "eth0");
-            for (step, (protocol, number)) in [
+            for (protocol, number) in [
                 (Protocol::Tcp, 6),
                 (Protocol::Udp, 17),
                 (Protocol::Sctp, 132),
-            ]
-            .into_iter()
-            .enumerate()
-            {
+            ] {
                 let what = format!("{} {} {protocol:?} {to}", way.mode, way.options);
-                let from = sources(at(to), 10)[step];
+                let from = topology.source(at(to));
                 let answer = client::ask(&topology.client, protocol, Some(from), at(to), PATIENCE)
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_eq!(
@@ -189,7 +186,7 @@ fn servers_of_one_service_may_be_reached_in_different_ways() {
         }",
     );
     let _serving = topology.serve(&[80]);
-    let flows = sources(at("192.0.2.10:80"), 120);
+    let flows = topology.sources(at("192.0.2.10:80"), 120);
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let answers = client::ask_all(&topology.client, protocol, &flows, at("192.0.2.10:80"));
         assert_eq!(
@@ -323,7 +320,7 @@ fn services_of_both_modes_live_on_one_balancer() {
         "b-nat",
         &[at("10.20.0.12:8443")],
     );
-    let from = Some(sources(at("192.0.2.10:80"), 1)[0]);
+    let from = Some(topology.source(at("192.0.2.10:80")));
     let direct = asked(&topology.client, Protocol::Tcp, from, "192.0.2.10:80");
     assert_eq!((direct.server.as_str(), Some(direct.client)), ("a", from));
     let translated = asked(&topology.client, Protocol::Tcp, from, "192.0.2.10:443");

@@ -26,7 +26,7 @@ fn servers_are_reached_through_router_and_balancer() {
     for (to, expected) in [("192.0.2.10:80", "b"), ("[2001:db8::10]:80", "a")] {
         let to = to.parse().unwrap();
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-            let from = client::sources(to, 7)[6];
+            let from = topology.source(to);
             let answer = client::ask(&topology.client, protocol, Some(from), to, PATIENCE)
                 .unwrap_or_else(|error| panic!("{protocol:?} {to}: {error}"));
             assert_eq!(

@@ -1,6 +1,6 @@
 //! NAT as it comes: the servers answer through the balancer and see their clients as they are.
 
-use crate::lab::client::{Connection, Datagrams, Protocol, sources};
+use crate::lab::client::{Connection, Datagrams, Protocol};
 use crate::lab::packet::Wire;
 use crate::lab::real_server::RealServer;
 use crate::lab::topology::{Layout, Topology};
@@ -34,11 +34,8 @@ fn every_protocol_and_family_reaches_its_server_which_sees_the_client() {
         })
         .collect();
     for (to, expected) in BOTH_FAMILIES {
-        for (number, protocol) in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-            .into_iter()
-            .enumerate()
-        {
-            let from = sources(at(to), 10)[3 + number];
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            let from = topology.source(at(to));
             let answer = asked(&topology.client, protocol, Some(from), to);
             assert_eq!(
                 (answer.server.as_str(), answer.client),
@@ -83,12 +80,9 @@ fn ports_are_translated_for_servers_that_have_their_own() {
         &topology.listens(&topology.servers[1], &[80]),
     );
     for (to, _) in BOTH_FAMILIES {
-        for (step, protocol) in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-            .into_iter()
-            .enumerate()
-        {
-            let from = &sources(at(to), 10)[2 * step..2 * step + 2];
-            let answers: Vec<_> = from
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            let flows = topology.sources(at(to), 2);
+            let answers: Vec<_> = flows
                 .iter()
                 .map(|from| asked(&topology.client, protocol, Some(*from), to).server)
                 .collect();

@@ -65,7 +65,7 @@ pub(crate) fn who(namespace: &Namespace, protocol: Protocol, to: &str) -> String
 }
 
 /// Whether this is the long run of `make soak`, or the sample of `make test`.
-pub(crate) fn sampled(sample: u16, whole: u16) -> u16 {
+pub(crate) fn sampled(sample: u32, whole: u32) -> u32 {
     if std::env::var_os("FLBC_SOAK").is_some() {
         whole
     } else {

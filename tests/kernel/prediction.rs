@@ -6,10 +6,10 @@ use flbc::check::check;
 use flbc::diagnostic::Diagnostics;
 use flbc::schedule::predict::predict;
 use flbc::schedule::schedule;
-use flbc::source::{Input, Sources};
-use flbc::syntax::parse_program;
+use flbc::source::Sources;
+use flbc::syntax::{Input, parse_program};
 
-use crate::lab::client::{Protocol, ask_all, sources};
+use crate::lab::client::{Protocol, ask_all};
 use crate::lab::topology::{Layout, Topology};
 use crate::operator::{at, load, sampled};
 
@@ -26,10 +26,7 @@ const SERVERS: &str = "
 fn predicted(file: &str, flows: &[SocketAddr]) -> Vec<String> {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = Input::Text {
-        name: "test.flb".into(),
-        text: file.into(),
-    };
+    let input = Input::Stdin(file.into());
     let tree = parse_program(input, &mut sources, &mut sink).unwrap();
     let model = check(&tree, &sources, &mut sink);
     let plan = schedule(&model, &mut sink);
@@ -62,7 +59,7 @@ fn every_flow_goes_where_it_was_predicted_to(layout: Layout, mode: &str) {
         );
         load(&topology.balancer, &file);
         for to in ["192.0.2.10:80", "[2001:db8::10]:80"] {
-            let flows = sources(at(to), sampled(200, 5_000));
+            let flows = topology.sources(at(to), sampled(200, 5_000));
             let expected = predicted(&file, &flows);
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let answers = ask_all(&topology.client, protocol, &flows, at(to));

@@ -15,8 +15,8 @@ table inet foreign {
     chain input { type filter hook input priority 5; policy accept; tcp dport 22 ip saddr @admins accept; }
     chain pre { type nat hook prerouting priority dstnat + 5; dnat ip to tcp dport map @ports; }
 }
-table ip flbc-other { chain forward { type filter hook forward priority 0; ct mark 0x7 accept; } }
-table netdev watch { chain in { type filter hook ingress device \"eth0\" priority 100; policy accept; ip protocol icmp accept; } }
+table ip flbc-other { chain forward { type filter hook forward priority 0; ct mark 0x7 accept; }; }
+table netdev watch { chain in { type filter hook ingress device \"eth0\" priority 100; policy accept; ip protocol icmp accept; }; }
 ";
 
 fn service(servers: &str) -> String {

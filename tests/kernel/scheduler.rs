@@ -1,6 +1,6 @@
 //! Who gets how much, and who comes next.
 
-use crate::lab::client::{Protocol, ask_all, sources, tally};
+use crate::lab::client::{Protocol, ask_all, tally};
 use crate::lab::topology::{Layout, Topology};
 use crate::operator::{at, load, sampled, who};
 
@@ -60,7 +60,7 @@ fn round_robin_takes_turns_by_weight_interleaved() {
                     &topology.balancer,
                     &service("scheduler round-robin", weights),
                 );
-                let flows = sources(at(to), u16::try_from(3 * expected.len()).unwrap());
+                let flows = topology.sources(at(to), u32::try_from(3 * expected.len()).unwrap());
                 let answers = ask_all(&topology.client, protocol, &flows, at(to)).concat();
                 assert_eq!(answers, expected.repeat(3), "{weights:?} {protocol:?} {to}");
             }
@@ -73,7 +73,7 @@ fn round_robin_is_what_nat_does_if_nothing_is_said() {
     let topology = Topology::new(Layout::Nat, 3);
     let _serving = topology.serve(&[80]);
     load(&topology.balancer, &service("", [1, 1, 1]));
-    let flows = sources(at(TARGETS[0]), 6);
+    let flows = topology.sources(at(TARGETS[0]), 6);
     assert_eq!(
         ask_all(&topology.client, Protocol::Tcp, &flows, at(TARGETS[0])).concat(),
         "abcabc"
@@ -115,7 +115,7 @@ fn random_and_hashed_shares_follow_the_weights() {
             &service(&format!("scheduler {scheduler}"), weights),
         );
         for to in TARGETS {
-            let flows = sources(at(to), sampled(400, 10_000));
+            let flows = topology.sources(at(to), sampled(400, 10_000));
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let answers = ask_all(&topology.client, protocol, &flows, at(to));
                 assert_shares(
@@ -134,25 +134,26 @@ fn hash_by_source_keeps_an_address_together_and_by_port_does_not() {
     let _serving = topology.serve(&[80]);
     for scheduler in ["hash", "maglev"] {
         for to in TARGETS {
-            let flows: Vec<_> = (0..60)
-                .map(|port| {
-                    let mut from = sources(at(to), 1)[0];
-                    from.set_port(3000 + port);
-                    from
-                })
-                .collect();
+            let flows = || -> Vec<_> {
+                let mut from = topology.source(at(to));
+                (3000..3060)
+                    .map(|port| {
+                        from.set_port(port);
+                        from
+                    })
+                    .collect()
+            };
             load(
                 &topology.balancer,
                 &service(&format!("scheduler {scheduler} by source"), [1, 1, 1]),
             );
-            let together = ask_all(&topology.client, Protocol::Udp, &flows, at(to));
+            let together = ask_all(&topology.client, Protocol::Udp, &flows(), at(to));
             assert_eq!(tally(&together).len(), 1, "{scheduler} {to}: {together:?}");
             load(
                 &topology.balancer,
                 &service(&format!("scheduler {scheduler} by source-port"), [1, 1, 1]),
             );
-            let apart = ask_all(&topology.client, Protocol::Udp, &flows, at(to));
-            // Another flow from each port: conntrack must not be what kept the first ones in place.
+            let apart = ask_all(&topology.client, Protocol::Udp, &flows(), at(to));
             assert_shares(&apart, [1, 1, 1], &format!("{scheduler} {to}"));
         }
     }
@@ -167,7 +168,7 @@ fn a_reload_moves_no_hashed_client() {
             &format!("mode dr on eth0 via eth1\nscheduler {scheduler}"),
             [3, 1, 2],
         );
-        let flows = sources(at(TARGETS[0]), 100);
+        let flows = topology.sources(at(TARGETS[0]), 100);
         load(&topology.balancer, &file);
         let before = ask_all(&topology.client, Protocol::Udp, &flows, at(TARGETS[0]));
         load(&topology.balancer, &file);
@@ -193,7 +194,7 @@ fn maglev_moves_few_clients_of_the_servers_that_stay() {
             }}"
         )
     };
-    let flows = sources(at(TARGETS[0]), sampled(500, 10_000));
+    let flows = topology.sources(at(TARGETS[0]), sampled(500, 10_000));
     load(&topology.balancer, &file(""));
     let before = ask_all(&topology.client, Protocol::Udp, &flows, at(TARGETS[0]));
     load(&topology.balancer, &file("down"));

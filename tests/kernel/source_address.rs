@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::lab::client::{Protocol, sources};
+use crate::lab::client::Protocol;
 use crate::lab::real_server::RealServer;
 use crate::lab::topology::{Layout, Topology, hold};
 use crate::operator::{asked, at, load, who};
@@ -25,7 +25,7 @@ fn without_way_back() -> (Topology, Vec<RealServer>) {
     for server in &topology.servers {
         server
             .namespace
-            .ip("route del default\n-6 route del default");
+            .ip("route del default via 10.20.0.1\nroute del default via 2001:db8:1::1");
     }
     let mut serving = topology.serve(&[80]);
     serving.extend(topology.servers.iter().map(|server| {
@@ -54,8 +54,8 @@ fn masqueraded_clients_have_the_balancers_address() {
         &format!("service www {{ mode nat masquerade\n{TWO_SERVERS} }}"),
     );
     for (to, prefix) in VIPS {
-        for (step, protocol) in PROTOCOLS.into_iter().enumerate() {
-            let from = sources(at(to), 10)[step];
+        for protocol in PROTOCOLS {
+            let from = topology.source(at(to));
             let answer = asked(&topology.client, protocol, Some(from), to);
             assert_eq!(answer.client.ip(), on_lan(prefix, "1"), "{protocol:?} {to}");
         }
@@ -73,8 +73,8 @@ fn snat_gives_clients_the_address_that_was_asked_for() {
         &format!("service www {{ mode nat snat 10.20.0.200, 2001:db8:1::200\n{TWO_SERVERS} }}"),
     );
     for (to, prefix) in VIPS {
-        for (step, protocol) in PROTOCOLS.into_iter().enumerate() {
-            let from = sources(at(to), 10)[step];
+        for protocol in PROTOCOLS {
+            let from = topology.source(at(to));
             let answer = asked(&topology.client, protocol, Some(from), to);
             assert_eq!(
                 answer.client.ip(),

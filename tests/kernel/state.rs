@@ -34,7 +34,7 @@ fn service(mode: &str, states: [&str; 3]) -> String {
 
 /// The servers that answer twenty new flows.
 fn answering(topology: &Topology, protocol: Protocol, to: &str) -> String {
-    let flows = client::sources(at(to), 20);
+    let flows = topology.sources(at(to), 20);
     let answers = client::ask_all(&topology.client, protocol, &flows, at(to));
     client::tally(&answers).into_keys().collect()
 }

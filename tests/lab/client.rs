@@ -95,6 +95,13 @@ impl Datagrams {
         Ok(Self { socket })
     }
 
+    /// Waits that long for answers from now on.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.socket
+            .set_read_timeout(Some(patience))
+            .expect("a timeout that is not 0");
+    }
+
     /// Sends a datagram, and hears who answers.
     pub(crate) fn ask(&self) -> io::Result<Answer> {
         self.socket.send(b"who is there?")?;
@@ -109,6 +116,9 @@ impl Datagrams {
         })
     }
 }
+
+/// How many addresses the client has in each family.
+const CLIENTS: u32 = 1 << 17;
 
 /// How to reach a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,20 +180,18 @@ pub(crate) fn tally(answers: &[String]) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// That many different client addresses and ports, of the family of `to`, the same at every run.
-pub(crate) fn sources(to: SocketAddr, count: u16) -> Vec<SocketAddr> {
-    (0..count)
-        .map(|number| {
-            let [high, low] = number.to_be_bytes();
-            let address: IpAddr = if to.is_ipv4() {
-                Ipv4Addr::new(198, 18, high, low).into()
-            } else {
-                Ipv6Addr::new(0x2001, 0xdb8, 0xc1, 0, 0, 0, 0, number).into()
-            };
-            // Odd steps through the ports, below the range that the kernel gives out itself.
-            SocketAddr::new(address, 2000 + number.wrapping_mul(4099) % 30_000)
-        })
-        .collect()
+/// A client's address and port for each number, of the family of `to`. Different numbers give different ones, for the hundreds of thousands that a test may want.
+pub(crate) fn source(to: SocketAddr, number: u32) -> SocketAddr {
+    let place = number % CLIENTS;
+    let address: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + place).into()
+    } else {
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0xc1, 0, 0, 0, 0, 0);
+        Ipv6Addr::from_bits(network.to_bits() + u128::from(place)).into()
+    };
+    // Odd steps through the ports, below the range that the kernel gives out itself.
+    let port = 2000 + (u64::from(number) * 4099 + u64::from(number / CLIENTS)) % 30_000;
+    SocketAddr::new(address, u16::try_from(port).expect("below 32,000"))
 }
 
 fn any_port(to: SocketAddr) -> SocketAddr {

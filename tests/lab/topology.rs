@@ -17,7 +17,9 @@
 //! IPv4 and IPv6 everywhere. The router sends every VIP to the balancer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::client;
 use super::namespace::Namespace;
 use super::real_server::RealServer;
 
@@ -69,6 +71,8 @@ pub(crate) struct Topology {
     /// The switch of the servers' LAN.
     pub(crate) lan: Namespace,
     pub(crate) servers: Vec<Machine>,
+    /// How many client addresses have been given out.
+    given: AtomicU32,
 }
 
 impl Topology {
@@ -81,6 +85,7 @@ impl Topology {
             balancer: Namespace::new("balancer"),
             lan: Namespace::new("lan"),
             servers: (0..servers).map(machine).collect(),
+            given: AtomicU32::new(0),
         };
         topology.wire();
         topology.address_client_and_router();
@@ -113,6 +118,20 @@ impl Topology {
                 )
             })
             .collect()
+    }
+
+    /// Client addresses and ports of the family of `to` that nobody has used here before (what was used may be known to the balancer's connection
+    /// tracking). The same at every run.
+    pub(crate) fn sources(&self, to: SocketAddr, count: u32) -> Vec<SocketAddr> {
+        let first = self.given.fetch_add(count, Ordering::Relaxed);
+        (first..first + count)
+            .map(|number| client::source(to, number))
+            .collect()
+    }
+
+    /// One such address and port.
+    pub(crate) fn source(&self, to: SocketAddr) -> SocketAddr {
+        client::source(to, self.given.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Where a server listens.
@@ -214,20 +233,29 @@ impl Topology {
             link set wan up
             route add 198.18.0.0/15 via 198.51.100.10
             route add 2001:db8:c1::/64 via 2001:db8:c::10");
-        if self.layout != Layout::Nat {
-            self.router.ip("addr add 10.20.0.254/24 dev lan
-                addr add 2001:db8:1::fe/64 dev lan
-                link set lan up");
-        }
-        if self.layout == Layout::DrOneInterface {
-            self.router.ip("route add 192.0.2.0/24 via 10.20.0.1
-                route add 2001:db8::/64 via 2001:db8:1::1");
-        } else {
-            self.router.ip("addr add 203.0.113.1/24 dev transit
-                addr add 2001:db8:f::1/64 dev transit
-                link set transit up
-                route add 192.0.2.0/24 via 203.0.113.2
-                route add 2001:db8::/64 via 2001:db8:f::2");
+        let transit = "addr add 203.0.113.1/24 dev transit
+            addr add 2001:db8:f::1/64 dev transit
+            link set transit up
+            route add 192.0.2.0/24 via 203.0.113.2
+            route add 2001:db8::/64 via 2001:db8:f::2";
+        let lan = "addr add 10.20.0.254/24 dev lan
+            addr add 2001:db8:1::fe/64 dev lan
+            link set lan up";
+        match self.layout {
+            Layout::Nat => {
+                self.router.ip(transit);
+                self.router.ip("route add 10.20.0.0/24 via 203.0.113.2
+                    route add 2001:db8:1::/64 via 2001:db8:f::2");
+            }
+            Layout::DrTwoInterfaces => {
+                self.router.ip(transit);
+                self.router.ip(lan);
+            }
+            Layout::DrOneInterface => {
+                self.router.ip(lan);
+                self.router.ip("route add 192.0.2.0/24 via 10.20.0.1
+                    route add 2001:db8::/64 via 2001:db8:1::1");
+            }
         }
     }
 

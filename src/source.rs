@@ -14,6 +14,13 @@ pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
 
+impl FileId {
+    /// Its place among [`Sources::files`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A half-open range of bytes in one file.
 ///
 /// Ordered by file (in the order in which files were read), then by place.

@@ -26,20 +26,513 @@ fn read(text: &str) -> (String, Vec<String>) {
     (shape::shape(&tree, &sources), faults)
 }
 
-#[test]
-fn the_example_of_the_language_is_read_whole() {
-    let (tree, faults) = read(
-        "service dns {\n    vip 192.0.2.53 udp 53; vip 192.0.2.53 tcp 53\n    mode dr on eth0 via eth1\n    server 10.20.0.22 weight 2 mac 02:00:00:00:00:22\n}\n",
-    );
-    assert_eq!(faults, [""; 0]);
-    assert_eq!(
-        tree,
-        "service Bare:dns {
-    vip [Bare:192.0.2.53] [Bare:udp] [Bare:53]
-    vip [Bare:192.0.2.53] [Bare:tcp] [Bare:53]
-    mode dr [Bare:eth0] via=Bare:eth1
-    server Bare:10.20.0.22 weight=Bare:2 mac=Bare:02:00:00:00:00:22
+/// Expects exactly these faults, each given as the start of its line.
+#[track_caller]
+fn faults(text: &str, expected: &[&str]) {
+    let (_, found) = read(text);
+    let same = found.len() == expected.len()
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| found.starts_with(expected));
+    assert!(same, "expected {expected:#?}\nfound {found:#?}");
 }
-"
+
+/// Expects one fault of a statement in a service, which is the second line.
+#[track_caller]
+fn fault(statement: &str, expected: &str) {
+    faults(
+        &format!("service a {{\n{statement}\n}}\n"),
+        &[&format!("2:{expected}")],
     );
+}
+
+#[track_caller]
+fn reads(text: &str, expected: &str) {
+    let (tree, faults) = read(text);
+    assert_eq!(faults, [""; 0]);
+    let tree = tree.replace("Bare:", "");
+    assert_eq!(tree.trim_end(), expected.trim_end());
+}
+
+/// Expects what one statement in a service is read as.
+#[track_caller]
+fn statement(statement: &str, expected: &str) {
+    reads(
+        &format!("service a {{\n{statement}\n}}\n"),
+        &format!("service a {{\n    {expected}\n}}\n"),
+    );
+}
+
+#[test]
+fn every_statement_of_the_language_is_read() {
+    statement(
+        "vip 192.0.2.1, ::1 tcp, udp 80, 443,5000-5999",
+        "vip [192.0.2.1 + ::1] [tcp + udp] [80 + 443 + 5000-5999]",
+    );
+    statement("vip $a $b any", "vip [Constant:$a] [Constant:$b] [any]");
+    statement("mode nat", "mode nat");
+    statement("mode nat masquerade", "mode masquerade");
+    statement("mode nat snat 10.0.0.1, ::1", "mode snat [10.0.0.1 + ::1]");
+    statement(
+        "mode dr on eth0, \"br 0\"",
+        "mode dr [eth0 + Quoted:\"br 0\"]",
+    );
+    statement(
+        "mode dr on eth0 via eth1 from 02:00:00:00:00:01",
+        "mode dr [eth0] via=eth1 from=02:00:00:00:00:01",
+    );
+    statement(
+        "scheduler maglev by source table 251",
+        "scheduler maglev by=source table=251",
+    );
+    statement("scheduler hash table 3", "scheduler hash table=3");
+    statement("persist 5m by source/24/64", "persist 5m by=source/24/64");
+    statement("persist off", "persist off");
+    statement("track 90s", "track 90s");
+    statement("on-empty drop", "on-empty drop");
+    statement(
+        "allow from 10.0.0.0/8, $office",
+        "allow [10.0.0.0/8 + Constant:$office]",
+    );
+    statement("deny from ::/0", "deny [::/0]");
+    statement("pool web", "pool web");
+    statement(
+        "server web[1-3] 10.0.0.[1-3]:80 drain via eth1 from 02:00:00:00:00:01 mac 02:00:00:00:00:02 weight 3 down backup",
+        "server name=web[1-3] 10.0.0.[1-3]:80 drain via=eth1 from=02:00:00:00:00:01 mac=02:00:00:00:00:02 weight=3 down backup",
+    );
+    reads(
+        "include \"a;b#{.flb\"; define x=1,2\ndefaults{}pool p{server 10.0.0.1}service s{}",
+        "include Quoted:\"a;b#{.flb\"\ndefine x = 1 + 2\ndefaults {\n}\npool p {\n    server 10.0.0.1\n}\nservice s {\n}\n",
+    );
+}
+
+#[test]
+fn any_statement_parses_in_any_block() {
+    reads(
+        "pool p { vip 1.1.1.1 tcp 80 }",
+        "pool p {\n    vip [1.1.1.1] [tcp] [80]\n}",
+    );
+    reads(
+        "defaults { server 10.0.0.1 }",
+        "defaults {\n    server 10.0.0.1\n}",
+    );
+}
+
+#[test]
+fn keywords_are_reserved_only_where_they_are_expected() {
+    statement(
+        "server weight 10.0.0.1 weight 3",
+        "server name=weight 10.0.0.1 weight=3",
+    );
+    statement("server 10.0.0.1 weight 3", "server 10.0.0.1 weight=3");
+    statement(
+        "server drain 10.0.0.1 drain",
+        "server name=drain 10.0.0.1 drain",
+    );
+    statement("server weights 10.0.0.1", "server name=weights 10.0.0.1");
+    statement("server web drainage", "server name=web drainage");
+    statement("pool pool", "pool pool");
+    statement(
+        "mode dr on on via via from from",
+        "mode dr [on] via=via from=from",
+    );
+    reads(
+        "service service {\n}\npool\tdefaults {\n}",
+        "service service {\n}\npool defaults {\n}",
+    );
+}
+
+#[test]
+fn a_list_goes_on_after_a_comma() {
+    statement(
+        "vip 192.0.2.1, # one\n\n  # two\r\n 192.0.2.2 tcp 80,\n443",
+        "vip [192.0.2.1 + 192.0.2.2] [tcp] [80 + 443]",
+    );
+}
+
+#[test]
+fn a_brace_may_stand_on_a_later_line() {
+    reads("service a # b\n\n# c {\n{ # d\n}", "service a {\n}");
+    reads("pool a\r\n{\r\n}\r\n", "pool a {\n}");
+}
+
+#[test]
+fn line_ends_and_byte_order_mark() {
+    reads(
+        "\u{FEFF}define a = 1\r\n# b\r\ndefine c = 1",
+        "define a = 1\ndefine c = 1",
+    );
+    faults(
+        "define a = 1\rdefine b = 1\n",
+        &["1:13 bad-character A carriage return without a line feed (U+000D)"],
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    fault(
+        "vip 192.0.2.10 80",
+        "16 bad-statement `vip` needs a protocol between the address and the ports [it is written `vip ADDR, ... PROTO, ... PORTS`, for example `vip 192.0.2.10 tcp 80, 443`]",
+    );
+    fault(
+        "vip 192.0.2.10",
+        "5 bad-statement `vip` needs a protocol and ports after the address",
+    );
+    fault(
+        "vip 192.0.2.10 tcp",
+        "16 bad-statement `vip` needs a port after `tcp`",
+    );
+    fault("vip", "1 bad-statement `vip` needs an address [");
+    fault("server", "1 bad-statement `server` needs an address [");
+    fault(
+        "server web 10.0.0.1 weight",
+        "21 bad-statement `server` needs a number after `weight`",
+    );
+    fault(
+        "server 10.0.0.1 via",
+        "17 bad-statement `server` needs an interface after `via`",
+    );
+    fault("mode", "1 bad-statement `mode` needs `nat` or `dr`");
+    fault("mode dr", "6 bad-statement `mode` needs `on` after `dr`");
+    fault(
+        "mode dr eth0",
+        "9 bad-statement `mode` needs `on` before `eth0`",
+    );
+    fault(
+        "mode dr on eth0 via eth1 02:00:00:00:00:01",
+        "26 bad-statement `mode` needs `from` before `02:00:00:00:00:01`",
+    );
+    fault(
+        "scheduler",
+        "1 bad-statement `scheduler` needs the name of a scheduler [",
+    );
+    fault(
+        "persist 5m by",
+        "12 bad-statement `persist` needs what to go by, such as `source`, after `by`",
+    );
+    fault(
+        "allow 10.0.0.0/8",
+        "7 bad-statement `allow` needs `from` before `10.0.0.0/8`",
+    );
+    fault(
+        "on-empty",
+        "1 bad-statement `on-empty` needs `reject` or `drop` [",
+    );
+    faults(
+        "define a 1",
+        &["1:10 bad-statement `define` needs `=` before `1`"],
+    );
+    faults(
+        "define a =",
+        &["1:10 bad-statement `define` needs a value after `=`"],
+    );
+    faults(
+        "include",
+        &["1:1 bad-statement `include` needs a path in double quotes [it is"],
+    );
+    faults(
+        "include a.flb",
+        &[
+            "1:9 bad-statement The path of `include` stands in double quotes [write `include \"a.flb\"`]",
+        ],
+    );
+    faults(
+        "include $a",
+        &["1:9 bad-statement A constant cannot stand for the path of `include` ["],
+    );
+}
+
+#[test]
+fn what_is_too_much_is_named() {
+    fault(
+        "vip 192.0.2.10 tcp 80 443",
+        "23 bad-statement A comma is missing before `443` [write `80, 443`]",
+    );
+    fault(
+        "vip 192.0.2.10 tcp 80 udp 53",
+        "23 bad-statement `udp` stands behind the ports, or without a comma [",
+    );
+    fault("mode natt", "6 bad-statement `natt` is no mode [");
+    fault(
+        "mode nat masq",
+        "10 bad-statement `masq` is too much in `mode` [",
+    );
+    fault(
+        "mode dr on eth0 vai eth1",
+        "17 bad-statement `vai` is too much in `mode` [did you mean `via`?]",
+    );
+    fault(
+        "scheduler maglev table 251 by source",
+        "28 bad-statement `by` stands before `table` [write",
+    );
+    fault(
+        "track 5m 6m",
+        "10 bad-statement `6m` is too much in `track` [it is written `track DURATION`",
+    );
+    fault("track 5m, 6m", "9 bad-statement `track` takes no list here");
+    fault("pool a b", "8 bad-statement `b` is too much in `pool`");
+    fault(
+        "server 10.0.0.1 wieght 3",
+        "17 bad-statement `wieght` is no option of `server` [did you mean `weight`?]",
+    );
+    fault(
+        "server 10.0.0.1 dran",
+        "17 bad-statement `dran` is no option of `server` [did you mean `drain`?]",
+    );
+    fault(
+        "server web 10.0.0.1 max 3",
+        "21 bad-statement `max` is no option of `server` [did you mean `mac`?]",
+    );
+    fault(
+        "server web 10.0.0.1 port 80",
+        "21 bad-statement `port` is no option of `server` [the options are `weight`,",
+    );
+    fault(
+        "server 10.0.0.1 10.0.0.2",
+        "17 bad-statement `10.0.0.2` is no option of `server` [one server has one address",
+    );
+    fault(
+        "server web 10.0.0.1 weight=3",
+        "27 bad-statement `server` takes no `=` [",
+    );
+    fault(
+        "vip 1.1.1.1,, 2.2.2.2 tcp 80",
+        "13 bad-statement An address is missing before the comma",
+    );
+    fault(
+        "vip 1.1.1.1 tcp 80, # c",
+        "19 bad-statement `vip` ends with a comma [write a port after the comma, or take the comma away]",
+    );
+    fault("mode dr on=eth0", "11 bad-statement `mode` takes no `=`");
+    fault(
+        "mode dr on \"eth0",
+        "12 bad-statement The quote is not closed on its line",
+    );
+    fault(
+        "mode dr on \"eth0\"via eth1",
+        "18 bad-statement A blank is missing after the quote",
+    );
+    fault(
+        "vip\"x\"",
+        "4 bad-statement A blank is missing before the quote",
+    );
+    fault("vip,", "1 bad-statement A blank is missing after `vip`");
+    faults(
+        "defaults x {\n}",
+        &["1:10 bad-statement `defaults` has no name, and `x` cannot follow it"],
+    );
+}
+
+#[test]
+fn unknown_words_get_the_nearest_one() {
+    fault(
+        "sever 10.0.0.1",
+        "1 unknown-statement `sever` is no statement [did you mean `server`?]",
+    );
+    fault(
+        "VIP 1.1.1.1 tcp 80",
+        "1 unknown-statement `VIP` is no statement [did you mean `vip`?]",
+    );
+    fault(
+        "on_empty drop",
+        "1 unknown-statement `on_empty` is no statement [did you mean `on-empty`?]",
+    );
+    fault(
+        "vip192.0.2.1 tcp 80",
+        "1 unknown-statement `vip192` is no statement [did you mean `vip`?]",
+    );
+    fault(
+        "xyzzy",
+        "1 unknown-statement `xyzzy` is no statement [in a service, flb has `vip`, `mode`,",
+    );
+    fault(
+        "$a",
+        "1 bad-statement A constant stands where a value stands, not as a statement",
+    );
+    fault(
+        "\"a\"",
+        "1 bad-statement A statement starts with a word, not with a quote",
+    );
+    fault(
+        ", a",
+        "1 bad-statement A statement starts with a word, not with `,`",
+    );
+    faults(
+        "includ \"a\"",
+        &["1:1 unknown-statement `includ` is no statement [did you mean `include`?]"],
+    );
+}
+
+#[test]
+fn words_of_other_tools_are_translated() {
+    for (word, help) in [
+        ("virtual_server 10.0.0.1 80", "`service NAME { ... }`"),
+        ("real_server 10.0.0.1 80", "`server ADDR:PORT`"),
+        ("lb_algo rr", "`scheduler`"),
+        ("lb_kind DR", "`mode dr on IFACE`"),
+        ("persistence_timeout 50", "`persist`"),
+        ("upstream web", "`pool NAME { ... }`"),
+        ("listen 80", "`vip ADDR PROTO PORTS`"),
+        ("proxy_pass http", "`pool NAME`"),
+        ("frontend web", "`service NAME { ... }`"),
+        ("backend web", "`pool NAME { ... }`"),
+        ("bind *:80", "`vip ADDR PROTO PORTS`"),
+        ("balance roundrobin", "`scheduler`"),
+        ("leastconn", "cannot count live connections"),
+        ("dnat to 10.0.0.1", "`mode nat`"),
+        ("weight 3", "at the end of a server's line"),
+    ] {
+        let (_, faults) = read(&format!("service a {{\n{word}\n}}\n"));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].starts_with("2:1 unknown-statement "),
+            "{faults:?}"
+        );
+        assert!(faults[0].contains(help), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_block_of_another_tool_is_one_fault() {
+    faults(
+        "virtual_server 10.0.0.1 80 {\n  lb_algo rr\n  real_server 10.0.0.2 80 {\n    weight 1\n    TCP_CHECK {\n    }\n  }\n}\nservice a {\n}\nhttp {\n  server {\n  }\n}\n",
+        &[
+            "1:1 unknown-statement `virtual_server` starts",
+            "11:1 unknown-statement `http` starts",
+        ],
+    );
+}
+
+#[test]
+fn faults_in_a_block_with_a_misspelt_keyword_are_found() {
+    faults(
+        "sevrice a {\n    vip 1.1.1.1 80\n}\npool {\n    sever x\n}\n",
+        &[
+            "1:1 unknown-statement `sevrice` is no statement [did you mean `service`?]",
+            "2:17 bad-statement",
+            "4:1 bad-statement `pool` needs a name",
+            "5:5 unknown-statement",
+        ],
+    );
+}
+
+#[test]
+fn a_missing_closing_brace_costs_one_fault() {
+    let text = "service a {\n    track 1s\nservice b {\n    track 2s\n}\npool p {\n    server 10.0.0.1\ndefine x = 1\n";
+    faults(
+        text,
+        &[
+            "1:1 unclosed-block This block is never closed [write `}` before",
+            "6:1 unclosed-block",
+        ],
+    );
+    let (tree, _) = read(text);
+    assert_eq!(
+        tree.replace("Bare:", ""),
+        "service a {\n    track 1s\n}\nservice b {\n    track 2s\n}\npool p {\n    server 10.0.0.1\n}\ndefine x = 1\n"
+    );
+    faults(
+        "service a {",
+        &["1:1 unclosed-block This block is never closed [write `}` at its end]"],
+    );
+}
+
+#[test]
+fn a_missing_opening_brace_costs_one_fault() {
+    let text = "service a\n    track 1s\n}\npool p\n    server 10.0.0.1\n";
+    faults(
+        text,
+        &[
+            "1:1 bad-statement `service a` needs a `{` after it",
+            "4:1 bad-statement `pool p` needs a `{`",
+        ],
+    );
+    let (tree, _) = read(text);
+    assert_eq!(
+        tree.replace("Bare:", ""),
+        "service a {\n    track 1s\n}\npool p {\n    server 10.0.0.1\n}\n"
+    );
+    faults(
+        "service a; {\n}",
+        &["1:1 bad-statement `service a` needs", "1:12 stray-brace"],
+    );
+}
+
+#[test]
+fn a_brace_too_many_costs_one_fault_and_what_it_cut_off_another() {
+    faults(
+        "service a {\n}\n}\nservice b {\n}\n",
+        &["3:1 stray-brace This `}` closes no block"],
+    );
+    faults(
+        "service a {\n    track 1s\n    }\n    track 2s\n    track 3s\n}\nservice b {\n}\n",
+        &["4:5 misplaced-statement `track` stands outside of any block"],
+    );
+    faults("{\n}\n", &["1:1 stray-brace This `{` opens no block"]);
+    fault(
+        "vip 1.1.1.1 tcp 80 {\n}",
+        "20 stray-brace `vip` takes no block",
+    );
+}
+
+#[test]
+fn blocks_in_blocks_are_pointed_to_the_top_level() {
+    let text = "service a {\n    pool p {\n        server 10.0.0.1\n    }\n    pool p\n}\n";
+    faults(
+        text,
+        &[
+            "2:5 nested-pool A pool is declared at the top level, not in a block [move it out of the block, and write `pool p` here to use it]",
+        ],
+    );
+    let (tree, _) = read(text);
+    assert_eq!(
+        tree.replace("Bare:", ""),
+        "pool p {\n    server 10.0.0.1\n}\nservice a {\n    pool p\n}\n"
+    );
+    faults(
+        "service a { service b { } }",
+        &["1:13 misplaced-statement `service` stands at the top level"],
+    );
+    fault(
+        "    define x = 1",
+        "5 misplaced-statement `define` stands at the top level",
+    );
+}
+
+#[test]
+fn a_comma_too_many_costs_its_own_statement_alone() {
+    faults(
+        "service a {\n    vip 1.1.1.1 tcp 80,\n    mode nat\n    sever x\n}\n",
+        &[
+            "2:23 bad-statement `vip` ends with a comma",
+            "4:5 unknown-statement",
+        ],
+    );
+}
+
+#[test]
+fn characters_that_cannot_stand_in_a_file_are_one_fault_a_line() {
+    faults(
+        "define a\u{7}\u{7} = 1\u{1}\nx\0\0y z\ndefine b\u{A0}= 1\n# \u{202E}evil\ndefine c = \u{200B}1\n",
+        &[
+            "1:9 bad-character A control character (U+0007) cannot stand in a flb file, nor can 2 more on this line",
+            "2:2 bad-character A NUL byte (U+0000)",
+            "3:9 bad-character A blank that is not a space (U+00A0)",
+            "4:3 bad-character A character that changes the direction of writing (U+202E)",
+            "5:12 bad-character An invisible character (U+200B)",
+        ],
+    );
+    reads("# ä \u{200D} \u{A0}\ndefine é = 1", "define é = 1");
+}
+
+#[test]
+fn endless_braces_are_no_harm() {
+    let many = 20_000;
+    faults(&"{".repeat(many), &["1:1 stray-brace"]);
+    faults(&"}".repeat(many), &["1:1 stray-brace"]);
+    let (_, nested) = read(&"service a {".repeat(many));
+    assert_eq!(nested.len(), Diagnostics::LIMIT);
+    let (_, unknown) = read(&"http {\n".repeat(many));
+    assert_eq!(unknown.len(), 2, "{unknown:?}");
 }

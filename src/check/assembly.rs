@@ -124,7 +124,7 @@ fn track(
                     Some(mode) => fault.related(mode.span, "the mode is set here"),
                     None => fault,
                 };
-                reader.report(fault.help("leave it away"));
+                reader.report(fault.help("remove it"));
             }
             None
         }
@@ -163,7 +163,7 @@ fn find_members(
                     let message = format!("The pool {} is used twice", quote(value.text));
                     let fault = Diagnostic::new(Code::RepeatedPool, value.place(), message)
                         .related(*first, "first used here");
-                    reader.report(fault.help("leave one of them away"));
+                    reader.report(fault.help("remove one of them"));
                 } else {
                     seen.insert(id, value.place());
                     found.push(Member::Pool(id));
@@ -174,14 +174,19 @@ fn find_members(
     found
 }
 
-fn report_undefined(value: Value<'_>, pools: &Pools<'_>, reader: &mut Reader<'_>) {
+fn report_undefined(value: Value<'_>, pools: &mut Pools<'_>, reader: &mut Reader<'_>) {
     if reader.gaps {
         return;
     }
     let message = format!("There is no pool {}", quote(value.text));
     let fault = Diagnostic::new(Code::UndefinedPool, value.place(), message);
-    reader.report(match nearest(value.text, pools.names()) {
-        Some(name) => fault.help(format!("did you mean `{name}`?")),
+    let meant = nearest(value.text, pools.names()).map(str::to_owned);
+    reader.report(match meant {
+        Some(name) => {
+            // One slip, one fault: the pool is not unused.
+            pools.find_used(&name);
+            fault.help(format!("did you mean `{name}`?"))
+        }
         None => fault.help(format!(
             "write `pool {} {{ server ... }}` at the top level",
             value.text
@@ -207,7 +212,7 @@ pub(super) fn servers<'s>(
 ) -> impl Iterator<Item = &'s RealServer> {
     service.members.iter().flat_map(|member| match member {
         Member::Pool(id) => pools
-            .pools
+            .read
             .get(id.0)
             .map_or(&[][..], |pool| &pool.real_servers),
         Member::Server(server) => std::slice::from_ref(server),

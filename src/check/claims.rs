@@ -112,25 +112,26 @@ impl Claims {
             Ports::Range(from, to) => format!("{from}-{to}"),
             Ports::Any => "any".into(),
         };
-        let mut message = format!("{} {} {ports}", claim.address, claim.protocol.name());
-        message += if claim.ports == first.ports {
-            " is claimed"
+        let how = if claim.ports == first.ports {
+            "is claimed"
         } else {
-            " overlaps what is claimed"
+            "overlaps what is claimed"
         };
-        message += &if claim.statement == first.statement {
-            " twice in this statement".to_owned()
+        let by = if claim.statement == first.statement {
+            "twice in this statement".to_owned()
         } else if claim.service == first.service {
-            " by this service before".to_owned()
+            "by this service before".to_owned()
         } else {
             let name = names.get(first.service).map_or("", |name| name);
-            format!(" by service {} before", quote(name))
+            format!("by service {} before", quote(name))
         };
-        match conflict.others {
-            0 => {}
-            1 => message += ", and so is one more VIP of this statement",
-            more => message += &format!(", and so are {more} more VIPs of this statement"),
-        }
+        let others = match conflict.others {
+            0 => String::new(),
+            1 => ", and so is one more VIP of this statement".to_owned(),
+            more => format!(", and so are {more} more VIPs of this statement"),
+        };
+        let (address, protocol) = (claim.address, claim.protocol.name());
+        let message = format!("{address} {protocol} {ports} {how} {by}{others}");
         let fault = Diagnostic::new(Code::VipClaimedTwice, claim.place, message)
             .related(first.place, "first claimed here");
         reader.report(fault);

@@ -1,6 +1,6 @@
 //! `define` and `$NAME`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::values::{name, nearest};
@@ -28,6 +28,8 @@ pub(super) struct Constants<'a> {
     defined: HashMap<&'a str, Constant<'a>>,
     /// Where each name is defined anywhere, first: to tell "too late" from "never".
     anywhere: HashMap<&'a str, Span>,
+    /// Those that were used too early.
+    early: HashSet<&'a str>,
     held: usize,
 }
 
@@ -90,7 +92,7 @@ impl<'a> Constants<'a> {
         let constant = Constant {
             name: span,
             values: values.filter(|_| fits),
-            used: false,
+            used: self.early.contains(text),
         };
         self.defined.insert(text, constant);
         if fits {
@@ -102,10 +104,9 @@ impl<'a> Constants<'a> {
 
     /// The values of a constant, and where it was defined; `None` if a fault has been reported about it, or if
     /// it may be defined in what could not be read.
-    #[expect(clippy::type_complexity, reason = "used once")]
     pub(super) fn look_up(
         &mut self,
-        text: &str,
+        text: &'a str,
         span: Span,
         gaps: bool,
     ) -> Result<Option<(Span, List<'a>)>, Box<Diagnostic>> {
@@ -117,6 +118,7 @@ impl<'a> Constants<'a> {
         let shown = quote(&format!("${text}"));
         let fault = |message| Diagnostic::new(Code::UndefinedConstant, span, message);
         if let Some(later) = self.anywhere.get(text) {
+            self.early.insert(text);
             let fault = fault(format!("{shown} is used before it is defined"))
                 .related(*later, "defined here")
                 .help("move the `define` above its first use");
@@ -126,28 +128,31 @@ impl<'a> Constants<'a> {
             return Ok(None);
         }
         let fault = fault(format!("{shown} is defined nowhere"));
-        let help = if let Some(bad) = text.find(|c| matches!(c, ':' | '/' | '[' | '$' | ',')) {
-            let (constant, rest) = text.split_at(bad);
-            if !self.defined.contains_key(constant) {
-                format!(
-                    "write `define {} = ...` above",
-                    name(text).unwrap_or("NAME")
-                )
-            } else {
-                format!(
-                    "a constant stands for a whole value: define one that includes {}",
-                    quote(rest)
-                )
-            }
-        } else if let Some(near) = nearest(text, self.defined.keys().copied()) {
-            format!("did you mean `${near}`?")
-        } else {
-            match name(text) {
-                Ok(text) => format!("write `define {text} = ...` above"),
-                Err(wrong) => wrong.help.unwrap_or_default(),
-            }
-        };
+        let help = self.help_for(text);
         Err(Box::new(fault.help(help)))
+    }
+
+    /// What to write instead of a name that is defined nowhere.
+    fn help_for(&mut self, text: &str) -> String {
+        let constant = text.split([':', '/', '[', '$']).next().unwrap_or_default();
+        if let Some(meant) = self.defined.get_mut(constant) {
+            meant.used = true;
+            return format!(
+                "a constant stands for a whole value: define one for all of {}",
+                quote(&format!("${text}"))
+            );
+        }
+        if let Some(near) = nearest(text, self.defined.keys().copied()) {
+            // One slip, one fault.
+            if let Some(meant) = self.defined.get_mut(near) {
+                meant.used = true;
+            }
+            return format!("did you mean `${near}`?");
+        }
+        match name(text) {
+            Ok(text) => format!("write `define {text} = VALUE` above"),
+            Err(wrong) => wrong.help.unwrap_or_default(),
+        }
     }
 
     /// A warning for each constant that nothing uses.

@@ -76,7 +76,7 @@ fn check_superfluous(
             quote(&service.name)
         );
         let fault = Diagnostic::new(Code::UnreachableServer, server.span, message);
-        reader.report(fault.help(format!("add an {family} `vip`, or leave the server away")));
+        reader.report(fault.help(format!("add an {family} `vip`, or remove the server")));
     }
     let snat = facts.mode.filter(|_| facts.own.mode).and_then(|mode| {
         let (_, span) = mode.snat.iter().find(|(of, _)| *of == family)?;
@@ -85,7 +85,7 @@ fn check_superfluous(
     if let Some(span) = snat {
         let message = format!("This source address is never used: the service has no {family} VIP");
         let fault = Diagnostic::new(Code::UnusedSnat, span, message);
-        reader.report(fault.help("leave it away"));
+        reader.report(fault.help("remove it"));
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn check(
     for member in &service.members {
         let (statements, members) = match member {
             Member::Server(server) => (own, std::slice::from_ref(server)),
-            Member::Pool(id) => match (pools.facts(*id), pools.pools.get(id.0)) {
+            Member::Pool(id) => match (pools.facts(*id), pools.read.get(id.0)) {
                 (Some(facts), Some(pool)) => (facts.statements, &*pool.real_servers),
                 _ => continue,
             },
@@ -79,7 +79,7 @@ fn check_nat(
                 "used by this service, which has no `mode` and so is `nat`",
             ),
         };
-        reader.report_once(fault.help("leave it away, or write `mode dr on IFACE`"));
+        reader.report_once(fault.help("remove it, or write `mode dr on IFACE`"));
     }
     if is_link_local_v6(server.address) {
         let message = format!(
@@ -120,7 +120,7 @@ fn check_dr(
         && dr.on.iter().any(|on| on != interface)
     {
         let message = format!(
-            "The MAC address of {} itself is needed: what leaves by it for a server given by `mac` carries it",
+            "The MAC address of {} itself is not given, and frames to a server given by `mac` carry it as their source",
             quote(interface)
         );
         let mac = decl.options.iter().find_map(|option| match option {

@@ -77,7 +77,7 @@ impl<'t> Walk<'t, '_> {
                 }
                 Item::Define(decl) => self.reader.define(decl),
                 Item::Defaults(decl) => defaults = self.defaults(decl).over(&defaults),
-                Item::Pool(decl) => self.pools.read(decl, &mut self.reader),
+                Item::Pool(decl) => self.pools.declare(decl, &mut self.reader),
                 Item::Service(decl) => self.service(decl, &defaults),
             }
         }
@@ -108,16 +108,20 @@ impl<'t> Walk<'t, '_> {
             claims,
         } = self;
         report_duplicates(&drafts, &mut reader);
+        let is_damaged = drafts.iter().any(|draft| draft.damage.statement);
         let mut services = Vec::with_capacity(drafts.len());
         for draft in drafts {
             services.push(assembly::assemble(draft, &mut pools, &mut reader));
         }
         let names: Vec<Arc<str>> = services.iter().map(|s| Arc::clone(&s.name)).collect();
         claims.report_conflicts(&names, &mut reader);
-        pools.report_unused(&mut reader);
-        reader.report_unused_constants();
+        // What could not be read may use what seems unused.
+        if !reader.gaps && !is_damaged {
+            pools.report_unused(&mut reader);
+            reader.report_unused_constants();
+        }
         let model = Model {
-            pools: pools.pools,
+            pools: pools.read,
             services,
         };
         not_yet::refuse(&model, &mut reader);

@@ -14,7 +14,7 @@ use crate::syntax::tree::{PoolDecl, Statement, StatementDecl, Word, WordKind};
 /// The pools read so far.
 #[derive(Debug, Default)]
 pub(super) struct Pools<'t> {
-    pub(super) pools: Vec<Pool>,
+    pub(super) read: Vec<Pool>,
     facts: Vec<PoolFacts<'t>>,
     by_name: HashMap<Arc<str>, PoolId>,
 }
@@ -30,7 +30,7 @@ pub(super) struct PoolFacts<'t> {
 
 impl<'t> Pools<'t> {
     /// Reads a pool.
-    pub(super) fn read(&mut self, decl: &'t PoolDecl, reader: &mut Reader<'_>) {
+    pub(super) fn declare(&mut self, decl: &'t PoolDecl, reader: &mut Reader<'_>) {
         let mut damaged = decl.damaged;
         let mut real_servers = Vec::new();
         for statement in &decl.statements {
@@ -65,14 +65,14 @@ impl<'t> Pools<'t> {
         if let Some(first) = self.find(&name) {
             let message = format!("There is a second pool {}", quote(&name));
             let mut fault = Diagnostic::new(Code::DuplicatePool, decl.name.span, message);
-            if let Some(first) = self.pools.get(first.0) {
+            if let Some(first) = self.read.get(first.0) {
                 fault = fault.related(first.span, "the first");
             }
             reader.report(fault.help("give it another name, or put its servers into the first"));
         } else {
-            let id = PoolId(self.pools.len());
+            let id = PoolId(self.read.len());
             self.by_name.insert(Arc::clone(&name), id);
-            self.pools.push(Pool {
+            self.read.push(Pool {
                 name,
                 span: decl.name.span,
                 real_servers,
@@ -106,12 +106,12 @@ impl<'t> Pools<'t> {
 
     /// All names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.pools.iter().map(|pool| &*pool.name)
+        self.read.iter().map(|pool| &*pool.name)
     }
 
     /// Warns of the pools that no service uses.
     pub(super) fn report_unused(&self, reader: &mut Reader<'_>) {
-        for (pool, facts) in self.pools.iter().zip(&self.facts) {
+        for (pool, facts) in self.read.iter().zip(&self.facts) {
             if !facts.used {
                 let message = format!("No service uses the pool {}", quote(&pool.name));
                 let fault = Diagnostic::new(Code::UnusedPool, pool.span, message);

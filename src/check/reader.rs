@@ -49,15 +49,14 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(tree: &Tree, sources: &'a Sources, sink: &'a mut Diagnostics) -> Self {
-        let gaps = sink.has_unread_file();
         let mut reader = Self {
             sources,
             sink,
             constants: Constants::default(),
             reported: HashSet::new(),
-            gaps,
+            gaps: false,
         };
-        reader.gaps |= reader.constants.look_ahead(tree, sources);
+        reader.gaps = reader.constants.look_ahead(tree, sources);
         reader
     }
 

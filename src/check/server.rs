@@ -60,8 +60,8 @@ pub(super) fn read_server(
         (Some(names), Some(addresses)) => {
             let Some(value) = name else { return false };
             for (name, text) in names.texts().zip(addresses.texts()) {
-                let named = checked_name(value, &name, reader).is_some();
-                if !named || !add(Some(&name), address, &text, reader) {
+                let is_name = checked_name(value, &name, reader).is_some();
+                if !is_name || !add(Some(&name), address, &text, reader) {
                     return false;
                 }
             }
@@ -107,7 +107,7 @@ fn read_patterns<'a>(
     };
     let place = name.unwrap_or(address).place().to(address.place());
     let fault = Diagnostic::new(Code::BadServerRange, place, message).help(
-        "give both a range of the same length, such as web[1-3] 10.20.0.[11-13], or leave the name away",
+        "give both a range of the same length, such as web[1-3] 10.20.0.[11-13], or leave the name out",
     );
     reader.report(fault);
     None
@@ -188,7 +188,7 @@ impl Options {
         };
         for (at, option) in options.iter().enumerate() {
             let before = options.get(..at).unwrap_or_default();
-            if !read.is_welcome(*option, before, reader) {
+            if !is_welcome(*option, before, reader) {
                 read.damaged = true;
                 continue;
             }
@@ -219,35 +219,30 @@ impl Options {
         }
         read
     }
+}
 
-    /// Whether an option may stand with those before it.
-    fn is_welcome(
-        &self,
-        option: ServerOption,
-        before: &[ServerOption],
-        reader: &mut Reader<'_>,
-    ) -> bool {
-        let (keyword, span) = keyword(option);
-        let is_state = |keyword| matches!(keyword, "drain" | "down" | "backup");
-        for (other, first) in before.iter().map(|option| self::keyword(*option)) {
-            let fault = if other == keyword {
-                let message = format!("`{keyword}` is given a second time");
-                Diagnostic::new(Code::RepeatedStatement, span, message)
-                    .related(first, "first given here")
-                    .help("leave one of them away")
-            } else if is_state(other) && is_state(keyword) {
-                let message = format!("A server cannot be `{other}` and `{keyword}` at once");
-                Diagnostic::new(Code::BadStatement, span, message)
-                    .related(first, "the other one")
-                    .help("leave one of them away")
-            } else {
-                continue;
-            };
-            reader.report(fault);
-            return false;
-        }
-        true
+/// Whether an option may stand with those before it.
+fn is_welcome(option: ServerOption, before: &[ServerOption], reader: &mut Reader<'_>) -> bool {
+    let (keyword, span) = keyword(option);
+    let is_state = |keyword| matches!(keyword, "drain" | "down" | "backup");
+    for (other, first) in before.iter().map(|option| self::keyword(*option)) {
+        let fault = if other == keyword {
+            let message = format!("`{keyword}` is given a second time");
+            Diagnostic::new(Code::RepeatedStatement, span, message)
+                .related(first, "first given here")
+                .help("remove one of them")
+        } else if is_state(other) && is_state(keyword) {
+            let message = format!("A server cannot be `{other}` and `{keyword}` at once");
+            Diagnostic::new(Code::BadStatement, span, message)
+                .related(first, "the other one")
+                .help("remove one of them")
+        } else {
+            continue;
+        };
+        reader.report(fault);
+        return false;
     }
+    true
 }
 
 /// The keyword of an option, and its place or that of its argument.

@@ -37,9 +37,7 @@ impl ServerSet {
             };
             let fault = Diagnostic::new(Code::RepeatedServer, server.span, message)
                 .related(first, "the first time");
-            reader.report_once(
-                fault.help("give one of them more `weight`, and leave the other away"),
-            );
+            reader.report_once(fault.help("give one of them more `weight`, and remove the other"));
         }
     }
 }

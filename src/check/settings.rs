@@ -122,7 +122,7 @@ impl SettingsReader {
         let message = format!("`{keyword}` is given a second time");
         let fault = Diagnostic::new(Code::RepeatedStatement, decl.span, message)
             .related(*first, "first given here")
-            .help("leave one of them away");
+            .help("remove one of them");
         reader.report(fault);
         false
     }

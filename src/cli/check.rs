@@ -38,7 +38,10 @@ pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
         // Records hold strings and numbers: serialization cannot fail.
         let mut text = serde_json::to_string_pretty(&all).unwrap_or_default();
         text.push('\n');
-        exit = exit.max(report.written(output::to_stdout(text.as_bytes()), "standard output"));
+        exit = exit.max(report.written(
+            output::to_stdout(output::bytes(text.as_bytes())),
+            "standard output",
+        ));
     }
     exit
 }

@@ -1,5 +1,6 @@
 //! `flbc compile`
 
+use std::io;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -52,15 +53,12 @@ pub(super) fn run(
     let Some(ruleset) = ruleset else {
         return Exit::Bad;
     };
-    let text = match format {
-        Format::Nft => emit::text(&ruleset, &sources),
-        Format::Json => emit::json(&ruleset),
+    let emit = |to: &mut dyn io::Write| match format {
+        Format::Nft => emit::text(&ruleset, &sources, to),
+        Format::Json => emit::json(&ruleset, to),
     };
     match to {
-        None => report.written(output::to_stdout(text.as_bytes()), "standard output"),
-        Some(path) => report.written(
-            output::to_file(path, text.as_bytes()),
-            &path.to_string_lossy(),
-        ),
+        None => report.written(output::to_stdout(emit), "standard output"),
+        Some(path) => report.written(output::to_file(path, emit), &path.to_string_lossy()),
     }
 }

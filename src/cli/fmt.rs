@@ -41,11 +41,17 @@ fn one(report: &Report, check: bool, file: &Path) -> Exit {
             file.to_string_lossy()
         };
         let line = format!("{}\n", escape(&name));
-        let listed = report.written(output::to_stdout(line.as_bytes()), "standard output");
+        let listed = report.written(
+            output::to_stdout(output::bytes(line.as_bytes())),
+            "standard output",
+        );
         return listed.max(Exit::Differs);
     }
     if standard_input {
-        return report.written(output::to_stdout(canonical.as_bytes()), "standard output");
+        return report.written(
+            output::to_stdout(output::bytes(canonical.as_bytes())),
+            "standard output",
+        );
     }
     if *written == canonical {
         return Exit::Fine;
@@ -58,5 +64,5 @@ fn replace(file: &Path, written: &str, canonical: &str) -> std::io::Result<()> {
     if fs::read(file)? != written.as_bytes() {
         return Err(std::io::Error::other("it was changed meanwhile"));
     }
-    output::to_file(file, canonical.as_bytes())
+    output::to_file(file, output::bytes(canonical.as_bytes()))
 }

@@ -24,7 +24,7 @@ pub(super) fn run(report: &Report, command: Command, directory: &Path) -> Exit {
     let mut exit = Exit::Fine;
     for (name, page) in pages(&command) {
         let path = directory.join(format!("{name}.1"));
-        let written = page.and_then(|page| output::to_file(&path, &page));
+        let written = page.and_then(|page| output::to_file(&path, output::bytes(&page)));
         exit = exit.max(report.written(written, &path.to_string_lossy()));
     }
     exit

@@ -157,7 +157,7 @@ pub fn run() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "flbc", &mut script);
-            report.written(output::to_stdout(&script), "standard output")
+            report.written(output::to_stdout(output::bytes(&script)), "standard output")
         }
         Command::Man { directory } => man::run(&report, Arguments::command(), &directory),
     };

@@ -1,33 +1,37 @@
 //! Writing results so that nothing is lost: a file is replaced as a whole or stays as it was.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
 
-/// Writes all of it to standard output. A reader that went away wanted no more: that is no error.
-pub(super) fn to_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+/// Writes what `write` writes to standard output. A reader that went away wanted no more: that is no error.
+pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
 }
 
-/// Puts `bytes` in place of a file's contents.
+/// Puts what `write` writes in place of a file's contents.
 ///
 /// A regular file is replaced by renaming a complete, synced one over it, with its owner and permissions; a
 /// full disk leaves the old one. What is not a regular file (`/dev/stdout`, a pipe) is written to.
-pub(super) fn to_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let known = match fs::metadata(path) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     if known.as_ref().is_some_and(|file| !file.is_file()) {
-        return File::options().write(true).open(path)?.write_all(bytes);
+        let mut out = BufWriter::new(File::options().write(true).open(path)?);
+        return write(&mut out).and_then(|()| out.flush());
     }
     // A link stays a link: what it points to is replaced.
     let target = match &known {
@@ -45,7 +49,9 @@ pub(super) fn to_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut new = builder.tempfile_in(directory)?;
-    new.write_all(bytes)?;
+    let mut out = BufWriter::with_capacity(1 << 16, new.as_file_mut());
+    write(&mut out).and_then(|()| out.flush())?;
+    drop(out);
     if let Some(known) = known {
         let (owner, group) = (Uid::from_raw(known.uid()), Gid::from_raw(known.gid()));
         // Without the privilege to give files away it becomes the writer's own, as with any editor.
@@ -55,4 +61,9 @@ pub(super) fn to_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     new.as_file().sync_all()?;
     new.persist(&target).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Writes bytes that are there already.
+pub(super) fn bytes(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> io::Result<()> {
+    move |out| out.write_all(bytes)
 }

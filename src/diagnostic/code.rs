@@ -165,22 +165,6 @@ codes! {
     RepeatedServer = "repeated-server", Warning;
 }
 
-impl Code {
-    /// Whether it means that a file was not read.
-    pub const fn is_about_files(self) -> bool {
-        matches!(
-            self,
-            Self::UnreadableFile
-                | Self::FileTooLarge
-                | Self::NotUtf8
-                | Self::WorldWritable
-                | Self::IncludeCycle
-                | Self::IncludedTwice
-                | Self::BadInclude
-        )
-    }
-}
-
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())

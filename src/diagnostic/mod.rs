@@ -3,7 +3,7 @@
 use crate::source::Span;
 
 mod code;
-
+pub mod render;
 mod text;
 
 pub use code::Code;
@@ -129,11 +129,6 @@ impl Diagnostics {
     /// Whether further faults are only counted, so that their words need not be made.
     pub fn is_full(&self) -> bool {
         self.kept.len() >= Self::LIMIT
-    }
-
-    /// Whether a file could not be read, so that what it would have said is unknown.
-    pub fn has_unread_file(&self) -> bool {
-        self.kept.iter().any(|fault| fault.code.is_about_files())
     }
 
     /// How many errors were reported, kept or not.

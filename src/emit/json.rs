@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
@@ -32,8 +33,13 @@ use crate::ruleset::{
 /// See [`super::text`].
 const RANGES_A_COMMAND: usize = 500;
 
-/// The ruleset as a document for `nft -j -f`: replaces both tables as one transaction and touches no other.
-pub fn json(ruleset: &Ruleset) -> String {
+/// Writes the ruleset as a document for `nft -j -f`, which replaces both tables as one transaction and touches
+/// no other.
+///
+/// # Errors
+///
+/// Those of `to`.
+pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
     let mut objects = Vec::new();
     let tables = [
         (NfFamily::INet, &ruleset.inet),
@@ -57,10 +63,9 @@ pub fn json(ruleset: &Ruleset) -> String {
             at.table(contents, &mut objects);
         }
     }
-    // These types hold no map with keys other than strings: serialization cannot fail.
-    serde_json::to_string(&Document { nftables: objects })
-        .map(|text| text + "\n")
-        .unwrap_or_default()
+    let document = Document { nftables: objects };
+    serde_json::to_writer(&mut *to, &document)?;
+    to.write_all(b"\n")
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,8 @@
 //! Rules come before elements: each rule that is added later to a map checks all that is already in it.
 //! `# FILE:LINE` leads to the source; it stays out of the kernel, where it would grow stale.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io;
 
 use crate::model::{Family, Ports};
 use crate::ruleset::{
@@ -18,35 +19,77 @@ const RANGES_A_COMMAND: usize = 500;
 /// How many elements of one origin stand on a line.
 const ELEMENTS_A_LINE: usize = 4;
 
-/// The ruleset as a file for `nft -f`: replaces both tables as one transaction and touches no other.
-pub fn text(ruleset: &Ruleset, sources: &Sources) -> String {
-    let mut out = String::new();
+/// Writes the ruleset as a file for `nft -f`, which replaces both tables as one transaction and touches no
+/// other.
+///
+/// # Errors
+///
+/// Those of `to`.
+pub fn text(ruleset: &Ruleset, sources: &Sources, to: &mut dyn io::Write) -> io::Result<()> {
+    let files = sources.files().map(|file| one_line(&file.name)).collect();
     let emitter = Emitter {
         sources,
+        files,
         table: &ruleset.table,
     };
-    // Writing to a String cannot fail.
-    let _ = emitter.ruleset(ruleset, &mut out);
-    out
+    let mut out = Page {
+        text: String::with_capacity(2 * PAGE),
+        to,
+    };
+    emitter.ruleset(ruleset, &mut out)?;
+    out.to.write_all(out.text.as_bytes())
+}
+
+/// How much text is gathered before it is written.
+const PAGE: usize = 64 << 10;
+
+/// Text on its way: rules of ten thousand services need not lie in memory twice.
+struct Page<'w> {
+    text: String,
+    to: &'w mut dyn io::Write,
+}
+
+impl Page<'_> {
+    /// Adds to the text. Writing to a String cannot fail.
+    fn add(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.text.write_fmt(text);
+    }
+
+    /// Hands on what has gathered.
+    fn turn(&mut self) -> io::Result<()> {
+        if self.text.len() >= PAGE {
+            self.to.write_all(self.text.as_bytes())?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A path may hold anything: a line end in it must not end the comment that it stands in.
+fn one_line(name: &str) -> String {
+    name.replace(char::is_control, "?")
 }
 
 struct Emitter<'a> {
     sources: &'a Sources,
+    /// The names of the files, fit for a comment, in their order.
+    files: Vec<String>,
     table: &'a str,
 }
 
 impl Emitter<'_> {
-    fn ruleset(&self, ruleset: &Ruleset, out: &mut String) -> fmt::Result {
-        let version = env!("CARGO_PKG_VERSION");
-        writeln!(
-            out,
-            "# Made by flbc {version}. Replaces its own two tables, whole and at once."
-        )?;
+    fn ruleset(&self, ruleset: &Ruleset, out: &mut Page<'_>) -> io::Result<()> {
+        out.add(format_args!(
+            "# Made by flbc {}. Replaces its own two tables, whole and at once.\n",
+            env!("CARGO_PKG_VERSION")
+        ));
         let tables = [("inet", &ruleset.inet), ("netdev", &ruleset.netdev)];
         for (family, _) in tables {
             // `add` first, as `delete` fails where there is nothing to delete.
-            writeln!(out, "add table {family} {}", self.table)?;
-            writeln!(out, "delete table {family} {}", self.table)?;
+            let table = self.table;
+            out.add(format_args!(
+                "add table {family} {table}\ndelete table {family} {table}\n"
+            ));
         }
         for (family, table) in tables {
             if let Some(table) = table {
@@ -56,24 +99,23 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn table(&self, family: &str, table: &Table, out: &mut String) -> fmt::Result {
-        writeln!(out, "\ntable {family} {} {{", self.table)?;
+    fn table(&self, family: &str, table: &Table, out: &mut Page<'_>) -> io::Result<()> {
+        out.add(format_args!("\ntable {family} {} {{\n", self.table));
         let mut purpose = "";
         for set in &table.sets {
             // Neighbours that differ in family alone share a line of comment.
             if set.purpose != purpose {
                 purpose = set.purpose;
-                writeln!(out, "    # {purpose}")?;
+                out.add(format_args!("    # {purpose}\n"));
             }
-            set_declaration(set, out)?;
+            out.add(format_args!("    {}\n", Declaration(set)));
         }
-        for (at, chain) in table.chains.iter().enumerate() {
-            if at > 0 || !table.sets.is_empty() {
-                out.push('\n');
-            }
-            self.chain(chain, out)?;
+        for chain in &table.chains {
+            out.add(format_args!("\n"));
+            self.chain(chain, out);
+            out.turn()?;
         }
-        writeln!(out, "}}")?;
+        out.add(format_args!("}}\n"));
         for set in &table.sets {
             let most = if set.interval {
                 RANGES_A_COMMAND
@@ -81,84 +123,102 @@ impl Emitter<'_> {
                 usize::MAX
             };
             for elements in set.elements.chunks(most) {
-                writeln!(out, "\nadd element {family} {} {} {{", self.table, set.name)?;
+                let (table, name) = (self.table, &set.name);
+                out.add(format_args!("\nadd element {family} {table} {name} {{\n"));
                 self.elements(elements, out)?;
-                writeln!(out, "}}")?;
+                out.add(format_args!("}}\n"));
             }
         }
         Ok(())
     }
 
-    fn chain(&self, chain: &Chain, out: &mut String) -> fmt::Result {
+    fn chain(&self, chain: &Chain, out: &mut Page<'_>) {
         if !chain.purpose.is_empty() {
-            writeln!(out, "    # {}", chain.purpose)?;
+            out.add(format_args!("    # {}\n", chain.purpose));
         }
-        writeln!(out, "    chain {} {{", chain.name)?;
+        out.add(format_args!("    chain {} {{\n", chain.name));
         if let Some(hook) = &chain.hook {
-            writeln!(out, "        {}", HookText(hook))?;
+            out.add(format_args!("        {}\n", HookText(hook)));
         }
         for rule in &chain.rules {
-            self.rule(rule, out)?;
+            self.rule(rule, out);
         }
-        writeln!(out, "    }}")
+        out.add(format_args!("    }}\n"));
     }
 
-    fn rule(&self, rule: &Rule, out: &mut String) -> fmt::Result {
-        write!(out, "       ")?;
+    fn rule(&self, rule: &Rule, out: &mut Page<'_>) {
+        out.add(format_args!("       "));
         for statement in &rule.statements {
-            write!(out, " {}", StatementText(statement))?;
+            out.add(format_args!(" {}", StatementText(statement)));
         }
         if let Some(origin) = rule.origin {
-            self.origin(origin, out)?;
+            self.origin(origin, out);
         }
-        out.push('\n');
-        Ok(())
+        out.add(format_args!("\n"));
     }
 
-    /// Elements of one place share lines.
-    fn elements(&self, elements: &[Element], out: &mut String) -> fmt::Result {
-        for group in elements.chunk_by(|a, b| a.origin == b.origin && b.comment.is_none()) {
+    /// Elements that stand for a line of the source end in its place; those that only hold what belongs to a
+    /// server's number do not, as the set of servers tells whose number it is.
+    fn elements(&self, elements: &[Element], out: &mut Page<'_>) -> io::Result<()> {
+        let together = |a: &Element, b: &Element| match traced(b) {
+            true => a.origin == b.origin && b.comment.is_none(),
+            false => true,
+        };
+        for group in elements.chunk_by(together) {
             for (at, line) in group.chunks(ELEMENTS_A_LINE).enumerate() {
-                write!(out, "   ")?;
+                out.add(format_args!("   "));
                 for element in line {
-                    write!(out, " {},", ElementText(element))?;
+                    out.add(format_args!(" {},", ElementText(element)));
                 }
                 if at == 0
                     && let Some(first) = line.first()
+                    && traced(first)
                 {
-                    self.origin(first.origin, out)?;
+                    self.origin(first.origin, out);
                 }
-                out.push('\n');
+                out.add(format_args!("\n"));
+                out.turn()?;
             }
         }
         Ok(())
     }
 
-    fn origin(&self, origin: Span, out: &mut String) -> fmt::Result {
-        let file = self.sources.file(origin.file);
-        write!(out, " # ")?;
-        // A path may hold anything: a line end in it must not end the comment.
-        for c in file.name.chars() {
-            out.push(if c.is_control() { '?' } else { c });
-        }
-        write!(out, ":{}", file.line_index(origin.start) + 1)
+    fn origin(&self, origin: Span, out: &mut Page<'_>) {
+        let line = self.sources.file(origin.file).line_index(origin.start) + 1;
+        let name = self.files.get(origin.file.index());
+        out.add(format_args!(
+            " # {}:{line}",
+            name.map_or("", String::as_str)
+        ));
     }
 }
 
-fn set_declaration(set: &Set, out: &mut String) -> fmt::Result {
-    let kind = if set.data.is_some() { "map" } else { "set" };
-    write!(out, "    {kind} {} {{ type {}", set.name, key_type(set.key))?;
-    if let Some(data) = set.data {
-        write!(out, " : {}", data_type(data))?;
+/// Whether an element's place in the source is worth a comment: it names a server, a VIP, or a block of slots.
+fn traced(element: &Element) -> bool {
+    element.comment.is_some()
+        || matches!(element.key, Key::Vip(..))
+        || matches!(element.data, Some(Data::Mark(_)))
+}
+
+struct Declaration<'a>(&'a Set);
+
+impl fmt::Display for Declaration<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.0;
+        let kind = if set.data.is_some() { "map" } else { "set" };
+        write!(f, "{kind} {} {{ type {}", set.name, key_type(set.key))?;
+        if let Some(data) = set.data {
+            write!(f, " : {}", data_type(data))?;
+        }
+        write!(f, "; size {};", set.size)?;
+        if set.interval {
+            write!(f, " flags interval;")?;
+        }
+        if set.counter {
+            write!(f, " counter;")?;
+        }
+        write!(f, " }}")
     }
-    write!(out, "; size {};", set.size)?;
-    if set.interval {
-        write!(out, " flags interval;")?;
-    }
-    if set.counter {
-        write!(out, " counter;")?;
-    }
-    writeln!(out, " }}")
 }
 
 const fn key_type(key: KeyType) -> &'static str {

@@ -7,6 +7,7 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{FileId, Span};
 
+use super::arguments::second_word;
 use super::characters::has_bad_character;
 use super::explain::{self, Place};
 use super::grammar::{Piece, Rule};
@@ -137,9 +138,6 @@ impl<'t, 's> Blocks<'t, 's> {
     }
 
     fn settle_statement(&mut self, piece: &Piece<'t>) {
-        let place = self.place();
-        let explained = explain::doubtful(piece);
-        let declared = statement::statement(piece);
         let Some(block) = self.open.last_mut() else {
             if !self.stray {
                 self.sink.report(explain::outside_of_blocks(piece));
@@ -148,16 +146,17 @@ impl<'t, 's> Blocks<'t, 's> {
             self.tree.damaged = true;
             return;
         };
-        match (declared, explained) {
-            (Some(declared), None) => block.statements.push(declared),
-            (_, Some(fault)) => {
+        match (explain::doubtful(piece), statement::statement(piece)) {
+            (None, Some(declared)) => block.statements.push(declared),
+            (Some(fault), _) => {
                 block.damaged = true;
-                self.sink.report(fault);
+                if !has_bad_character(piece.text()) {
+                    self.sink.report(fault);
+                }
             }
             (None, None) => {
                 block.damaged = true;
-                self.sink
-                    .report(explain::malformed(piece, place, self.sink.is_full()));
+                self.report_malformed(piece);
             }
         }
     }
@@ -205,7 +204,7 @@ impl<'t, 's> Blocks<'t, 's> {
                 self.mark_damaged();
                 self.report_malformed(&piece);
                 let kind = BlockKind::meant_by(piece.keyword_text());
-                let name = explain::second_word(&piece);
+                let name = second_word(&piece);
                 self.enter(&piece, kind, name, false);
             }
             _ => {
@@ -340,7 +339,7 @@ impl<'t, 's> Blocks<'t, 's> {
             )
             .help(format!(
                 "move it out of the block, and write `{}` here to use it",
-                piece.text()
+                explain::on_one_line(piece)
             )),
             _ => Diagnostic::new(
                 Code::MisplacedStatement,
@@ -354,11 +353,11 @@ impl<'t, 's> Blocks<'t, 's> {
         };
         self.sink
             .report(fault.related(outer.header, "in this block"));
-        // The one fault speaks for a missing brace, too.
-        if piece.rule() != Rule::pool
-            && let Some(outer) = self.open.last_mut()
-        {
-            outer.excused = true;
+        if let Some(outer) = self.open.last_mut() {
+            // Its servers were meant to be the service's.
+            outer.damaged |= piece.rule() == Rule::pool;
+            // The one fault speaks for a missing brace, too.
+            outer.excused |= piece.rule() != Rule::pool;
         }
     }
 

@@ -74,8 +74,8 @@ fn bad_characters(line: &str) -> impl Iterator<Item = (usize, char)> {
     })
 }
 
-/// Where the comment of a line starts.
-fn comment_start(line: &str) -> usize {
+/// Where the comment of a line starts, or the line ends.
+pub(super) fn comment_start(line: &str) -> usize {
     let mut quoted = false;
     for (at, byte) in line.bytes().enumerate() {
         match byte {

@@ -2,6 +2,7 @@
 
 pub mod tree;
 
+mod arguments;
 mod blocks;
 mod characters;
 mod explain;

@@ -219,6 +219,12 @@ const FOREIGN_WORDS: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// Words as a message lists them.
+pub(super) fn quoted_list(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
 /// The word that was most likely meant.
 pub(super) fn nearest<'w>(
     written: &str,

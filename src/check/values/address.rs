@@ -33,19 +33,17 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
             misread: misreading(text),
         });
     }
-    let (address, rest) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
-        Some((inside, rest)) => {
-            let address = inside.parse::<Ipv6Addr>();
-            let address = address.map_err(|_| explain_brackets(text, inside, rest))?;
-            (IpAddr::V6(address), rest)
-        }
-        None => {
-            let colon = text.find(':').unwrap_or(text.len());
-            let (first, rest) = text.split_at(colon);
-            let address = first.parse::<Ipv4Addr>();
-            let address = address.map_err(|_| explain(text, Wanted::Endpoint))?;
-            (IpAddr::V4(address), rest)
-        }
+    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+    let (address, rest) = if let Some((inside, rest)) = bracketed {
+        let address = inside.parse::<Ipv6Addr>();
+        let address = address.map_err(|_| explain_brackets(text, inside, rest))?;
+        (IpAddr::V6(address), rest)
+    } else {
+        let colon = text.find(':').unwrap_or(text.len());
+        let (first, rest) = text.split_at(colon);
+        let address = first.parse::<Ipv4Addr>();
+        let address = address.map_err(|_| explain(text, Wanted::Endpoint))?;
+        (IpAddr::V4(address), rest)
     };
     let port = match rest.strip_prefix(':') {
         Some(digits) => Some(port(digits)?),

@@ -73,8 +73,9 @@ fn not_decimal(text: &str, code: Code, what: &str, range: &RangeInclusive<u32>) 
 }
 
 fn wanted(what: &str, range: &RangeInclusive<u32>) -> String {
+    let article = if what.starts_with('I') { "an" } else { "a" };
     format!(
-        "a {what} is a whole number from {} to {}",
+        "{article} {what} is a whole number from {} to {}",
         range.start(),
         range.end()
     )

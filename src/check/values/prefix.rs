@@ -19,7 +19,7 @@ pub(crate) fn prefix(text: &str) -> Result<(Prefix, bool), Wrong> {
         && let Some(v4) = mapped.to_ipv4_mapped()
     {
         let message = format!(
-            "{} is an IPv4 address in IPv6 clothes, which no packet carries",
+            "{} is an IPv4-mapped IPv6 address, which no packet carries",
             quote(text)
         );
         let wrong = Wrong::new(Code::BadPrefix, message);
@@ -128,8 +128,8 @@ mod tests {
             ("any", "is not a prefix", "0.0.0.0/0, ::/0"),
             ("office", "is not an address", "host names"),
             ("10.0.0.01", "octal", "write 10.0.0.1"),
-            ("::ffff:10.0.0.0/104", "IPv6 clothes", "write 10.0.0.0/8"),
-            ("::ffff:10.0.0.1", "IPv6 clothes", "write 10.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "IPv4-mapped", "write 10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "IPv4-mapped", "write 10.0.0.1/32"),
         ] {
             let wrong = prefix(text).unwrap_err();
             assert_eq!(wrong.code, Code::BadPrefix, "{text}");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Why an address cannot be a VIP, and what to write instead.
 pub(crate) fn impossible_vip(address: IpAddr) -> Option<(String, Option<String>)> {
     if is_link_local_v6(address) {
-        let why = "is a link-local IPv6 address: routers never forward its clients' packets";
+        let why = "is a link-local address, whose clients' packets are never forwarded";
         return Some((why.into(), None));
     }
     nobodys(address)
@@ -33,7 +33,7 @@ fn nobodys(address: IpAddr) -> Option<(String, Option<String>)> {
         IpAddr::V4(v4) => nobodys_v4(v4)?,
         IpAddr::V6(v6) => {
             if let Some(v4) = v6.to_ipv4_mapped() {
-                let why = "is an IPv4 address in IPv6 clothes, which no packet carries";
+                let why = "is an IPv4-mapped IPv6 address, which no packet carries";
                 return Some((why.into(), Some(format!("write {v4}"))));
             }
             nobodys_v6(v6)?

@@ -39,11 +39,11 @@ pub(crate) fn name_pattern(text: &str) -> Result<Option<Pattern<'_>>, Wrong> {
 pub(crate) fn address_pattern(text: &str) -> Result<Option<Pattern<'_>>, Wrong> {
     // `[2001:db8::1]:80`; a range cannot come first in an IPv4 address.
     if let Some(inside) = text.strip_prefix('[') {
-        return match inside.contains('[') {
-            true => Err(wrong(text, "has a range in an IPv6 address")
-                .help("only the last number of an IPv4 address can be a range")),
-            false => Ok(None),
-        };
+        if inside.contains('[') {
+            return Err(wrong(text, "has a range in an IPv6 address")
+                .help("only the last number of an IPv4 address can be a range"));
+        }
+        return Ok(None);
     }
     let Some(pattern) = pattern(text)? else {
         return Ok(None);
@@ -117,16 +117,16 @@ fn pattern(text: &str) -> Result<Option<Pattern<'_>>, Wrong> {
 mod tests {
     use super::*;
 
-    fn texts(pattern: Pattern<'_>) -> Vec<String> {
+    fn texts(pattern: &Pattern<'_>) -> Vec<String> {
         pattern.texts().collect()
     }
 
     #[test]
     fn expands() {
         let names = name_pattern("web[9-11].a").unwrap().unwrap();
-        assert_eq!(texts(names), ["web9.a", "web10.a", "web11.a"]);
+        assert_eq!(texts(&names), ["web9.a", "web10.a", "web11.a"]);
         let addresses = address_pattern("10.20.0.[11-12]:8080").unwrap().unwrap();
-        assert_eq!(texts(addresses), ["10.20.0.11:8080", "10.20.0.12:8080"]);
+        assert_eq!(texts(&addresses), ["10.20.0.11:8080", "10.20.0.12:8080"]);
         assert_eq!(name_pattern("web"), Ok(None));
         assert_eq!(address_pattern("[2001:db8::1]:80"), Ok(None));
         assert_eq!(name_pattern("a[1-1000]").unwrap().unwrap().count(), 1000);

@@ -1,0 +1,114 @@
+//! Faults for programs.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+use super::places::Places;
+use super::{Diagnostics, Span, is_treacherous};
+use crate::source::Sources;
+
+/// Writes all faults in file order as a JSON array on one line.
+pub fn json(
+    diagnostics: &Diagnostics,
+    sources: &Sources,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let mut places = Places::new(sources);
+    let faults: Vec<_> = diagnostics
+        .sorted()
+        .into_iter()
+        .map(|diagnostic| Fault {
+            severity: diagnostic.code.severity().name(),
+            code: diagnostic.code.name(),
+            message: &diagnostic.message,
+            place: diagnostic.span.map(|span| Place::of(span, &mut places)),
+            label: diagnostic.label.as_deref(),
+            help: diagnostic.help.as_deref(),
+            related: diagnostic
+                .related
+                .iter()
+                .map(|(span, message)| Related {
+                    place: Place::of(*span, &mut places),
+                    message,
+                })
+                .collect(),
+        })
+        .collect();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
+    faults.serialize(&mut serializer)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Fault<'d> {
+    severity: &'static str,
+    code: &'static str,
+    message: &'d str,
+    #[serde(flatten)]
+    place: Option<Place<'d>>,
+    label: Option<&'d str>,
+    help: Option<&'d str>,
+    related: Vec<Related<'d>>,
+}
+
+#[derive(Serialize)]
+struct Related<'d> {
+    #[serde(flatten)]
+    place: Place<'d>,
+    message: &'d str,
+}
+
+/// Lines and columns count from 1, columns in characters; the end is one past the last character.
+#[derive(Serialize)]
+struct Place<'d> {
+    file: &'d str,
+    line: u32,
+    column: u32,
+    end_line: u32,
+    end_column: u32,
+}
+
+impl<'d> Place<'d> {
+    fn of(span: Span, places: &mut Places<'d>) -> Self {
+        let start = places.place(span.file, span.start);
+        let end = places.place(span.file, span.end);
+        let sources: &'d Sources = places.sources;
+        Self {
+            file: &sources.file(span.file).name,
+            line: start.line,
+            column: start.column,
+            end_line: end.line,
+            end_column: end.column,
+        }
+    }
+}
+
+/// JSON that says every character and holds none that a terminal would obey.
+struct Safe;
+
+impl Formatter for Safe {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_treacherous) {
+            let (plain, from) = rest.split_at(at);
+            out.write_all(plain.as_bytes())?;
+            let mut characters = from.chars();
+            let mut units = [0; 2];
+            for unit in characters
+                .next()
+                .unwrap_or_default()
+                .encode_utf16(&mut units)
+            {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            rest = characters.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}

@@ -111,7 +111,13 @@ fn every_way_to_a_server_changes_the_mac_addresses_and_nothing_else() {
                 options(&b.mac)
             ),
         );
-        let counter = ReplyCounter::install(&topology.balancer, all_interfaces(way.layout), &VIPS);
+        let counter = ReplyCounter::install(
+            &topology.balancer,
+            "replies",
+            "replies",
+            all_interfaces(way.layout),
+            &VIPS,
+        );
         let _serving = topology.serve(&[80]);
         let _sctp: Vec<_> = topology
             .servers

@@ -114,7 +114,6 @@ fn every_way_to_a_server_changes_the_mac_addresses_and_nothing_else() {
         let counter = ReplyCounter::install(
             &topology.balancer,
             "replies",
-            "replies",
             all_interfaces(way.layout),
             &VIPS,
         );

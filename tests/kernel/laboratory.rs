@@ -51,8 +51,7 @@ fn replies_of_direct_return_bypass_the_balancer() {
         } else {
             &["eth0", "eth1"]
         };
-        let counter =
-            ReplyCounter::install(&topology.balancer, "replies", "replies", interfaces, &VIPS);
+        let counter = ReplyCounter::install(&topology.balancer, "replies", interfaces, &VIPS);
         let _serving = topology.serve(&[80]);
         let wire = Wire::tap(&topology.servers[1].namespace, "eth0");
         for (to, expected) in [("192.0.2.10:80", "b"), ("[2001:db8::10]:80", "c")] {
@@ -76,13 +75,7 @@ fn replies_of_direct_return_bypass_the_balancer() {
 fn the_reply_counter_counts() {
     let topology = Topology::new(Layout::Nat, 1);
     topology.balancer.nft("table inet hand { chain pre { type nat hook prerouting priority dstnat; ip daddr 192.0.2.10 dnat to 10.20.0.11; }; }");
-    let counter = ReplyCounter::install(
-        &topology.balancer,
-        "replies",
-        "replies",
-        &["eth1"],
-        &["10.20.0.11"],
-    );
+    let counter = ReplyCounter::install(&topology.balancer, "replies", &["eth1"], &["10.20.0.11"]);
     let _serving = topology.serve(&[80]);
     let mut connection = Connection::open(
         &topology.client,

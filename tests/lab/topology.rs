@@ -14,7 +14,8 @@
 //!               LAN --- balancer, a, b, c
 //! ```
 //!
-//! IPv4 and IPv6 everywhere. The router sends every VIP to the balancer.
+//! IPv4 and IPv6 everywhere. The router sends every VIP to the balancer. Every IPv6 address has `nodad`: it is usable at once, where others are
+//! tentative for a moment, and a socket would take a link-local address for its source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -220,7 +221,7 @@ impl Topology {
     fn address_client_and_router(&self) {
         // The client answers for whole networks, so that a test can send from thousands of addresses.
         self.client.ip("addr add 198.51.100.10/24 dev eth0
-            addr add 2001:db8:c::10/64 dev eth0
+            addr add 2001:db8:c::10/64 dev eth0 nodad
             link set eth0 up
             route add default via 198.51.100.1
             route add default via 2001:db8:c::1
@@ -229,17 +230,17 @@ impl Topology {
         self.client.sysctl("net/ipv6/ip_nonlocal_bind", "1");
         self.router.forward();
         self.router.ip("addr add 198.51.100.1/24 dev wan
-            addr add 2001:db8:c::1/64 dev wan
+            addr add 2001:db8:c::1/64 dev wan nodad
             link set wan up
             route add 198.18.0.0/15 via 198.51.100.10
             route add 2001:db8:c1::/64 via 2001:db8:c::10");
         let transit = "addr add 203.0.113.1/24 dev transit
-            addr add 2001:db8:f::1/64 dev transit
+            addr add 2001:db8:f::1/64 dev transit nodad
             link set transit up
             route add 192.0.2.0/24 via 203.0.113.2
             route add 2001:db8::/64 via 2001:db8:f::2";
         let lan = "addr add 10.20.0.254/24 dev lan
-            addr add 2001:db8:1::fe/64 dev lan
+            addr add 2001:db8:1::fe/64 dev lan nodad
             link set lan up";
         match self.layout {
             Layout::Nat => {
@@ -263,7 +264,7 @@ impl Topology {
         let lan = self.lan_interface();
         self.balancer.ip(&format!(
             "addr add 10.20.0.1/24 dev {lan}
-            addr add 2001:db8:1::1/64 dev {lan}
+            addr add 2001:db8:1::1/64 dev {lan} nodad
             link set {lan} up"
         ));
         if self.layout == Layout::DrOneInterface {
@@ -271,7 +272,7 @@ impl Topology {
                 route add default via 2001:db8:1::fe");
         } else {
             self.balancer.ip("addr add 203.0.113.2/24 dev eth0
-                addr add 2001:db8:f::2/64 dev eth0
+                addr add 2001:db8:f::2/64 dev eth0 nodad
                 link set eth0 up
                 route add default via 203.0.113.1
                 route add default via 2001:db8:f::1");
@@ -290,7 +291,7 @@ impl Topology {
         };
         server.namespace.ip(&format!(
             "addr add {}/24 dev eth0
-            addr add {}/64 dev eth0
+            addr add {}/64 dev eth0 nodad
             link set eth0 up
             route add default via {gateway4}
             route add default via {gateway6}",

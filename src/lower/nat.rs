@@ -1,6 +1,5 @@
 //! NAT: `inet NAME`. The connection mark carries the choice from the service's chain to the translation.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::model::{Family, Mode, SourceNat, Vip};
@@ -224,11 +223,10 @@ fn sources(input: &Input<'_>, table: &mut Table) {
         let purpose = "real servers of snat services";
         SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
     });
-    let mut real: BTreeMap<IpAddr, Span> = BTreeMap::new();
+    let mut real: Vec<(IpAddr, Span)> = Vec::new();
     for (block, numbers) in block::blocks(input, is_nat) {
         for server in block::servers(block, numbers) {
-            real.entry(server.server.address)
-                .or_insert(server.server.span);
+            real.push((server.server.address, server.server.span));
             match block.mode {
                 Mode::Dr(_) | Mode::Nat(SourceNat::Keep) => {}
                 Mode::Nat(SourceNat::Masquerade) => masquerade.push(server.element(None)),
@@ -247,12 +245,11 @@ fn sources(input: &Input<'_>, table: &mut Table) {
             }
         }
     }
-    let mut vips: BTreeMap<IpAddr, Span> = BTreeMap::new();
-    for plan in input.services(is_nat) {
-        for vip in &plan.service.vips {
-            vips.entry(vip.address).or_insert(vip.span);
-        }
-    }
+    let mut vips: Vec<(IpAddr, Span)> = input
+        .services(is_nat)
+        .flat_map(|plan| &plan.service.vips)
+        .map(|vip| (vip.address, vip.span))
+        .collect();
     let vip_sets =
         Family::BOTH.map(|f| addresses("vip", f, &vips, "addresses of virtual services"));
     let real_sets =
@@ -323,12 +320,12 @@ fn sources(input: &Input<'_>, table: &mut Table) {
 fn addresses(
     stem: &str,
     family: Family,
-    all: &BTreeMap<IpAddr, Span>,
+    all: &[(IpAddr, Span)],
     purpose: &'static str,
 ) -> Option<Set> {
     let name = name::per_family(stem, family, "");
     let mut set = SetBuilder::new(&name, KeyType::Address(family), None, purpose);
-    for (address, span) in all.iter().filter(|(a, _)| Family::of(**a) == family) {
+    for (address, span) in all.iter().filter(|(a, _)| Family::of(*a) == family) {
         set.push(Element {
             key: Key::Address(*address),
             data: None,

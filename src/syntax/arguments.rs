@@ -317,7 +317,7 @@ fn argument(rule: Rule) -> Option<&'static str> {
 }
 
 /// Whether a word can only be an address: nothing that check would take for a name.
-fn reads_as_address(word: &str) -> bool {
+pub(super) fn reads_as_address(word: &str) -> bool {
     let word = word.trim_matches('"');
     word.parse::<std::net::IpAddr>().is_ok()
         || word.parse::<std::net::SocketAddr>().is_ok()

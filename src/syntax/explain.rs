@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 
-use super::arguments::{second_address, wrong_arguments};
+use super::arguments::{reads_as_address, second_address, wrong_arguments};
 use super::grammar::{Piece, Rule, offset};
 use super::vocabulary::{BlockKind, TOP_STATEMENTS, foreign_word, form_of, nearest, quoted_list};
 
@@ -38,9 +38,12 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
     if piece.rule() != Rule::server {
         return None;
     }
-    let mut parts = piece.parts().map(|part| part.rule());
-    let has_two_words = parts.nth(1) == Some(Rule::address);
-    has_two_words.then(|| second_address(piece)).flatten()
+    let mut parts = piece.parts();
+    let (first, second) = (parts.next()?, parts.next()?);
+    // Asked of every server of every file: the quick look comes first.
+    (second.rule() == Rule::address && reads_as_address(first.text()))
+        .then(|| second_address(piece))
+        .flatten()
 }
 
 /// `service NAME` without a `{` behind it.

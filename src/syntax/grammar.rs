@@ -70,7 +70,7 @@ impl<'t> Piece<'t> {
         keyword_of(self.text())
     }
 
-    /// The pieces in it: arguments, and comments between them.
+    /// The pieces in it: its arguments.
     pub(super) fn parts(&self) -> impl Iterator<Item = Piece<'t>> + use<'t> {
         let (file, base, column) = (self.file, self.base, self.column);
         let parts = self.pair.clone().into_inner();

@@ -45,11 +45,10 @@ fn interfaces(text: &str) -> BTreeSet<&str> {
 /// A namespace that has these interfaces.
 fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
     let namespace = Namespace::new("golden");
-    let mut lines = String::new();
-    for (number, interface) in interfaces.iter().enumerate() {
-        lines += &format!("link add {interface} type veth peer name peer{number}\n");
-    }
-    namespace.ip(&lines);
+    let lines = (0..).zip(interfaces).map(|(number, interface): (u32, _)| {
+        format!("link add {interface} type veth peer name peer{number}")
+    });
+    namespace.ip(&lines.collect::<Vec<_>>().join("\n"));
     namespace
 }
 

@@ -17,18 +17,25 @@ impl ReplyCounter {
         interfaces: &[&str],
         from: &[&str],
     ) -> Self {
-        let mut rules = String::new();
-        for source in from {
+        let count = |source: &&str| {
             let family = if source.contains(':') { "ip6" } else { "ip" };
-            rules += &format!("{family} saddr {source} counter name replies\n");
-        }
-        let mut table = format!("table netdev lab-{name} {{\ncounter replies {{ }}\n");
+            format!("{family} saddr {source} counter name replies")
+        };
+        let rules: Vec<String> = from.iter().map(count).collect();
+        let mut table = vec![
+            format!("table netdev lab-{name} {{"),
+            "counter replies { }".to_owned(),
+        ];
         for (number, interface) in interfaces.iter().enumerate() {
-            table += &format!(
-                "chain on{number} {{\ntype filter hook ingress device \"{interface}\" priority -400; policy accept;\n{rules}}}\n"
-            );
+            table.push(format!("chain on{number} {{"));
+            table.push(format!(
+                "type filter hook ingress device \"{interface}\" priority -400; policy accept;"
+            ));
+            table.extend(rules.iter().cloned());
+            table.push("}".to_owned());
         }
-        namespace.nft(&(table + "}\n"));
+        table.push("}\n".to_owned());
+        namespace.nft(&table.join("\n"));
         Self {
             namespace: namespace.clone(),
             name: name.to_owned(),

@@ -1,9 +1,11 @@
 //! Just enough of SCTP (RFC 9260) to see who answers an INIT, over raw sockets: a kernel need not have SCTP sockets to balance SCTP.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Answer;
@@ -85,13 +87,7 @@ impl Endpoint {
 
     fn receive(&self) -> io::Result<(Packet, IpAddr)> {
         let mut bytes = [0; 2048];
-        let (length, peer) = {
-            let mut space = [std::mem::MaybeUninit::uninit(); 0];
-            let (_, peer) = self
-                .socket
-                .recv_from_with_flags(&mut space, nix::libc::MSG_PEEK)?;
-            ((&self.socket).read(&mut bytes)?, peer)
-        };
+        let (length, peer) = recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), &mut bytes)?;
         let datagram = bytes.get(..length).unwrap_or_default();
         // IPv4 raw sockets show the IP header, IPv6 ones do not.
         let header = if self.v4 {
@@ -100,7 +96,10 @@ impl Endpoint {
             0
         };
         let packet = datagram.get(header..).and_then(Packet::parse);
-        let peer = peer.as_socket().map(|peer| peer.ip());
+        let peer = peer.and_then(|peer| {
+            let v4 = peer.as_sockaddr_in().map(|peer| IpAddr::from(peer.ip()));
+            v4.or_else(|| peer.as_sockaddr_in6().map(|peer| IpAddr::from(peer.ip())))
+        });
         packet.zip(peer).ok_or_else(|| {
             io::Error::new(ErrorKind::InvalidData, "not the SCTP that was looked for")
         })

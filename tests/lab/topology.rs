@@ -56,7 +56,7 @@ pub(crate) struct Machine {
     pub(crate) namespace: Namespace,
     /// 10.20.0.11, 10.20.0.12, ...
     pub(crate) v4: Ipv4Addr,
-    /// 2001:db8:1::11, 2001:db8:1::12, ...
+    /// `2001:db8:1::11`, `2001:db8:1::12`, ...
     pub(crate) v6: Ipv6Addr,
     /// 02:00:00:00:00:11, 02:00:00:00:00:12, ...
     pub(crate) mac: String,
@@ -156,46 +156,50 @@ impl Topology {
         self.client.ip(&format!(
             "link add eth0 type veth peer name wan netns {router}"
         ));
-        let mut lan = String::from("link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
+        let mut lan = vec![
+            "link add br0 type bridge mcast_snooping 0".to_owned(),
+            "link set br0 up".to_owned(),
+        ];
         let mut ports = vec!["p-balancer".to_owned()];
         if self.layout == Layout::DrOneInterface {
-            lan += &format!(
-                "link add p-balancer type veth peer name eth0 address {BALANCER_ETH0} netns {balancer}\n"
-            );
+            lan.push(format!("link add p-balancer type veth peer name eth0 address {BALANCER_ETH0} netns {balancer}"
+            ));
         } else {
             self.router.ip(&format!(
                 "link add transit type veth peer name eth0 address {BALANCER_ETH0} netns {balancer}"
             ));
-            lan += &format!(
-                "link add p-balancer type veth peer name eth1 address {BALANCER_ETH1} netns {balancer}\n"
-            );
+            lan.push(format!("link add p-balancer type veth peer name eth1 address {BALANCER_ETH1} netns {balancer}"
+            ));
         }
         if self.layout != Layout::Nat {
-            lan += &format!(
-                "link add p-router type veth peer name lan address {ROUTER_LAN} netns {router}\n"
-            );
+            lan.push(format!(
+                "link add p-router type veth peer name lan address {ROUTER_LAN} netns {router}"
+            ));
             ports.push("p-router".to_owned());
         }
         for server in &self.servers {
             let port = format!("p-{}", server.name);
-            lan += &format!(
-                "link add {port} type veth peer name eth0 address {} netns {}\n",
+            lan.push(format!(
+                "link add {port} type veth peer name eth0 address {} netns {}",
                 server.mac,
                 server.namespace.path()
-            );
+            ));
             ports.push(port);
         }
         for port in ports {
-            lan += &format!("link set {port} master br0 up\n");
+            lan.push(format!("link set {port} master br0 up"));
         }
-        self.lan.ip(&lan);
+        self.lan.ip(&lan.join("\n"));
     }
 
     /// Asks for every interface once: the kernel notices a new carrier up to a second late, but at once when asked.
     fn settle(&self) {
-        let mut switch = String::from("link show dev p-balancer\n");
+        let mut switch = vec![
+            "link show dev br0".to_owned(),
+            "link show dev p-balancer".to_owned(),
+        ];
         for server in &self.servers {
-            switch += &format!("link show dev p-{}\n", server.name);
+            switch.push(format!("link show dev p-{}", server.name));
             server.namespace.ip("link show dev eth0");
         }
         let (router, balancer) = match self.layout {
@@ -210,9 +214,12 @@ impl Topology {
             ),
         };
         if self.layout != Layout::Nat {
-            switch += "link show dev p-router\n";
+            switch.push("link show dev p-router".to_owned());
         }
-        self.lan.ip(&(switch + "link show dev br0\n"));
+        self.lan.ip(&switch.join(
+            "
+",
+        ));
         self.router.ip(&format!("link show dev wan\n{router}"));
         self.balancer.ip(balancer);
         self.client.ip("link show dev eth0");

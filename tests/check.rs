@@ -145,13 +145,13 @@ fn ranges_of_servers() {
     let in_both = servers("server web[9-11] 10.20.0.[9-11]:8080 weight 2");
     let names: Vec<_> = in_both.iter().map(|server| &*server.name).collect();
     assert_eq!(names, ["web9", "web10", "web11"]);
-    let addresses: Vec<_> = named
+    let addresses: Vec<_> = in_both
         .iter()
         .map(|server| server.address.to_string())
         .collect();
     assert_eq!(addresses, ["10.20.0.9", "10.20.0.10", "10.20.0.11"]);
     assert!(
-        named
+        in_both
             .iter()
             .all(|server| server.port == Some(8080) && server.weight == 2)
     );

@@ -25,6 +25,7 @@ const IMPLIED_TRACKING: Duration = Duration::from_secs(300);
 pub(super) fn assemble(
     draft: Draft<'_, '_>,
     pools: &mut Pools<'_>,
+    set: &mut ServerSet,
     reader: &mut Reader<'_>,
 ) -> Service {
     let mut damage = draft.damage;
@@ -71,7 +72,7 @@ pub(super) fn assemble(
         },
         members,
     };
-    check_servers(&service, pools, reader);
+    check_servers(&service, pools, set, reader);
     let facts = families::Facts {
         own: draft.own,
         damage,
@@ -195,11 +196,16 @@ fn report_undefined(value: Value<'_>, pools: &mut Pools<'_>, reader: &mut Reader
 }
 
 /// No server twice. A pool alone has been checked when it was read.
-fn check_servers(service: &Service, pools: &Pools<'_>, reader: &mut Reader<'_>) {
+fn check_servers(
+    service: &Service,
+    pools: &Pools<'_>,
+    set: &mut ServerSet,
+    reader: &mut Reader<'_>,
+) {
     if matches!(&*service.members, [Member::Pool(_)]) {
         return;
     }
-    let mut set = ServerSet::default();
+    set.clear();
     for server in servers(service, pools) {
         set.add(server, reader);
     }

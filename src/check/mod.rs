@@ -23,6 +23,7 @@ use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Tree};
 use claims::Claims;
 use pool::{Pools, refuse_statement};
 use reader::Reader;
+use server_set::ServerSet;
 use service::Draft;
 use settings::{Settings, SettingsReader};
 
@@ -110,8 +111,9 @@ impl<'t> Walk<'t, '_> {
         report_duplicates(&drafts, &mut reader);
         let is_damaged = drafts.iter().any(|draft| draft.damage.statement);
         let mut services = Vec::with_capacity(drafts.len());
+        let mut set = ServerSet::default();
         for draft in drafts {
-            services.push(assembly::assemble(draft, &mut pools, &mut reader));
+            services.push(assembly::assemble(draft, &mut pools, &mut set, &mut reader));
         }
         let names: Vec<Arc<str>> = services.iter().map(|s| Arc::clone(&s.name)).collect();
         claims.report_conflicts(&names, &mut reader);

@@ -17,6 +17,12 @@ pub(super) struct ServerSet {
 }
 
 impl ServerSet {
+    /// Forgets all, and keeps the room for the next.
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+        self.endpoints.clear();
+    }
+
     /// Adds a server. Another of its name is a fault, another of its address and port most likely a slip.
     pub(super) fn add(&mut self, server: &RealServer, reader: &mut Reader<'_>) {
         if let Some(first) = self.names.get(&server.name) {

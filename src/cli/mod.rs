@@ -157,9 +157,9 @@ pub fn run() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "flbc", &mut script);
-            report.written(output::to_stdout(output::bytes(&script)), "standard output")
+            report::Report::written(output::to_stdout(output::bytes(&script)), "standard output")
         }
-        Command::Man { directory } => man::run(&report, Arguments::command(), &directory),
+        Command::Man { directory } => man::run(Arguments::command(), &directory),
     };
     exit.into()
 }

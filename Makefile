@@ -43,6 +43,8 @@ test: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	$(CARGO) build --locked --bin flbc --example demo
+	$(TARGET)/debug/examples/demo >/dev/null
 	$(CARGO) test --locked
 
 demo: toolchain

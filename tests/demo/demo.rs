@@ -1,7 +1,8 @@
-//! `make demo`: the whole of flbc in one run. Builds a network of namespaces, loads `examples/lb.flb` with nft, sends TCP and UDP through
-//! it, prints who answered how often, and checks what it prints.
+//! `make demo`: the whole of flbc in one run. Builds a network of namespaces, loads `examples/lb.flb` with
+//! nft, sends TCP and UDP through it, prints who answered how often, and checks what it prints.
 //!
-//! There is nothing to clean up: the network lives in namespaces that only this process holds, so it ends with the process, interrupted or not.
+//! There is nothing to clean up: the network lives in namespaces that only this process holds, so it ends
+//! with the process, interrupted or not.
 
 // The demo stops at the first thing that goes wrong, and says what.
 #![allow(

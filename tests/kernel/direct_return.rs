@@ -1,4 +1,5 @@
-//! Direct return: only MAC addresses change, the server sees the client, and replies do not pass the balancer.
+//! Direct return: only MAC addresses change, the server sees the client, and replies do not pass the
+//! balancer.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +11,8 @@ use crate::lab::topology::{BALANCER_ETH0, BALANCER_ETH1, Layout, ROUTER_LAN, Top
 use crate::lab::{PATIENCE, SILENCE};
 use crate::operator::{asked, at, load};
 
-/// Hops behind the client's router when the kernel's forward lowers the TTL as a router does, and when it stays.
+/// Hops behind the client's router when the kernel's forward lowers the TTL as a router does, and when it
+/// stays.
 const TTL_BY_NEIGHBOUR: u8 = 62;
 const TTL_BY_MAC: u8 = 63;
 

@@ -93,8 +93,8 @@ fn a_socket_of_the_balancer_does_not_take_over_from_the_last_server() {
     }
 }
 
-/// Another program's firewall. It makes the kernel track connections, so that a flow is known, untranslated, before flbc's rules come: nat chains
-/// will not see it again.
+/// Another program's firewall. It makes the kernel track connections, so that a flow is known,
+/// untranslated, before flbc's rules come: nat chains will not see it again.
 const FIREWALL: &str = "table inet firewall { chain input { type filter hook input priority 0; ct state established accept; }; }";
 
 #[test]

@@ -1,5 +1,6 @@
-//! What flbc's rulesets do to real packets, in this machine's kernel: each test builds a network of namespaces, writes a `.flb` file as its
-//! user would, loads what `flbc compile` makes of it with nft, and sends traffic.
+//! What flbc's rulesets do to real packets, in this machine's kernel: each test builds a network of
+//! namespaces, writes a `.flb` file as its user would, loads what `flbc compile` makes of it with nft, and
+//! sends traffic.
 //!
 //! Needs root. Without it every test fails and says so.
 

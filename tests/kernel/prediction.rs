@@ -1,4 +1,5 @@
-//! The kernel's arithmetic done again in Rust: every hashed flow is predicted, and every prediction is asked of the kernel.
+//! The kernel's arithmetic done again in Rust: every hashed flow is predicted, and every prediction is
+//! asked of the kernel.
 
 use std::net::SocketAddr;
 

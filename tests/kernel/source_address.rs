@@ -1,4 +1,5 @@
-//! Whose address the servers see: masquerade, a fixed address, the balancer's own connections, and servers that are clients.
+//! Whose address the servers see: masquerade, a fixed address, the balancer's own connections, and servers
+//! that are clients.
 
 use std::net::IpAddr;
 

@@ -180,7 +180,8 @@ pub(crate) fn tally(answers: &[String]) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// A client's address and port for each number, of the family of `to`. Different numbers give different ones, for the hundreds of thousands that a test may want.
+/// A client's address and port for each number, of the family of `to`. Different numbers give different
+/// ones, for the hundreds of thousands that a test may want.
 pub(crate) fn source(to: SocketAddr, number: u32) -> SocketAddr {
     let place = number % CLIENTS;
     let address: IpAddr = if to.is_ipv4() {

@@ -1,7 +1,9 @@
-//! A laboratory of network namespaces: a client, a router, a balancer and real servers, on this machine's kernel and nowhere else.
+//! A laboratory of network namespaces: a client, a router, a balancer and real servers, on this machine's
+//! kernel and nowhere else.
 //!
-//! Nothing here has a name outside the process: a namespace lives by an open file descriptor, and interfaces, routes, rules and sockets live
-//! in namespaces. When the process ends, however it ends, the kernel takes all of it away.
+//! Nothing here has a name outside the process: a namespace lives by an open file descriptor, and
+//! interfaces, routes, rules and sockets live in namespaces. When the process ends, however it ends, the
+//! kernel takes all of it away.
 
 // Each of the programs that share the laboratory uses its own part of it.
 #![allow(dead_code)]
@@ -17,7 +19,8 @@ pub(crate) mod topology;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long an answer that must come may take: long, for a busy machine; it costs nothing where all is well.
+/// How long an answer that must come may take: long, for a busy machine; it costs nothing where all is
+/// well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait for an answer that must not come.

@@ -33,7 +33,8 @@ pub(crate) struct Finished {
 }
 
 impl Namespace {
-    /// A new namespace, loopback up, without duplicate address detection, reverse path filter or limits on ICMP errors.
+    /// A new namespace, loopback up, without duplicate address detection, reverse path filter or limits on
+    /// ICMP errors.
     pub(crate) fn new(name: &str) -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
@@ -147,7 +148,8 @@ impl Namespace {
         finished.stdout
     }
 
-    /// Sets a kernel parameter, `net/ipv4/ip_forward`. `/proc/sys/net` shows each thread its own namespace's.
+    /// Sets a kernel parameter, `net/ipv4/ip_forward`. `/proc/sys/net` shows each thread its own
+    /// namespace's.
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/{key}");
         self.run(|| std::fs::write(&path, value))

@@ -105,7 +105,8 @@ fn accept(listener: &TcpListener, name: &str, stopped: &AtomicBool) {
     }
 }
 
-/// Says who it is, then again for each line `again`, and sends N bytes for each line `bulk N`. A client may go at any time.
+/// Says who it is, then again for each line `again`, and sends N bytes for each line `bulk N`. A client
+/// may go at any time.
 fn converse(mut stream: &TcpStream, answer: &Answer) -> Option<()> {
     stream.set_read_timeout(Some(IDLE)).ok()?;
     stream.set_write_timeout(Some(IDLE)).ok()?;

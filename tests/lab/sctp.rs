@@ -1,4 +1,5 @@
-//! Just enough of SCTP (RFC 9260) to see who answers an INIT, over raw sockets: a kernel need not have SCTP sockets to balance SCTP.
+//! Just enough of SCTP (RFC 9260) to see who answers an INIT, over raw sockets: a kernel need not have
+//! SCTP sockets to balance SCTP.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};

@@ -14,8 +14,9 @@
 //!               LAN --- balancer, a, b, c
 //! ```
 //!
-//! IPv4 and IPv6 everywhere. The router sends every VIP to the balancer. Every IPv6 address has `nodad`: it is usable at once, where others are
-//! tentative for a moment, and a socket would take a link-local address for its source.
+//! IPv4 and IPv6 everywhere. The router sends every VIP to the balancer. Every IPv6 address has `nodad`:
+//! it is usable at once, where others are tentative for a moment, and a socket would take a link-local
+//! address for its source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -121,8 +122,8 @@ impl Topology {
             .collect()
     }
 
-    /// Client addresses and ports of the family of `to` that nobody has used here before (what was used may be known to the balancer's connection
-    /// tracking). The same at every run.
+    /// Client addresses and ports of the family of `to` that nobody has used here before (what was used
+    /// may be known to the balancer's connection tracking). The same at every run.
     pub(crate) fn sources(&self, to: SocketAddr, count: u32) -> Vec<SocketAddr> {
         let first = self.given.fetch_add(count, Ordering::Relaxed);
         (first..first + count)
@@ -192,7 +193,8 @@ impl Topology {
         self.lan.ip(&lan.join("\n"));
     }
 
-    /// Asks for every interface once: the kernel notices a new carrier up to a second late, but at once when asked.
+    /// Asks for every interface once: the kernel notices a new carrier up to a second late, but at once
+    /// when asked.
     fn settle(&self) {
         let mut switch = vec![
             "link show dev br0".to_owned(),
@@ -305,7 +307,8 @@ impl Topology {
             server.v4, server.v6
         ));
         if self.layout != Layout::Nat {
-            // The VIPs are held, but hidden: no ARP answer for them, and no ARP question that gives them as the asker.
+            // The VIPs are held, but hidden: no ARP answer for them, and no ARP question that gives them
+            // as the asker.
             server.namespace.sysctl("net/ipv4/conf/all/arp_ignore", "1");
             server
                 .namespace

@@ -11,7 +11,9 @@
 pub mod check;
 pub mod cli;
 pub mod diagnostic;
+pub mod diff;
 pub mod emit;
+pub mod kernel;
 pub mod lower;
 pub mod model;
 pub mod outline;
@@ -42,7 +44,7 @@ pub fn compile(
         return None;
     }
     let plan = schedule::schedule(&model, sink);
-    let numbers = lower::number::fresh(&plan, sink);
+    let numbers = lower::number::fresh(&model, &plan, sink);
     let ruleset = lower::lower(&model, &plan, &numbers, table);
     (sink.errors() == 0).then_some(ruleset)
 }

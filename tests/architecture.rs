@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 13] = [
     "source",
     "diagnostic",
     "syntax",
@@ -17,6 +17,8 @@ const ROOMS: [&str; 11] = [
     "ruleset",
     "lower",
     "emit",
+    "diff",
+    "kernel",
     "cli",
 ];
 

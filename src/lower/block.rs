@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Family, HashKey, Mode, RealServer, State};
+use crate::model::{Family, HashKey, Mode, Model, RealServer, State};
 use crate::ruleset::{
     Chain, Data, DataType, Element, Expression, Key, KeyType, MAX_COMMENT, Name, Rule, Set,
     Statement, Target, name,
@@ -96,7 +96,7 @@ impl NumberedServer<'_> {
     }
 
     /// `weight 3, web1 of www` or `weight 1 drain, web3 of pool web`: what the kernel keeps about this server, for
-    /// those who list it.
+    /// those who list it, and so that it is known again.
     fn describe(&self, input: &Input<'_>) -> Arc<str> {
         let server = self.server;
         let state = match server.state {
@@ -105,31 +105,42 @@ impl NumberedServer<'_> {
             State::Down => " down",
             State::Backup => " backup",
         };
-        let group = match self.block.pools.as_slice() {
-            [] => self.block.service.name.to_string(),
-            pools => {
-                let names: Vec<&str> = pools
-                    .iter()
-                    .map(|id| &*input.model.pool(*id).name)
-                    .collect();
-                format!("pool {}", names.join(" "))
-            }
-        };
-        let text = format!(
-            "weight {}{state}, {} of {group}",
-            server.weight, server.name
-        );
-        abbreviate(text).into()
+        let identity = identity(input.model, self.block, server);
+        format!("weight {}{state}{STANDS}{identity}", server.weight).into()
     }
 }
 
-/// At most [`MAX_COMMENT`] bytes; what was longer ends in `~` and a hash of the whole, so that it stays unique.
+/// What stands between how a server stands and who it is.
+const STANDS: &str = ", ";
+
+/// The longest text before who it is: `weight 65535 backup, `.
+const LONGEST_STANDING: usize = 21;
+
+/// Who a comment of the server set speaks of: the part that a change of weight or state leaves alone.
+pub fn identity_in(comment: &str) -> Option<&str> {
+    Some(comment.split_once(STANDS)?.1)
+}
+
+/// `web1 of www` or `web1 of pool web`
+pub(super) fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String {
+    let group = match block.pools.as_slice() {
+        [] => block.service.name.to_string(),
+        pools => {
+            let names: Vec<&str> = pools.iter().map(|id| &*model.pool(*id).name).collect();
+            format!("pool {}", names.join(" "))
+        }
+    };
+    abbreviate(format!("{} of {group}", server.name))
+}
+
+/// Short enough for a comment; what was longer ends in `~` and a hash of the whole, so that it stays unique.
 fn abbreviate(text: String) -> String {
-    if text.len() <= MAX_COMMENT {
+    if text.len() <= MAX_COMMENT - LONGEST_STANDING {
         return text;
     }
     let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
-    let kept: String = text.chars().take(MAX_COMMENT - 9).collect();
+    let room = MAX_COMMENT - LONGEST_STANDING - 9;
+    let kept: String = text.chars().take(room).collect();
     format!("{kept}~{hash:08x}")
 }
 

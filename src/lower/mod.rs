@@ -16,6 +16,7 @@ mod empty;
 mod nat;
 pub mod number;
 
+pub use block::identity_in;
 use number::Numbering;
 
 /// Everything that lowering reads.

@@ -250,9 +250,10 @@ fn sources(input: &Input<'_>, table: &mut Table) {
         .flat_map(|plan| &plan.service.vips)
         .map(|vip| (vip.address, vip.span))
         .collect();
-    for addresses in [&mut real, &mut vips] {
-        addresses.sort_unstable();
-        addresses.dedup_by_key(|(address, _)| *address);
+    for all in [&mut real, &mut vips] {
+        // Each address once, with the first place that names it.
+        all.sort_by_key(|(address, _)| *address);
+        all.dedup_by_key(|(address, _)| *address);
     }
     let vip_sets =
         Family::BOTH.map(|f| addresses("vip", f, &vips, "addresses of virtual services"));

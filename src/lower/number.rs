@@ -3,10 +3,17 @@
 //! A mark is a slot first, then a server. The two ranges never meet, so that a missing slot can never be
 //! taken for a server.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::model::Model;
+use crate::ruleset::name;
 use crate::schedule::{Choice, Plan};
+
+use super::block;
 
 /// The numbers that servers may have. 0 is "no mark".
 pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
@@ -30,32 +37,64 @@ pub struct BlockNumbers {
     pub first_slot: u32,
 }
 
+/// The numbers that the kernel has already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedNumbers {
+    /// Every server.
+    pub servers: Vec<KnownServer>,
+    /// What the chain of each service and family draws, by the chain's name.
+    pub blocks: HashMap<Arc<str>, KnownBlock>,
+}
+
+/// A server that has a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Its number.
+    pub number: u32,
+    /// `web1 of www`, as [`super::identity_in`] finds it.
+    pub identity: Arc<str>,
+    /// Its address, where the kernel has it.
+    pub address: Option<IpAddr>,
+    /// Its own port.
+    pub port: Option<u16>,
+}
+
+/// What a service's chain draws.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownBlock {
+    /// The first slot, and how many; none where there is one server alone.
+    pub slots: Option<(u32, u32)>,
+    /// The numbers of servers that it can lead to.
+    pub servers: HashSet<u32>,
+}
+
 /// Numbers for an empty kernel: blocks in the plan's order, servers by name within their block. Depends on
 /// names alone, so that a file written in another order gets the same.
 ///
 /// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn fresh(plan: &Plan<'_>, sink: &mut Diagnostics) -> Numbering {
-    let mut next_server = u64::from(*SERVERS.start());
-    let mut next_slot = u64::from(*SLOTS.start());
+pub fn fresh(model: &Model, plan: &Plan<'_>, sink: &mut Diagnostics) -> Numbering {
+    assign(model, plan, &ObservedNumbers::default(), sink)
+}
+
+/// Numbers that keep those which the kernel has, so that a change here renumbers nothing there: a server that is in
+/// both keeps its number, a block that keeps its number of slots keeps its place. What is new gets the lowest
+/// numbers that nothing in the kernel has, in the order of [`fresh`].
+///
+/// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
+pub fn assign(
+    model: &Model,
+    plan: &Plan<'_>,
+    observed: &ObservedNumbers,
+    sink: &mut Diagnostics,
+) -> Numbering {
+    let known = known_blocks(plan, observed);
+    let servers = number_servers(model, plan, observed, &known);
+    let slots = place_slots(plan, &known);
     let mut too_many = false;
     let mut blocks = Vec::with_capacity(plan.blocks.len());
-    for block in &plan.blocks {
-        let mut by_name: Vec<usize> = (0..block.servers.len()).collect();
-        by_name.sort_by_key(|at| block.servers.get(*at).map(|server| &server.name));
-        let mut servers = vec![0; block.servers.len()];
-        for (number, at) in (next_server..).zip(by_name) {
-            if let Some(server) = servers.get_mut(at) {
-                *server = u32::try_from(number).unwrap_or(u32::MAX);
-            }
-        }
-        next_server += block.servers.len() as u64;
-        let first_slot = u32::try_from(next_slot).unwrap_or(u32::MAX);
-        if let Choice::Slots { owners, .. } = &block.choice {
-            next_slot += owners.len() as u64;
-        }
-        let fits = next_server <= u64::from(*SERVERS.end()) + 1
-            && next_slot <= u64::from(*SLOTS.end()) + 1;
-        if !fits && !too_many {
+    for ((block, servers), first_slot) in plan.blocks.iter().zip(servers).zip(slots) {
+        let numbers = servers.into_iter().collect::<Option<Vec<u32>>>();
+        if (numbers.is_none() || first_slot.is_none()) && !too_many {
             too_many = true;
             sink.report(
                 Diagnostic::new(
@@ -70,9 +109,173 @@ pub fn fresh(plan: &Plan<'_>, sink: &mut Diagnostics) -> Numbering {
             );
         }
         blocks.push(BlockNumbers {
-            servers,
-            first_slot,
+            servers: numbers.unwrap_or_default(),
+            first_slot: first_slot.unwrap_or(u32::MAX),
         });
     }
     Numbering { blocks }
+}
+
+/// For each block of the plan, what the kernel has of it: that of the first service that uses it, and is known.
+fn known_blocks<'o>(plan: &Plan<'_>, observed: &'o ObservedNumbers) -> Vec<Option<&'o KnownBlock>> {
+    let mut known = vec![None; plan.blocks.len()];
+    if observed.blocks.is_empty() {
+        return known;
+    }
+    for service in &plan.services {
+        for (family, place) in &service.families {
+            let chain = name::service_chain(&service.service.name, *family);
+            if let Some(slot) = place.and_then(|place| known.get_mut(place))
+                && slot.is_none()
+            {
+                *slot = observed.blocks.get(&chain);
+            }
+        }
+    }
+    known
+}
+
+/// The numbers of the servers of each block; `None` where none is left.
+fn number_servers(
+    model: &Model,
+    plan: &Plan<'_>,
+    observed: &ObservedNumbers,
+    known: &[Option<&KnownBlock>],
+) -> Vec<Vec<Option<u32>>> {
+    let mut numbers: Vec<Vec<Option<u32>>> = plan
+        .blocks
+        .iter()
+        .map(|block| vec![None; block.servers.len()])
+        .collect();
+    let mut used: HashSet<u32> = HashSet::new();
+    if !observed.servers.is_empty() {
+        let mut by_identity: HashMap<&str, Vec<&KnownServer>> = HashMap::new();
+        for server in &observed.servers {
+            by_identity
+                .entry(&server.identity)
+                .or_default()
+                .push(server);
+        }
+        // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
+        // own; the others are taken afterwards, the nearest first.
+        for sure in [true, false] {
+            for ((block, numbers), known) in plan.blocks.iter().zip(&mut numbers).zip(known) {
+                for (server, number) in block.servers.iter().zip(numbers) {
+                    if number.is_some() {
+                        continue;
+                    }
+                    let identity = block::identity(model, block, server);
+                    let same = by_identity.get(&*identity).into_iter().flatten();
+                    let free = same
+                        .filter(|known| {
+                            known.port == server.port
+                                && known.address.is_none_or(|a| a == server.address)
+                        })
+                        .map(|known| known.number)
+                        .filter(|number| !used.contains(number));
+                    let own = known.map(|known| &known.servers);
+                    let found = if sure {
+                        free.filter(|n| own.is_some_and(|own| own.contains(n)))
+                            .min()
+                    } else {
+                        let near = own.and_then(|own| own.iter().min()).copied();
+                        free.min_by_key(|n| (n.abs_diff(near.unwrap_or_default()), *n))
+                    };
+                    used.extend(found);
+                    *number = found;
+                }
+            }
+        }
+    }
+    // A number that becomes free now still stands in the marks of connections that are to be forgotten.
+    let before: HashSet<u32> = observed
+        .servers
+        .iter()
+        .map(|server| server.number)
+        .collect();
+    let mut fresh = SERVERS.filter(|n| !before.contains(n));
+    let mut freed = SERVERS.filter(|n| before.contains(n) && !used.contains(n));
+    for (block, numbers) in plan.blocks.iter().zip(&mut numbers) {
+        let mut by_name: Vec<usize> = (0..block.servers.len()).collect();
+        by_name.sort_by_key(|at| block.servers.get(*at).map(|server| &server.name));
+        for at in by_name {
+            if let Some(number) = numbers.get_mut(at)
+                && number.is_none()
+            {
+                *number = fresh.next().or_else(|| freed.next());
+            }
+        }
+    }
+    numbers
+}
+
+/// The first slot of each block; `None` where no range is left that is long enough.
+fn place_slots(plan: &Plan<'_>, known: &[Option<&KnownBlock>]) -> Vec<Option<u32>> {
+    let wanted = |choice: &Choice| match choice {
+        Choice::Slots { owners, .. } => owners.len() as u64,
+        Choice::Empty | Choice::Only(_) => 0,
+    };
+    // Ranges that stay, from their first to behind their last.
+    let mut kept: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut places: Vec<Option<u32>> = Vec::with_capacity(plan.blocks.len());
+    for (block, known) in plan.blocks.iter().zip(known) {
+        let slots = known.and_then(|known| known.slots);
+        let stays = slots.filter(|(first, count)| {
+            let (first, count) = (u64::from(*first), u64::from(*count));
+            let before = kept.range(..first + count).next_back();
+            count == wanted(&block.choice)
+                && first >= u64::from(*SLOTS.start())
+                && before.is_none_or(|(_, end)| *end <= first)
+        });
+        if let Some((first, count)) = stays {
+            kept.insert(first.into(), u64::from(first) + u64::from(count));
+        }
+        places.push(stays.map(|(first, _)| first));
+    }
+    let mut gaps = Gaps::new(&kept);
+    for (block, place) in plan.blocks.iter().zip(&mut places) {
+        if place.is_none() {
+            *place = gaps.take(wanted(&block.choice));
+        }
+    }
+    places
+}
+
+/// The ranges of slots that are free, from first to behind the last, in order.
+struct Gaps {
+    gaps: Vec<(u64, u64)>,
+    /// Gaps before this one are used up.
+    from: usize,
+}
+
+impl Gaps {
+    fn new(kept: &BTreeMap<u64, u64>) -> Self {
+        let mut gaps = Vec::new();
+        let mut free = u64::from(*SLOTS.start());
+        for (first, end) in kept {
+            if *first > free {
+                gaps.push((free, *first));
+            }
+            free = *end;
+        }
+        gaps.push((free, u64::from(*SLOTS.end()) + 1));
+        Self { gaps, from: 0 }
+    }
+
+    /// The first range of this length.
+    fn take(&mut self, length: u64) -> Option<u32> {
+        while let Some((first, end)) = self.gaps.get(self.from)
+            && first == end
+            && self.from + 1 < self.gaps.len()
+        {
+            self.from += 1;
+        }
+        let mut gaps = self.gaps.iter_mut().skip(self.from);
+        let gap = gaps.find(|(first, end)| end - first >= length)?;
+        let place = gap.0;
+        gap.0 += length;
+        u32::try_from(place)
+            .ok()
+            .or((length == 0).then_some(u32::MAX))
+    }
 }

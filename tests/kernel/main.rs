@@ -16,15 +16,21 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod apply;
+mod cache;
 mod direct_return;
+mod everything;
 mod golden;
 mod guard;
 mod laboratory;
+mod namespace;
 mod nat;
 mod operator;
 mod ports;
 mod prediction;
+mod random;
 mod replace;
 mod scheduler;
 mod source_address;
 mod state;
+mod three_ways;

@@ -1,0 +1,248 @@
+//! From what the kernel has to what it should have: the fewest changes, in an order that the kernel takes. Pure.
+//!
+//! What did not change is not touched: its counters go on, and a rule that takes turns goes on with its turn.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::change::{Change, Step};
+use crate::emit::netlink::constant::{expr, lookup};
+use crate::emit::netlink::{self, Data, Desired, Element, Rule, RuleBody, Table, TableFamily};
+use crate::source::Span;
+
+mod bytecode;
+mod drift;
+mod elements;
+mod observed;
+
+pub(crate) use bytecode::ANONYMOUS_STEM;
+pub use drift::{Drift, How, What, drift};
+pub use observed::{
+    Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
+};
+
+/// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.
+///
+/// An empty list: nothing is to be done.
+pub fn diff(observed: &Observed, desired: &Desired, id: &Arc<str>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for family in TableFamily::BOTH {
+        let steps = match (observed.table(family), desired.table(family)) {
+            (None, None) => Vec::new(),
+            (Some(_), None) => vec![Step::DeleteTable],
+            (None, Some(wanted)) => {
+                let mut steps = vec![Step::AddTable { id: id.clone() }];
+                steps.extend(Plan::new(&ObservedTable::default(), wanted).steps());
+                steps
+            }
+            (Some(has), Some(wanted)) => Plan::new(has, wanted).steps(),
+        };
+        changes.extend(steps.into_iter().map(|step| Change { family, step }));
+    }
+    changes
+}
+
+/// The steps for one table, by when they can be taken.
+///
+/// ```text
+/// rules go, elements go, sets go, chains go; sets come, chains come, rules come, elements come
+/// ```
+///
+/// What is pointed to comes before what points to it, and goes after. Rules come before elements: the kernel checks
+/// all elements of a map for each rule that is added to it.
+#[derive(Default)]
+struct Plan {
+    delete_rules: Vec<Step>,
+    delete_elements: Vec<Step>,
+    delete_sets: Vec<Step>,
+    delete_chains: Vec<Step>,
+    add_sets: Vec<Step>,
+    add_chains: Vec<Step>,
+    add_rules: Vec<Step>,
+    add_elements: Vec<Step>,
+}
+
+impl Plan {
+    fn new(has: &ObservedTable, wanted: &Table) -> Self {
+        let mut plan = Self::default();
+        let remade = plan.sets(has, wanted);
+        plan.chains(has, wanted, &remade);
+        plan
+    }
+
+    fn steps(self) -> Vec<Step> {
+        [
+            self.delete_rules,
+            self.delete_elements,
+            self.delete_sets,
+            self.delete_chains,
+            self.add_sets,
+            self.add_chains,
+            self.add_rules,
+            self.add_elements,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Plans the sets; returns the names of those that go or are made anew, so that no rule may keep them.
+    fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: &'a Table) -> HashSet<&'a str> {
+        let names: HashSet<&str> = wanted.sets.iter().map(|set| &*set.name).collect();
+        let mut remade = HashSet::new();
+        for set in &has.sets {
+            if !names.contains(&*set.name) {
+                self.delete_set(&set.name);
+                remade.insert(&*set.name);
+            }
+        }
+        for set in &wanted.sets {
+            match has.set(&set.name) {
+                Some(old) if old.shape == set.shape => {
+                    let difference = elements::difference(&old.elements, set);
+                    self.delete_elements(&set.name, difference.gone);
+                    self.add_elements(&set.name, difference.new, difference.origins);
+                    continue;
+                }
+                Some(_) => {
+                    self.delete_set(&set.name);
+                    remade.insert(&*set.name);
+                }
+                None => {}
+            }
+            self.add_sets.push(Step::AddSet {
+                set: set.name.clone(),
+                shape: set.shape.clone(),
+                origin: set.origins.first().copied(),
+            });
+            self.add_elements(&set.name, set.elements.clone(), set.origins.clone());
+        }
+        remade
+    }
+
+    fn delete_set(&mut self, name: &Arc<str>) {
+        self.delete_sets.push(Step::DeleteSet { set: name.clone() });
+    }
+
+    fn delete_elements(&mut self, set: &Arc<str>, elements: Vec<Element>) {
+        if !elements.is_empty() {
+            self.delete_elements.push(Step::DeleteElements {
+                set: set.clone(),
+                elements,
+            });
+        }
+    }
+
+    fn add_elements(&mut self, set: &Arc<str>, elements: Vec<Element>, origins: Vec<Span>) {
+        if !elements.is_empty() {
+            self.add_elements.push(Step::AddElements {
+                set: set.clone(),
+                elements,
+                origins,
+            });
+        }
+    }
+
+    fn chains(&mut self, has: &ObservedTable, wanted: &Table, remade: &HashSet<&str>) {
+        let known: HashMap<&str, &ObservedChain> = has
+            .chains
+            .iter()
+            .map(|chain| (&*chain.name, chain))
+            .collect();
+        let names: HashSet<&str> = wanted.chains.iter().map(|chain| &*chain.name).collect();
+        for chain in &has.chains {
+            if !names.contains(&*chain.name) {
+                self.delete_chain(chain);
+            }
+        }
+        for chain in &wanted.chains {
+            let old = known.get(&*chain.name).copied();
+            match old {
+                Some(old) if old.hook == chain.hook => self.rules(old, chain, remade),
+                _ => {
+                    if let Some(old) = old {
+                        self.delete_chain(old);
+                    }
+                    self.add_chains.push(Step::AddChain {
+                        chain: chain.name.clone(),
+                        hook: chain.hook.clone(),
+                        origin: chain.rules.iter().find_map(|rule| rule.origin),
+                    });
+                    self.add_rules(&chain.name, None, &chain.rules);
+                }
+            }
+        }
+    }
+
+    fn delete_chain(&mut self, chain: &ObservedChain) {
+        if !chain.rules.is_empty() {
+            self.delete_rules.push(Step::FlushChain {
+                chain: chain.name.clone(),
+            });
+        }
+        self.delete_chains.push(Step::DeleteChain {
+            chain: chain.name.clone(),
+        });
+    }
+
+    fn add_rules(&mut self, chain: &Arc<str>, before: Option<u64>, rules: &[Rule]) {
+        self.add_rules
+            .extend(rules.iter().map(|rule| Step::AddRule {
+                chain: chain.clone(),
+                before,
+                body: rule.body.clone(),
+                origin: rule.origin,
+            }));
+    }
+
+    /// Keeps the rules at both ends that are right, and replaces those between.
+    fn rules(&mut self, old: &ObservedChain, new: &netlink::Chain, remade: &HashSet<&str>) {
+        let kept = |(old, new): &(&ObservedRule, &Rule)| {
+            bytecode::same(&old.body, &new.body) && (remade.is_empty() || !uses(&new.body, remade))
+        };
+        let front = old.rules.iter().zip(&new.rules).take_while(kept).count();
+        let old_rest = old.rules.get(front..).unwrap_or_default();
+        let new_rest = new.rules.get(front..).unwrap_or_default();
+        let back = old_rest.iter().rev().zip(new_rest.iter().rev());
+        let back = back.take_while(kept).count();
+        let old_middle = old_rest.get(..old_rest.len() - back).unwrap_or_default();
+        let new_middle = new_rest.get(..new_rest.len() - back).unwrap_or_default();
+        if old_middle.len() == old.rules.len() && !old_middle.is_empty() {
+            self.delete_rules.push(Step::FlushChain {
+                chain: old.name.clone(),
+            });
+        } else {
+            self.delete_rules
+                .extend(old_middle.iter().map(|rule| Step::DeleteRule {
+                    chain: old.name.clone(),
+                    handle: rule.handle,
+                }));
+        }
+        let next = old_rest.get(old_middle.len());
+        self.add_rules(&new.name, next.map(|rule| rule.handle), new_middle);
+    }
+}
+
+/// Whether a rule looks up one of these sets.
+fn uses(body: &RuleBody, sets: &HashSet<&str>) -> bool {
+    lookups(body).any(|set| sets.contains(set))
+}
+
+/// The sets that a rule looks up.
+pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
+    Reader::new(&body.expressions).filter_map(|expression| {
+        let inside = expression.inside();
+        let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
+        let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
+        is_lookup.then(|| set.string()).flatten()
+    })
+}
+
+/// The chain that an element goes to.
+pub(crate) fn destination(element: &Element) -> Option<&Arc<str>> {
+    match &element.data {
+        Data::Verdict(_, chain) => chain.as_ref(),
+        Data::None | Data::Value(_) => None,
+    }
+}

@@ -1,0 +1,320 @@
+//! What the kernel has in flbc's own tables.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::emit::netlink::change::{Change, Step};
+use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
+
+/// Both tables, as the kernel has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// The kernel's generation of the whole ruleset when this was read.
+    pub generation: u32,
+    /// `inet NAME`
+    pub inet: Option<ObservedTable>,
+    /// `netdev NAME`
+    pub netdev: Option<ObservedTable>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObservedTable {
+    /// The text by which flbc knows a table of its own again; a table that was loaded otherwise has none.
+    pub id: Option<Arc<str>>,
+    /// Named sets and maps.
+    pub sets: Vec<ObservedSet>,
+    /// Chains.
+    pub chains: Vec<ObservedChain>,
+}
+
+/// A set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSet {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its declaration.
+    pub shape: Shape,
+    /// Its elements. Those of a set whose keys are longer than flbc's are not read.
+    pub elements: Vec<Element>,
+    /// What each element counted, where they count and were read from the kernel; else empty.
+    #[serde(skip)]
+    pub counters: Vec<Counter>,
+}
+
+/// What an element counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counter {
+    /// Look-ups: packets, or new connections in a nat chain.
+    pub packets: u64,
+    /// The bytes of these packets.
+    pub bytes: u64,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedChain {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where packets enter it.
+    pub hook: Option<Hook>,
+    /// Its rules, in order.
+    pub rules: Vec<ObservedRule>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedRule {
+    /// The kernel's number of it; 0 as long as it has not been read.
+    pub handle: u64,
+    /// What it does.
+    pub body: RuleBody,
+}
+
+impl Observed {
+    /// The table of this family.
+    pub const fn table(&self, family: TableFamily) -> Option<&ObservedTable> {
+        match family {
+            TableFamily::Inet => self.inet.as_ref(),
+            TableFamily::Netdev => self.netdev.as_ref(),
+        }
+    }
+
+    /// The table of this family, to change.
+    pub const fn table_mut(&mut self, family: TableFamily) -> &mut Option<ObservedTable> {
+        match family {
+            TableFamily::Inet => &mut self.inet,
+            TableFamily::Netdev => &mut self.netdev,
+        }
+    }
+
+    /// Whether a rule's number is still to be read.
+    pub fn lacks_handles(&self) -> bool {
+        TableFamily::BOTH
+            .into_iter()
+            .filter_map(|family| self.table(family))
+            .flat_map(|table| &table.chains)
+            .flat_map(|chain| &chain.rules)
+            .any(|rule| rule.handle == 0)
+    }
+
+    /// Makes the changes here that the kernel makes.
+    ///
+    /// # Errors
+    ///
+    /// The place of the first change that cannot be made, and why; what is before it is made.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<(), Misfit> {
+        let mut tables =
+            TableFamily::BOTH.map(|family| Working::new(self.table_mut(family).take()));
+        let outcome = changes.iter().enumerate().try_for_each(|(at, change)| {
+            let [inet, netdev] = &mut tables;
+            let table = match change.family {
+                TableFamily::Inet => inet,
+                TableFamily::Netdev => netdev,
+            };
+            table.apply(&change.step).map_err(|why| Misfit { at, why })
+        });
+        let [inet, netdev] = tables;
+        self.inet = inet.finish();
+        self.netdev = netdev.finish();
+        outcome
+    }
+}
+
+/// A change that cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misfit {
+    /// The change, by its place.
+    pub at: usize,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a change cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// What it speaks of is not there.
+    Missing,
+    /// What it adds is there already.
+    Exists,
+    /// What it removes is in use.
+    Busy,
+    /// The set is full.
+    Full,
+}
+
+impl ObservedTable {
+    /// The set of this name.
+    pub fn set(&self, name: &str) -> Option<&ObservedSet> {
+        self.sets.iter().find(|set| *set.name == *name)
+    }
+}
+
+/// A table while it changes: chains are found by name, and leave gaps when they go.
+struct Working {
+    table: Option<ObservedTable>,
+    chains: Vec<Option<ObservedChain>>,
+    places: HashMap<Arc<str>, usize>,
+}
+
+impl Working {
+    fn new(mut table: Option<ObservedTable>) -> Self {
+        let chains = table.as_mut().map(|t| std::mem::take(&mut t.chains));
+        Self {
+            table,
+            chains: chains.unwrap_or_default().into_iter().map(Some).collect(),
+            places: HashMap::new(),
+        }
+    }
+
+    fn finish(self) -> Option<ObservedTable> {
+        let mut table = self.table?;
+        table.chains = self.chains.into_iter().flatten().collect();
+        Some(table)
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), Why> {
+        match step {
+            Step::AddTable { id } => {
+                if self.table.is_some() {
+                    return Err(Why::Exists);
+                }
+                self.table = Some(ObservedTable {
+                    id: Some(id.clone()),
+                    ..ObservedTable::default()
+                });
+            }
+            Step::DeleteTable => {
+                self.table.take().ok_or(Why::Missing)?;
+                self.chains.clear();
+                self.places.clear();
+            }
+            Step::AddSet { .. }
+            | Step::DeleteSet { .. }
+            | Step::AddElements { .. }
+            | Step::DeleteElements { .. } => {
+                let table = self.table.as_mut().ok_or(Why::Missing)?;
+                change_sets(&mut table.sets, step)?;
+            }
+            Step::AddChain { chain, hook, .. } => {
+                if self.table.is_none() {
+                    return Err(Why::Missing);
+                }
+                if self.place(chain).is_some() {
+                    return Err(Why::Exists);
+                }
+                self.places.insert(chain.clone(), self.chains.len());
+                self.chains.push(Some(ObservedChain {
+                    name: chain.clone(),
+                    hook: hook.clone(),
+                    rules: Vec::new(),
+                }));
+            }
+            Step::FlushChain { chain } => self.chain(chain)?.rules.clear(),
+            Step::DeleteChain { chain } => {
+                let place = self.place(chain).ok_or(Why::Missing)?;
+                self.places.remove(chain);
+                if let Some(chain) = self.chains.get_mut(place) {
+                    *chain = None;
+                }
+            }
+            Step::AddRule {
+                chain,
+                before,
+                body,
+                ..
+            } => {
+                let rules = &mut self.chain(chain)?.rules;
+                let place = match before {
+                    None => rules.len(),
+                    Some(handle) => place_of(rules, *handle)?,
+                };
+                let rule = ObservedRule {
+                    handle: 0,
+                    body: body.clone(),
+                };
+                rules.insert(place, rule);
+            }
+            Step::DeleteRule { chain, handle } => {
+                let rules = &mut self.chain(chain)?.rules;
+                rules.remove(place_of(rules, *handle)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, name: &str) -> Option<usize> {
+        if self.places.is_empty() {
+            let named = self.chains.iter().enumerate();
+            self.places = named
+                .filter_map(|(at, chain)| Some((chain.as_ref()?.name.clone(), at)))
+                .collect();
+        }
+        self.places.get(name).copied()
+    }
+
+    fn chain(&mut self, name: &str) -> Result<&mut ObservedChain, Why> {
+        let place = self.place(name).ok_or(Why::Missing)?;
+        let chain = self.chains.get_mut(place).and_then(Option::as_mut);
+        chain.ok_or(Why::Missing)
+    }
+}
+
+fn place_of(rules: &[ObservedRule], handle: u64) -> Result<usize, Why> {
+    let place = rules.iter().position(|rule| rule.handle == handle);
+    place.ok_or(Why::Missing)
+}
+
+fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
+    let place = |sets: &[ObservedSet], name: &str| sets.iter().position(|s| *s.name == *name);
+    let find = |sets, name: &str| place(sets, name).ok_or(Why::Missing);
+    match step {
+        Step::AddSet { set, shape, .. } => {
+            if place(sets, set).is_some() {
+                return Err(Why::Exists);
+            }
+            sets.push(ObservedSet {
+                name: set.clone(),
+                shape: shape.clone(),
+                elements: Vec::new(),
+                counters: Vec::new(),
+            });
+        }
+        Step::DeleteSet { set } => {
+            let place = find(sets, set)?;
+            sets.remove(place);
+        }
+        Step::AddElements { set, elements, .. } => {
+            let place = find(sets, set)?;
+            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            if set.elements.len() + elements.len() > set.shape.size as usize {
+                return Err(Why::Full);
+            }
+            // The counters no longer stand beside their elements.
+            set.counters.clear();
+            set.elements.extend_from_slice(elements);
+        }
+        Step::DeleteElements { set, elements } => {
+            let place = find(sets, set)?;
+            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let mut gone: HashSet<Identity> = elements.iter().map(identity).collect();
+            set.counters.clear();
+            set.elements
+                .retain(|element| !gone.remove(&identity(element)));
+            if !gone.is_empty() {
+                return Err(Why::Missing);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What makes an element another one.
+pub(super) type Identity = (Bytes, Option<Bytes>);
+
+pub(super) fn identity(element: &Element) -> Identity {
+    (element.key, element.key_end.as_deref().copied())
+}

@@ -1,0 +1,154 @@
+//! What a transaction does, one step after the other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::source::Span;
+
+use super::{Element, Hook, RuleBody, Shape, TableFamily};
+
+/// One step, in one of the two tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which table.
+    pub family: TableFamily,
+    /// What is done.
+    pub step: Step,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Makes the table.
+    AddTable {
+        /// A random text that the table carries as its comment, so that it can be known again.
+        id: Arc<str>,
+    },
+    /// Removes the table and all that is in it.
+    DeleteTable,
+    /// Declares a set.
+    AddSet {
+        /// Its name.
+        set: Arc<str>,
+        /// Its declaration.
+        shape: Shape,
+        /// Where it comes from.
+        origin: Option<Span>,
+    },
+    /// Removes a set that no rule uses.
+    DeleteSet {
+        /// Its name.
+        set: Arc<str>,
+    },
+    /// Adds elements.
+    AddElements {
+        /// The set.
+        set: Arc<str>,
+        /// The elements.
+        elements: Vec<Element>,
+        /// Where each comes from.
+        origins: Vec<Span>,
+    },
+    /// Removes elements.
+    DeleteElements {
+        /// The set.
+        set: Arc<str>,
+        /// The elements, as they are in the kernel.
+        elements: Vec<Element>,
+    },
+    /// Makes a chain.
+    AddChain {
+        /// Its name.
+        chain: Arc<str>,
+        /// Where packets enter it.
+        hook: Option<Hook>,
+        /// Where it comes from.
+        origin: Option<Span>,
+    },
+    /// Removes all rules of a chain.
+    FlushChain {
+        /// Its name.
+        chain: Arc<str>,
+    },
+    /// Removes a chain that nothing goes to.
+    DeleteChain {
+        /// Its name.
+        chain: Arc<str>,
+    },
+    /// Adds a rule.
+    AddRule {
+        /// The chain.
+        chain: Arc<str>,
+        /// The handle of the rule that it goes before; without it, it goes to the end.
+        before: Option<u64>,
+        /// What it does.
+        body: RuleBody,
+        /// Where it comes from.
+        origin: Option<Span>,
+    },
+    /// Removes a rule.
+    DeleteRule {
+        /// The chain.
+        chain: Arc<str>,
+        /// The rule.
+        handle: u64,
+    },
+}
+
+impl Change {
+    /// Where it comes from; of elements, the one at this place.
+    pub fn origin(&self, element: Option<usize>) -> Option<Span> {
+        match &self.step {
+            Step::AddSet { origin, .. }
+            | Step::AddChain { origin, .. }
+            | Step::AddRule { origin, .. } => *origin,
+            Step::AddElements { origins, .. } => origins.get(element.unwrap_or_default()).copied(),
+            Step::AddTable { .. }
+            | Step::DeleteTable
+            | Step::DeleteSet { .. }
+            | Step::DeleteElements { .. }
+            | Step::FlushChain { .. }
+            | Step::DeleteChain { .. }
+            | Step::DeleteRule { .. } => None,
+        }
+    }
+
+    /// Whether rules come or go, so that the kernel numbers some anew.
+    pub const fn touches_rules(&self) -> bool {
+        matches!(
+            self.step,
+            Step::AddRule { .. } | Step::DeleteRule { .. } | Step::FlushChain { .. }
+        )
+    }
+}
+
+/// `add map svc4 of inet`, for messages about the kernel's answer.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |n: usize| if n == 1 { "element" } else { "elements" };
+        match &self.step {
+            Step::AddTable { .. } => write!(f, "add the table"),
+            Step::DeleteTable => write!(f, "delete the table"),
+            Step::AddSet { set, .. } => write!(f, "add set `{set}`"),
+            Step::DeleteSet { set } => write!(f, "delete set `{set}`"),
+            Step::AddElements { set, elements, .. } => write!(
+                f,
+                "add {} {} to set `{set}`",
+                elements.len(),
+                plural(elements.len())
+            ),
+            Step::DeleteElements { set, elements } => write!(
+                f,
+                "delete {} {} from set `{set}`",
+                elements.len(),
+                plural(elements.len())
+            ),
+            Step::AddChain { chain, .. } => write!(f, "add chain `{chain}`"),
+            Step::FlushChain { chain } => write!(f, "empty chain `{chain}`"),
+            Step::DeleteChain { chain } => write!(f, "delete chain `{chain}`"),
+            Step::AddRule { chain, .. } => write!(f, "add a rule to chain `{chain}`"),
+            Step::DeleteRule { chain, .. } => write!(f, "delete a rule of chain `{chain}`"),
+        }?;
+        write!(f, " in {}", self.family.name())
+    }
+}

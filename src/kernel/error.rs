@@ -1,0 +1,160 @@
+//! Why the kernel did not do what it was asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::emit::netlink::change::{Change, Step};
+use crate::source::Span;
+
+/// Why the kernel did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelError {
+    /// It does not take some of the changes, and made none.
+    Refused(Vec<Refusal>),
+    /// Somebody else changed its rules meanwhile; nothing was done. Worth another try.
+    Changed,
+    /// It takes that from a process with `CAP_NET_ADMIN` alone.
+    NoPrivilege,
+    /// It has no memory left for the whole transaction, or no room for one so large.
+    OutOfMemory,
+    /// It took every change, but not all of them together.
+    NotTogether(Errno),
+    /// A system call failed.
+    Failed {
+        /// What was to be done.
+        doing: &'static str,
+        /// Why it was not.
+        errno: Errno,
+    },
+}
+
+/// One change that the kernel does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The change, by its place.
+    pub change: usize,
+    /// What it was to do.
+    pub what: String,
+    /// The element of it, by its place, if it adds or removes several and the kernel said which.
+    pub element: Option<usize>,
+    /// Where it comes from.
+    pub origin: Option<Span>,
+    /// The kernel's own error number.
+    pub errno: Errno,
+    /// What that means here.
+    pub reason: Reason,
+}
+
+/// What an error number means for a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no interface of this name.
+    NoInterface(Arc<str>),
+    /// What is to be removed is still used.
+    Busy,
+    /// The kernel has no memory left.
+    OutOfMemory,
+    /// The set has no room left.
+    SetFull,
+    /// The kernel lacks a module, or was built without what it holds.
+    NoModule(String),
+    /// It is there already.
+    Exists,
+    /// It is not there.
+    Missing,
+    /// Anything else.
+    Other,
+}
+
+impl Refusal {
+    /// What the kernel's answer to a change means. `expression` is the one that it blames in a rule.
+    pub(crate) fn new(
+        place: usize,
+        change: &Change,
+        element: Option<usize>,
+        expression: Option<&str>,
+        errno: Errno,
+    ) -> Self {
+        Self {
+            change: place,
+            what: change.to_string(),
+            element,
+            origin: change.origin(element),
+            errno,
+            reason: reason(change, expression, errno),
+        }
+    }
+}
+
+fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
+    let unknown = matches!(errno, Errno::NOENT | Errno::OPNOTSUPP);
+    match (&change.step, errno) {
+        (_, Errno::NOMEM | Errno::NOBUFS) => Reason::OutOfMemory,
+        (_, Errno::BUSY) => Reason::Busy,
+        (_, Errno::EXIST) => Reason::Exists,
+        (Step::AddElements { .. }, Errno::NFILE) => Reason::SetFull,
+        (
+            Step::AddChain {
+                hook: Some(hook), ..
+            },
+            Errno::NOENT | Errno::OPNOTSUPP,
+        ) => match hook.devices.first() {
+            Some(device) if errno == Errno::NOENT => Reason::NoInterface(device.clone()),
+            _ => Reason::NoModule(format!("nft_chain_{}", hook.kind)),
+        },
+        (Step::AddRule { .. }, _) if unknown => match expression {
+            // A look-up is always there; the set is not.
+            Some("lookup") | None => Reason::Missing,
+            Some(name) => Reason::NoModule(format!("nft_{name}")),
+        },
+        (_, Errno::NOENT) => Reason::Missing,
+        _ => Reason::Other,
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface(name) => write!(f, "there is no interface `{name}`"),
+            Self::Busy => write!(f, "something still uses it"),
+            Self::OutOfMemory => write!(f, "the kernel has no memory left for it"),
+            Self::SetFull => write!(f, "the set has no room left"),
+            Self::NoModule(name) => write!(f, "the kernel lacks the module {name}"),
+            Self::Exists => write!(f, "it is there already"),
+            Self::Missing => write!(f, "something that it needs is not there"),
+            Self::Other => write!(f, "the kernel does not take it"),
+        }
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusals) => {
+                write!(f, "the kernel refused the changes")?;
+                for refusal in refusals.iter().take(1) {
+                    write!(
+                        f,
+                        ": cannot {}: {} ({})",
+                        refusal.what, refusal.reason, refusal.errno
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Changed => write!(f, "another program changed the kernel's rules meanwhile"),
+            Self::NoPrivilege => write!(f, "this needs root, or the capability CAP_NET_ADMIN"),
+            Self::OutOfMemory => write!(f, "the kernel has no memory left for the changes"),
+            Self::NotTogether(errno) => {
+                write!(
+                    f,
+                    "the kernel took each change but not all together ({errno})"
+                )
+            }
+            Self::Failed { doing, errno } => write!(f, "cannot {doing}: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for KernelError {}

@@ -1,0 +1,211 @@
+//! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::diff::{Observed, ObservedTable, Why, destination, lookups};
+use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::change::{Change, Step};
+use crate::emit::netlink::constant::{data, expr, immediate, verdict};
+use crate::emit::netlink::{Interfaces, RuleBody};
+
+use super::error::Refusal;
+use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError};
+
+/// A kernel in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    /// What it has.
+    pub observed: Observed,
+    /// The next change of this place, counted over all transactions from 0, is refused with this error.
+    pub refuse: Option<(usize, Errno)>,
+    /// How many changes it was asked for so far.
+    pub asked: usize,
+    /// How many transactions it made.
+    pub committed: usize,
+    /// Its interfaces.
+    pub interfaces: Interfaces,
+    /// Others' chains.
+    pub base_chains: Vec<BaseChain>,
+    /// Its connections.
+    pub connections: Vec<Connection>,
+    /// The last handle that it gave to a rule.
+    pub handles: u64,
+}
+
+impl Fake {
+    /// What `changes` would make of what is there.
+    fn attempt(&mut self, changes: &[Change]) -> Result<Observed, KernelError> {
+        let mut next = self.observed.clone();
+        for (place, change) in changes.iter().enumerate() {
+            let number = self.asked;
+            self.asked += 1;
+            let refused = |errno| {
+                let refusal = Refusal::new(place, change, Some(0), None, errno);
+                KernelError::Refused(vec![refusal])
+            };
+            if let Some((wanted, errno)) = self.refuse
+                && wanted == number
+            {
+                return Err(refused(errno));
+            }
+            let outcome = permitted(next.table(change.family), &change.step).and_then(|()| {
+                let one = std::slice::from_ref(change);
+                next.apply(one).map_err(|misfit| misfit.why)
+            });
+            outcome.map_err(|why| {
+                refused(match why {
+                    Why::Missing => Errno::NOENT,
+                    Why::Exists => Errno::EXIST,
+                    Why::Busy => Errno::BUSY,
+                    Why::Full => Errno::NFILE,
+                })
+            })?;
+            self.number_rules(&mut next);
+        }
+        Ok(next)
+    }
+
+    fn number_rules(&mut self, observed: &mut Observed) {
+        let tables = [&mut observed.inet, &mut observed.netdev];
+        let chains = tables.into_iter().flatten().flat_map(|t| &mut t.chains);
+        for rule in chains.flat_map(|chain| &mut chain.rules) {
+            if rule.handle == 0 {
+                self.handles += 1;
+                rule.handle = self.handles;
+            }
+        }
+    }
+
+    fn matching<'a>(&'a self, filter: &'a Balanced) -> impl Iterator<Item = &'a Connection> {
+        self.connections.iter().filter(|c| is_match(c, filter))
+    }
+}
+
+fn is_match(connection: &Connection, filter: &Balanced) -> bool {
+    filter.mark.is_none_or(|mark| mark == connection.mark)
+        && filter.vip.is_none_or(|vip| vip == connection.vip)
+}
+
+/// Whether the kernel takes this step, as far as what points to what is concerned.
+fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
+    let Some(table) = table else {
+        return Ok(());
+    };
+    let chains: HashSet<&str> = table.chains.iter().map(|chain| &*chain.name).collect();
+    let bodies = || {
+        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        rules.map(|rule| &rule.body)
+    };
+    let is_there = |there: bool| if there { Ok(()) } else { Err(Why::Missing) };
+    match step {
+        Step::AddRule { body, .. } => {
+            let sets = lookups(body).filter(|name| !name.starts_with("__set"));
+            let mut sets = sets.map(|name| table.set(name).is_some());
+            is_there(sets.all(|there| there) && targets(body).all(|to| chains.contains(to)))
+        }
+        Step::AddElements { set, elements, .. } => {
+            let keys: HashSet<_> = table
+                .set(set)
+                .into_iter()
+                .flat_map(|set| &set.elements)
+                .map(|element| (element.key, &element.key_end))
+                .collect();
+            if elements.iter().any(|e| keys.contains(&(e.key, &e.key_end))) {
+                return Err(Why::Exists);
+            }
+            let mut to = elements.iter().filter_map(destination);
+            is_there(to.all(|to| chains.contains(&**to)))
+        }
+        Step::DeleteSet { set } => {
+            if bodies().any(|body| lookups(body).any(|name| *name == **set)) {
+                return Err(Why::Busy);
+            }
+            Ok(())
+        }
+        Step::DeleteChain { chain } => {
+            let goes_there = |to: &Arc<str>| to == chain;
+            let elements = table.sets.iter().flat_map(|set| &set.elements);
+            let pointed = bodies().any(|body| targets(body).any(|to| *to == **chain))
+                || elements.filter_map(destination).any(goes_there);
+            if pointed { Err(Why::Busy) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The chains that a rule goes to.
+fn targets(body: &RuleBody) -> impl Iterator<Item = &str> {
+    Reader::new(&body.expressions).filter_map(|expression| {
+        let value = expression.inside().find(expr::DATA)?.inside();
+        let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
+        verdict.inside().find(verdict::CHAIN)?.string()
+    })
+}
+
+impl Kernel for Fake {
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        Ok(self.observed.generation)
+    }
+
+    fn identities(&mut self, _table: &str) -> Result<[Option<String>; 2], KernelError> {
+        let tables = [&self.observed.inet, &self.observed.netdev];
+        Ok(tables.map(|table| Some(table.as_ref()?.id.as_ref()?.to_string())))
+    }
+
+    fn observe(&mut self, _table: &str) -> Result<Observed, KernelError> {
+        Ok(self.observed.clone())
+    }
+
+    fn read_handles(&mut self, _table: &str, observed: &mut Observed) -> Result<(), KernelError> {
+        if observed.generation != self.observed.generation {
+            return Err(KernelError::Changed);
+        }
+        observed.clone_from(&self.observed);
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        _table: &str,
+        changes: &[Change],
+        expected: u32,
+    ) -> Result<Committed, KernelError> {
+        if expected != self.observed.generation {
+            return Err(KernelError::Changed);
+        }
+        if !changes.is_empty() {
+            let generation = self.observed.generation + 1;
+            self.observed = self.attempt(changes)?;
+            self.observed.generation = generation;
+            self.committed += 1;
+        }
+        Ok(Committed {
+            generation: self.observed.generation,
+        })
+    }
+
+    fn check(&mut self, _table: &str, changes: &[Change]) -> Result<(), KernelError> {
+        self.attempt(changes).map(drop)
+    }
+
+    fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
+        Ok(self.interfaces.clone())
+    }
+
+    fn base_chains(&mut self, _own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
+        Ok(self.base_chains.clone())
+    }
+
+    fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
+        Ok(self.matching(filter).cloned().collect())
+    }
+
+    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {
+        let before = self.connections.len();
+        self.connections.retain(|c| !is_match(c, filter));
+        Ok(before - self.connections.len())
+    }
+}

@@ -1,0 +1,440 @@
+//! The kernel that flbc runs on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::diff::{
+    ANONYMOUS_STEM, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups,
+};
+use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::batch::{Batch, Ending};
+use crate::emit::netlink::change::Change;
+use crate::emit::netlink::constant::{element, message, rule, set, table};
+use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
+
+use super::error::Refusal;
+use super::socket::{Answer, Socket};
+use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, conntrack, read};
+
+/// How often a reading that others' changes spoil is begun anew.
+const ATTEMPTS: usize = 20;
+
+/// The kernel of this network namespace.
+pub struct Linux {
+    socket: Socket,
+}
+
+impl Linux {
+    /// The kernel, in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, KernelError> {
+        Ok(Self {
+            socket: Socket::open()?,
+        })
+    }
+
+    fn read_generation(&mut self) -> Result<u32, KernelError> {
+        const ID: u16 = 1;
+        let mut generation = None;
+        self.socket.get(
+            message::GET_GENERATION,
+            0,
+            |_| {},
+            |_, attributes| {
+                generation = attributes.find(ID).and_then(Attribute::u32);
+            },
+        )?;
+        generation.ok_or(KernelError::Failed {
+            doing: "read the generation of the kernel's rules",
+            errno: Errno::PROTO,
+        })
+    }
+
+    /// Reads again and again until nobody changed anything meanwhile.
+    fn undisturbed<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<Option<T>, KernelError>,
+    ) -> Result<(T, u32), KernelError> {
+        let mut before = self.read_generation()?;
+        for _ in 0..ATTEMPTS {
+            let result = read(self)?;
+            let after = self.read_generation()?;
+            if let Some(result) = result
+                && before == after
+            {
+                return Ok((result, after));
+            }
+            before = after;
+        }
+        Err(KernelError::Changed)
+    }
+
+    /// A table without its contents; `None` within if it is not there.
+    fn read_table(
+        &mut self,
+        family: TableFamily,
+        name: &str,
+    ) -> Result<Option<ObservedTable>, KernelError> {
+        let mut found = None;
+        self.socket.get(
+            message::GET_TABLE,
+            family.number(),
+            |w| w.string(table::NAME, name),
+            |_, attributes| {
+                let userdata = attributes.find(table::USERDATA);
+                found = Some(ObservedTable {
+                    id: userdata.and_then(|data| read::comment(data.value)),
+                    ..ObservedTable::default()
+                });
+            },
+        )?;
+        Ok(found)
+    }
+
+    /// A whole table; the outer `None`: somebody changed it meanwhile.
+    fn read_whole_table(
+        &mut self,
+        family: TableFamily,
+        name: &str,
+    ) -> Result<Option<Option<ObservedTable>>, KernelError> {
+        let Some(mut table) = self.read_table(family, name)? else {
+            return Ok(Some(None));
+        };
+        let Some(chains) = self.read_chains(family, name)? else {
+            return Ok(None);
+        };
+        table.chains = chains;
+        let Some(mut rules) = self.read_rules(family, name)? else {
+            return Ok(None);
+        };
+        let mut sets: Vec<ObservedSet> = Vec::new();
+        let whole = self.socket.dump(
+            message::GET_SET,
+            family.number(),
+            |w| w.string(set::TABLE, name),
+            |_, attributes| sets.extend(read::set(attributes)),
+        )?;
+        if !whole {
+            return Ok(None);
+        }
+        let mut names = read::Names::default();
+        for set in &mut sets {
+            // Longer keys are none of flbc's; the declaration alone tells that the set is another.
+            if set.shape.key_length as usize > LONGEST {
+                continue;
+            }
+            let of = set.name.clone();
+            let whole = self.socket.dump(
+                message::GET_ELEMENTS,
+                family.number(),
+                |w| {
+                    w.string(element::TABLE, name);
+                    w.string(element::SET, &of);
+                },
+                |_, attributes| read::elements(attributes, &mut names, set),
+            )?;
+            if !whole {
+                return Ok(None);
+            }
+        }
+        let (anonymous, named) = sets
+            .into_iter()
+            .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
+        table.sets = named;
+        give_protocols(&mut rules, anonymous);
+        for chain in &mut table.chains {
+            chain.rules = rules.remove(&chain.name).unwrap_or_default();
+        }
+        Ok(Some(Some(table)))
+    }
+
+    fn read_chains(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Option<Vec<ObservedChain>>, KernelError> {
+        let mut chains = Vec::new();
+        let whole = self.socket.dump(
+            message::GET_CHAIN,
+            family.number(),
+            |_| {},
+            |_, attributes| {
+                if let Some((of, chain)) = read::chain(attributes)
+                    && of == table
+                {
+                    chains.push(chain);
+                }
+            },
+        )?;
+        Ok(whole.then_some(chains))
+    }
+
+    /// The rules of a table by their chains.
+    fn read_rules(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Option<HashMap<Arc<str>, Vec<ObservedRule>>>, KernelError> {
+        let mut rules: HashMap<Arc<str>, Vec<ObservedRule>> = HashMap::new();
+        let whole = self.socket.dump(
+            message::GET_RULE,
+            family.number(),
+            |w| w.string(rule::TABLE, table),
+            |_, attributes| {
+                if let Some((chain, rule)) = read::rule(attributes) {
+                    match rules.get_mut(chain) {
+                        Some(others) => others.push(rule),
+                        None => drop(rules.insert(chain.into(), vec![rule])),
+                    }
+                }
+            },
+        )?;
+        Ok(whole.then_some(rules))
+    }
+
+    fn transact(
+        &mut self,
+        table: &str,
+        changes: &[Change],
+        expected: Option<u32>,
+        ending: Ending,
+    ) -> Result<(), KernelError> {
+        let batch = Batch::new(table, changes, expected, ending);
+        let answers = self.socket.transact(&batch)?;
+        verdict(&batch, changes, &answers)
+    }
+}
+
+/// Moves the members of anonymous sets into the rules that look them up.
+fn give_protocols(rules: &mut HashMap<Arc<str>, Vec<ObservedRule>>, anonymous: Vec<ObservedSet>) {
+    let mut members: HashMap<Arc<str>, Vec<u8>> = HashMap::new();
+    for set in anonymous {
+        let mut bytes: Vec<u8> = set
+            .elements
+            .iter()
+            .flat_map(|element| element.key.as_slice().iter().copied())
+            .collect();
+        bytes.sort_unstable();
+        members.insert(set.name, bytes);
+    }
+    for rule in rules.values_mut().flatten() {
+        let found = lookups(&rule.body)
+            .find(|name| name.starts_with(ANONYMOUS_STEM))
+            .and_then(|name| members.remove(name));
+        rule.body.protocols = found;
+    }
+}
+
+/// What the kernel's answers to a batch mean.
+fn verdict(batch: &Batch, changes: &[Change], answers: &[Answer]) -> Result<(), KernelError> {
+    let accepted: HashSet<u32> = answers
+        .iter()
+        .filter(|answer| answer.errno.is_none())
+        .map(|answer| answer.sequence)
+        .collect();
+    let mut refusals = Vec::new();
+    for answer in answers {
+        let Some(errno) = answer.errno else {
+            continue;
+        };
+        if answer.sequence == batch.begin() {
+            return Err(match errno {
+                // The kernel is at another generation.
+                Errno::RESTART => KernelError::Changed,
+                Errno::PERM | Errno::ACCESS => KernelError::NoPrivilege,
+                Errno::NOMEM | Errno::NOBUFS => KernelError::OutOfMemory,
+                errno => KernelError::Failed {
+                    doing: "begin a transaction",
+                    errno,
+                },
+            });
+        }
+        if accepted.contains(&answer.sequence) {
+            // The message itself was taken: the kernel tells of the failed transaction here.
+            return Err(KernelError::NotTogether(errno));
+        }
+        let culprit = batch.culprit(answer.sequence, answer.offset);
+        if let Some(culprit) = culprit
+            && let Some(change) = changes.get(culprit.change)
+        {
+            refusals.push(Refusal::new(
+                culprit.change,
+                change,
+                culprit.element,
+                culprit.expression.as_deref(),
+                errno,
+            ));
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(if refusals.iter().all(|r| r.errno == Errno::NOMEM) {
+            KernelError::OutOfMemory
+        } else {
+            KernelError::Refused(refusals)
+        });
+    }
+    if batch.last() == batch.begin() || accepted.contains(&batch.last()) {
+        Ok(())
+    } else {
+        Err(KernelError::Failed {
+            doing: "read the kernel's answer",
+            errno: Errno::PROTO,
+        })
+    }
+}
+
+/// The generation after this one; none is 0.
+const fn next_generation(generation: u32) -> u32 {
+    match generation.wrapping_add(1) {
+        0 => 1,
+        next => next,
+    }
+}
+
+impl Kernel for Linux {
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        self.read_generation()
+    }
+
+    fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError> {
+        let mut identity = |family| -> Result<Option<String>, KernelError> {
+            let found = self.read_table(family, table)?;
+            Ok(found.and_then(|table| Some(table.id?.to_string())))
+        };
+        Ok([identity(TableFamily::Inet)?, identity(TableFamily::Netdev)?])
+    }
+
+    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
+        let (mut observed, generation) = self.undisturbed(|kernel| {
+            let Some(inet) = kernel.read_whole_table(TableFamily::Inet, table)? else {
+                return Ok(None);
+            };
+            let Some(netdev) = kernel.read_whole_table(TableFamily::Netdev, table)? else {
+                return Ok(None);
+            };
+            Ok(Some(Observed {
+                generation: 0,
+                inet,
+                netdev,
+            }))
+        })?;
+        observed.generation = generation;
+        Ok(observed)
+    }
+
+    fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {
+        for family in TableFamily::BOTH {
+            let Some(ours) = observed.table_mut(family) else {
+                continue;
+            };
+            let (mut rules, _) = self.undisturbed(|kernel| kernel.read_rules(family, table))?;
+            for chain in &mut ours.chains {
+                let theirs = rules.remove(&chain.name).unwrap_or_default();
+                if theirs.len() != chain.rules.len() {
+                    return Err(KernelError::Changed);
+                }
+                for (ours, theirs) in chain.rules.iter_mut().zip(theirs) {
+                    ours.handle = theirs.handle;
+                }
+            }
+        }
+        if self.read_generation()? == observed.generation {
+            Ok(())
+        } else {
+            Err(KernelError::Changed)
+        }
+    }
+
+    fn commit(
+        &mut self,
+        table: &str,
+        changes: &[Change],
+        expected: u32,
+    ) -> Result<Committed, KernelError> {
+        if changes.is_empty() {
+            return Ok(Committed {
+                generation: expected,
+            });
+        }
+        self.transact(table, changes, Some(expected), Ending::Commit)?;
+        Ok(Committed {
+            generation: next_generation(expected),
+        })
+    }
+
+    fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.transact(table, changes, None, Ending::Check)
+    }
+
+    fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
+        conntrack::interfaces()
+    }
+
+    fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
+        let (chains, _) = self.undisturbed(|kernel| {
+            let mut chains = Vec::new();
+            let whole = kernel.socket.dump(
+                message::GET_CHAIN,
+                0,
+                |_| {},
+                |family, attributes| chains.extend(base_chain(family, attributes, own_table)),
+            )?;
+            Ok(whole.then_some(chains))
+        })?;
+        Ok(chains)
+    }
+
+    fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
+        conntrack::list(*filter)
+    }
+
+    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {
+        conntrack::forget(*filter)
+    }
+}
+
+fn base_chain(family: u8, attributes: Reader<'_>, own_table: &str) -> Option<BaseChain> {
+    let family = match family {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => return None,
+    };
+    let (table, chain) = read::chain(attributes)?;
+    if table == own_table && matches!(family, "inet" | "netdev") {
+        return None;
+    }
+    let hook = chain.hook?;
+    Some(BaseChain {
+        family,
+        table: table.to_owned(),
+        chain: chain.name.to_string(),
+        kind: hook.kind.to_string(),
+        hook: hook_name(family, &hook),
+        priority: hook.priority,
+        accepts: hook.policy == 1,
+        devices: hook.devices.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn hook_name(family: &str, hook: &Hook) -> &'static str {
+    match (family, hook.number) {
+        ("netdev", 0) => "ingress",
+        ("netdev", _) => "egress",
+        ("arp", 0) => "input",
+        ("arp", _) => "output",
+        (_, 0) => "prerouting",
+        (_, 1) => "input",
+        (_, 2) => "forward",
+        (_, 3) => "output",
+        (_, 4) => "postrouting",
+        _ => "ingress",
+    }
+}

@@ -1,0 +1,141 @@
+//! The only room that touches Linux: nf_tables, connection tracking, interfaces.
+//!
+//! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, [`fake::Fake`] one in memory for tests.
+
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use crate::diff::Observed;
+use crate::emit::netlink::Interfaces;
+use crate::emit::netlink::change::Change;
+
+pub mod cache;
+mod conntrack;
+mod error;
+pub mod fake;
+mod linux;
+mod numbers;
+mod read;
+mod socket;
+
+pub use error::{KernelError, Reason, Refusal};
+pub use linux::Linux;
+pub use numbers::numbers;
+
+/// What flbc asks of a kernel.
+pub trait Kernel {
+    /// The generation of the whole ruleset: every transaction of anybody makes it another.
+    fn generation(&mut self) -> Result<u32, KernelError>;
+
+    /// The random texts in the comments of the tables of this name, `inet` first.
+    fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError>;
+
+    /// All that is in the tables of this name, as of one generation.
+    fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
+
+    /// Fills in the handles of rules that were added to `observed` after it was read.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Changed`] if the kernel is not at the generation of `observed`, or if its rules are others.
+    fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError>;
+
+    /// Makes all changes or none, if the kernel is still at the generation `expected`.
+    fn commit(
+        &mut self,
+        table: &str,
+        changes: &[Change],
+        expected: u32,
+    ) -> Result<Committed, KernelError>;
+
+    /// Lets the kernel check the changes, and makes none.
+    fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;
+
+    /// The network interfaces.
+    fn interfaces(&mut self) -> Result<Interfaces, KernelError>;
+
+    /// Where packets enter others' chains.
+    fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError>;
+
+    /// The connections that match.
+    fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError>;
+
+    /// Forgets the connections that match; says how many.
+    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError>;
+}
+
+/// A transaction that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The generation that it made.
+    pub generation: u32,
+}
+
+/// A chain of somebody else's, where packets enter it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseChain {
+    /// The family of its table: `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`.
+    pub family: &'static str,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// `filter`, `nat`, `route`
+    pub kind: String,
+    /// `prerouting`, `input` and so on.
+    pub hook: &'static str,
+    /// The priority: the lowest comes first.
+    pub priority: i32,
+    /// Whether what reaches the end of it is accepted.
+    pub accepts: bool,
+    /// Its interfaces, if it is bound to some.
+    pub devices: Vec<String>,
+}
+
+/// Which connections: those that flbc translated for a service to a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balanced {
+    /// The connection mark: the number of a real server. `None`: any.
+    pub mark: Option<u32>,
+    /// The address that the client connected to. `None`: any.
+    pub vip: Option<IpAddr>,
+}
+
+/// A connection that was translated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The number of the protocol.
+    pub protocol: u8,
+    /// Who connected.
+    pub client: IpAddr,
+    /// From which port.
+    pub client_port: Option<u16>,
+    /// To which address.
+    pub vip: IpAddr,
+    /// To which port.
+    pub vip_port: Option<u16>,
+    /// Who answers.
+    pub server: IpAddr,
+    /// From which port.
+    pub server_port: Option<u16>,
+    /// The connection mark.
+    pub mark: u32,
+}
+
+/// A random text for tables that are made anew: 128 bits.
+pub fn random_id() -> Result<String, KernelError> {
+    let mut bytes = [0; 16];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    match filled {
+        Ok(16) => Ok(format!("flbc {:032x}", u128::from_ne_bytes(bytes))),
+        Ok(_) => Err(KernelError::Failed {
+            doing: "read random numbers",
+            errno: Errno::IO,
+        }),
+        Err(errno) => Err(KernelError::Failed {
+            doing: "read random numbers",
+            errno,
+        }),
+    }
+}

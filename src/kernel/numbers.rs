@@ -1,0 +1,117 @@
+//! The numbers that the kernel's tables give to servers and slots.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::diff::{Observed, ObservedChain, ObservedTable};
+use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
+use crate::emit::netlink::{Data, Element, TableFamily};
+use crate::lower::identity_in;
+use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
+
+/// Reads the numbers out of what the kernel has.
+pub fn numbers(observed: &Observed) -> ObservedNumbers {
+    let mut numbers = ObservedNumbers::default();
+    for table in TableFamily::BOTH
+        .into_iter()
+        .filter_map(|f| observed.table(f))
+    {
+        numbers.servers.extend(servers(table));
+        let slots: HashMap<u32, u32> = elements(table, "slot")
+            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(|v| word(v))?)))
+            .collect();
+        for chain in &table.chains {
+            if chain.name.starts_with("svc_")
+                && let Some(block) = block(chain, &slots)
+            {
+                numbers.blocks.insert(chain.name.clone(), block);
+            }
+        }
+    }
+    numbers
+}
+
+fn elements<'a>(table: &'a ObservedTable, set: &str) -> impl Iterator<Item = &'a Element> {
+    table.set(set).into_iter().flat_map(|set| &set.elements)
+}
+
+fn word(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn mark(key: &crate::emit::netlink::Bytes) -> Option<u32> {
+    word(key.as_slice())
+}
+
+fn value(element: &Element) -> Option<&[u8]> {
+    match &element.data {
+        Data::Value(value) => Some(value.as_slice()),
+        Data::None | Data::Verdict(..) => None,
+    }
+}
+
+/// The servers of a table: who they are, from the set that says so, and where, from the maps that lead there.
+fn servers(table: &ObservedTable) -> Vec<KnownServer> {
+    let mut addresses: HashMap<u32, IpAddr> = HashMap::new();
+    for map in ["addr4", "addr4p", "addr6", "addr6p"] {
+        addresses.extend(
+            elements(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
+        );
+    }
+    let ports: HashMap<u32, u16> = elements(table, "port")
+        .filter_map(|e| {
+            let port = u16::from_be_bytes(value(e)?.try_into().ok()?);
+            Some((mark(&e.key)?, port))
+        })
+        .collect();
+    elements(table, "server")
+        .filter_map(|element| {
+            let number = mark(&element.key)?;
+            let identity: Arc<str> = identity_in(element.comment.as_ref()?)?.into();
+            Some(KnownServer {
+                number,
+                identity,
+                address: addresses.get(&number).copied(),
+                port: ports.get(&number).copied(),
+            })
+        })
+        .collect()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).into());
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).into()))
+        .ok()
+}
+
+/// What a service's chain draws: read from the expression that makes the mark.
+fn block(chain: &ObservedChain, slots: &HashMap<u32, u32>) -> Option<KnownBlock> {
+    let rule = chain.rules.first()?;
+    Reader::new(&rule.body.expressions).find_map(|expression| {
+        let name = expression.inside().find(expr::NAME)?.string()?;
+        let inside = expression.inside().find(expr::DATA)?.inside();
+        let number = |kind| inside.find(kind).and_then(Attribute::u32);
+        let drawn = |first: Option<u32>, count: u32| {
+            let first = first.unwrap_or_default();
+            let range = first..first.saturating_add(count);
+            KnownBlock {
+                slots: Some((first, count)),
+                servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+            }
+        };
+        match name {
+            "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
+            "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
+            "immediate" => {
+                let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
+                Some(KnownBlock {
+                    slots: None,
+                    servers: word(value.value).into_iter().collect(),
+                })
+            }
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,291 @@
+//! One netlink socket to nf_tables: requests, dumps, batches.
+//!
+//! The kernel works on a request while it is sent, so that every answer but the later parts of a dump is there when
+//! `send` returns: nothing here waits.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use netlink_sys::Socket as Raw;
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
+
+use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::batch::{Batch, request};
+
+use super::KernelError;
+
+/// A dump comes in parts no longer than this.
+const RECEIVE: usize = 64 << 10;
+
+/// Room for the answers to a batch of which everything is refused.
+const ANSWERS: usize = 8 << 20;
+
+/// What the kernel needs beside the batch itself, in its accounting.
+const SLACK: usize = 64 << 10;
+
+/// A message type: the answer to a request, with an error number.
+const ERROR: u16 = 2;
+/// A message type: the end of a dump.
+const DONE: u16 = 3;
+/// A flag: something changed while the kernel dumped.
+const INTERRUPTED: u16 = 0x10;
+/// A flag of an answer: it does not repeat the whole request.
+const CAPPED: u16 = 0x100;
+/// A flag of an answer: attributes say more.
+const EXPLAINED: u16 = 0x200;
+/// An attribute of an answer: which byte of the request is to blame.
+const OFFSET: u16 = 2;
+
+/// The length of `nlmsghdr`.
+const NLMSGHDR: usize = 16;
+/// The length of `nfgenmsg`.
+const NFGENMSG: usize = 4;
+
+/// A socket, and room to receive.
+pub(super) struct Socket {
+    raw: Raw,
+    buffer: Vec<u8>,
+    sequence: u32,
+    /// The size of the send buffer that was last asked for.
+    sendable: usize,
+}
+
+/// What the kernel says to one message of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The message.
+    pub(super) sequence: u32,
+    /// Why it is refused, if it is.
+    pub(super) errno: Option<Errno>,
+    /// The byte of the message that is to blame.
+    pub(super) offset: Option<u32>,
+}
+
+fn failed(doing: &'static str) -> impl Fn(Errno) -> KernelError {
+    move |errno| KernelError::Failed { doing, errno }
+}
+
+fn failed_io(doing: &'static str) -> impl Fn(io::Error) -> KernelError {
+    move |error| KernelError::Failed {
+        doing,
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    }
+}
+
+impl Socket {
+    /// A socket in the namespace of the calling thread.
+    pub(super) fn open() -> Result<Self, KernelError> {
+        let doing = "open a netlink socket";
+        let raw = Raw::new(NETLINK_NETFILTER).map_err(failed_io(doing))?;
+        raw.set_ext_ack(true).map_err(failed_io(doing))?;
+        raw.set_cap_ack(true).map_err(failed_io(doing))?;
+        // Without privilege the room stays small, which matters to large transactions alone, and these need it too.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&raw, ANSWERS);
+        Ok(Self {
+            raw,
+            buffer: vec![0; RECEIVE],
+            sequence: 1 << 30,
+            sendable: 0,
+        })
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8], doing: &'static str) -> Result<(), KernelError> {
+        match send(&self.raw, bytes, SendFlags::empty()) {
+            Ok(_) => Ok(()),
+            Err(Errno::PERM | Errno::ACCESS) => Err(KernelError::NoPrivilege),
+            Err(errno) => Err(failed(doing)(errno)),
+        }
+    }
+
+    /// Asks for a list; `each` gets the attributes of each member. `false`: something changed meanwhile, and the
+    /// list may be wrong.
+    pub(super) fn dump(
+        &mut self,
+        kind: u8,
+        family: u8,
+        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        each: impl FnMut(u8, Reader<'_>),
+    ) -> Result<bool, KernelError> {
+        self.ask(kind, family, true, attributes, each)
+    }
+
+    /// Asks for one thing; `each` gets its attributes, if it is there.
+    pub(super) fn get(
+        &mut self,
+        kind: u8,
+        family: u8,
+        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        each: impl FnMut(u8, Reader<'_>),
+    ) -> Result<(), KernelError> {
+        self.ask(kind, family, false, attributes, each).map(drop)
+    }
+
+    fn ask(
+        &mut self,
+        kind: u8,
+        family: u8,
+        dump: bool,
+        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        mut each: impl FnMut(u8, Reader<'_>),
+    ) -> Result<bool, KernelError> {
+        const DOING: &str = "read the kernel's rules";
+        let sequence = self.next_sequence();
+        self.send(&request(kind, family, dump, sequence, attributes), DOING)?;
+        let mut whole = true;
+        loop {
+            let end = self.receive(DOING, |message| {
+                if message.sequence != sequence {
+                    return ControlFlow::Continue(());
+                }
+                whole &= message.flags & INTERRUPTED == 0;
+                match message.kind {
+                    ERROR | DONE => ControlFlow::Break(message.errno()),
+                    _ => {
+                        if let Some((head, rest)) = message.payload.split_at_checked(NFGENMSG) {
+                            each(head.first().copied().unwrap_or_default(), Reader::new(rest));
+                        }
+                        if dump {
+                            ControlFlow::Continue(())
+                        } else {
+                            ControlFlow::Break(None)
+                        }
+                    }
+                }
+            })?;
+            return match end {
+                ControlFlow::Continue(()) => continue,
+                ControlFlow::Break(None) => Ok(whole),
+                ControlFlow::Break(Some(errno)) => match errno {
+                    // What is asked for is not there.
+                    Errno::NOENT => Ok(whole),
+                    Errno::INTR | Errno::AGAIN => Ok(false),
+                    Errno::PERM | Errno::ACCESS => Err(KernelError::NoPrivilege),
+                    errno => Err(failed(DOING)(errno)),
+                },
+            };
+        }
+    }
+
+    /// Sends a batch and reads what the kernel says to its messages.
+    pub(super) fn transact(&mut self, batch: &Batch) -> Result<Vec<Answer>, KernelError> {
+        const DOING: &str = "send the changes to the kernel";
+        self.make_room(batch.bytes.len())?;
+        self.send(&batch.bytes, DOING)?;
+        let mut answers = Vec::new();
+        loop {
+            let received = self.receive(DOING, |message| {
+                let mine = (batch.begin()..=batch.last()).contains(&message.sequence);
+                if mine && message.kind == ERROR {
+                    answers.push(Answer {
+                        sequence: message.sequence,
+                        errno: message.errno(),
+                        offset: message.offset(),
+                    });
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            match received {
+                Ok(_) => {}
+                Err(KernelError::Failed {
+                    errno: Errno::AGAIN,
+                    ..
+                }) => return Ok(answers),
+                // More answers than there is room for; those that came are still to be read.
+                Err(KernelError::Failed {
+                    errno: Errno::NOBUFS,
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The kernel takes a batch only whole, and only as large as the send buffer.
+    fn make_room(&mut self, bytes: usize) -> Result<(), KernelError> {
+        let wanted = bytes.saturating_add(SLACK);
+        if wanted <= self.sendable {
+            return Ok(());
+        }
+        match sockopt::set_socket_send_buffer_size_force(&self.raw, wanted) {
+            Ok(()) => {
+                self.sendable = wanted;
+                Ok(())
+            }
+            Err(Errno::PERM) => Err(KernelError::NoPrivilege),
+            Err(errno) => Err(failed("make room for the changes")(errno)),
+        }
+    }
+
+    /// Reads one datagram that is there and shows its messages.
+    fn receive<B>(
+        &mut self,
+        doing: &'static str,
+        mut each: impl FnMut(Message<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, KernelError> {
+        let (length, _) = recv(&self.raw, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
+            .map_err(failed(doing))?;
+        let mut rest = self.buffer.get(..length).unwrap_or_default();
+        while let Some((message, after)) = Message::read(rest) {
+            rest = after;
+            if let ControlFlow::Break(end) = each(message) {
+                return Ok(ControlFlow::Break(end));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let word = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
+        let length = u32::from_ne_bytes(word(0)?) as usize;
+        let [k0, k1, f0, f1] = word(4)?;
+        let message = Self {
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes(word(8)?),
+            payload: bytes.get(NLMSGHDR..length)?,
+        };
+        let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((message, after))
+    }
+
+    /// The error of an answer.
+    fn errno(&self) -> Option<Errno> {
+        let bytes = self.payload.get(..4)?.try_into().ok()?;
+        match i32::from_ne_bytes(bytes).saturating_abs() {
+            0 => None,
+            number @ 1..4096 => Some(Errno::from_raw_os_error(number)),
+            _ => Some(Errno::IO),
+        }
+    }
+
+    /// Which byte of the request the kernel blames.
+    fn offset(&self) -> Option<u32> {
+        if self.flags & EXPLAINED == 0 {
+            return None;
+        }
+        let repeated = self.payload.get(4..)?;
+        let length = if self.flags & CAPPED == 0 {
+            u32::from_ne_bytes(repeated.get(..4)?.try_into().ok()?) as usize
+        } else {
+            NLMSGHDR
+        };
+        let offset = Reader::new(repeated.get(length.next_multiple_of(4)..)?).find(OFFSET)?;
+        Some(u32::from_ne_bytes(offset.value.try_into().ok()?))
+    }
+}

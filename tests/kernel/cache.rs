@@ -1,0 +1,124 @@
+//! What is remembered counts only where it is true.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::Arc;
+
+use flbc::diff::{Observed, diff, drift};
+use flbc::emit::netlink::desired;
+use flbc::kernel::cache::Cache;
+use flbc::kernel::{Kernel, Linux};
+
+use crate::everything;
+use crate::namespace::{Elsewhere, inside, interface, run};
+
+#[test]
+fn a_state_is_remembered_until_something_changes() {
+    inside(|| {
+        interface("eth0");
+        interface("eth1");
+        let (_, span) = everything::source();
+        let ruleset = everything::ruleset(span, "eth0", "eth1");
+        let mut kernel = Linux::open().expect("a socket");
+        let interfaces = kernel.interfaces().expect("interfaces");
+        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
+        let changes = diff(&Observed::default(), &desired, &Arc::from("flbc 1234"));
+        let generation = kernel.generation().expect("a generation");
+        let committed = kernel.commit("flbc", &changes, generation).expect("loads");
+        let mut state = Observed::default();
+        state.apply(&changes).expect("the changes fit");
+        state.generation = committed.generation;
+        kernel.read_handles("flbc", &mut state).expect("handles");
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("run");
+        let cache = Cache::new(&place);
+        assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("remembers");
+        let mode = fs::metadata(&place).expect("made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
+        assert_eq!(recalled, state);
+        let read = kernel.observe("flbc").expect("the kernel's tables");
+        assert_eq!(drift(&recalled, &read), []);
+
+        // Damage, wherever it is.
+        let file = place.join("flbc.state");
+        let whole = fs::read(&file).expect("a file");
+        for at in (0..whole.len()).step_by(97) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x40;
+            fs::write(&file, &damaged).expect("writes");
+            assert_eq!(cache.recall(&mut kernel, "flbc"), None, "byte {at}");
+            fs::write(&file, &whole[..at]).expect("writes");
+            assert_eq!(cache.recall(&mut kernel, "flbc"), None, "cut at {at}");
+        }
+        fs::write(&file, &whole).expect("writes");
+        assert!(cache.recall(&mut kernel, "flbc").is_some());
+
+        // Somebody else's folder or file.
+        for path in [&place, &file] {
+            let before = fs::metadata(path).expect("there").permissions();
+            let mut open = before.clone();
+            open.set_mode(before.mode() | 0o020);
+            fs::set_permissions(path, open).expect("chmod");
+            assert_eq!(cache.recall(&mut kernel, "flbc"), None, "{path:?}");
+            fs::set_permissions(path, before).expect("chmod");
+            chown(path, Some(1000), None).expect("chown");
+            assert_eq!(cache.recall(&mut kernel, "flbc"), None, "{path:?}");
+            chown(path, Some(0), None).expect("chown");
+            assert!(cache.recall(&mut kernel, "flbc").is_some());
+        }
+        chown(&place, Some(1000), None).expect("chown");
+        assert!(cache.remember(&mut kernel, "flbc", &state).is_err());
+        chown(&place, Some(0), None).expect("chown");
+
+        // Another table, another tool.
+        assert_eq!(cache.recall(&mut kernel, "other"), None);
+        run("nft", &["add", "table", "ip", "somebody"], "");
+        assert_eq!(
+            cache.recall(&mut kernel, "flbc"),
+            None,
+            "somebody committed"
+        );
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("forgets");
+        assert!(!file.exists(), "a state of another generation is not kept");
+    });
+}
+
+#[test]
+fn another_namespace_is_another_kernel() {
+    inside(|| {
+        let (_, span) = everything::source();
+        let mut ruleset = everything::ruleset(span, "lo", "lo");
+        ruleset.netdev = None;
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::new(folder.path().join("run"));
+        let load = || {
+            let mut kernel = Linux::open().expect("a socket");
+            let interfaces = kernel.interfaces().expect("interfaces");
+            let desired = desired(&ruleset, &interfaces).expect("no interfaces");
+            let changes = diff(&Observed::default(), &desired, &Arc::from("flbc 1234"));
+            let generation = kernel.generation().expect("a generation");
+            kernel.commit("flbc", &changes, generation).expect("loads");
+            kernel
+        };
+        let mut kernel = load();
+        let state = kernel.observe("flbc").expect("the kernel's tables");
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("remembers");
+        assert!(cache.recall(&mut kernel, "flbc").is_some());
+        let other = Elsewhere::new();
+        let elsewhere = std::thread::spawn(move || {
+            // The thread moves; the socket stays, so that generation and tables are the same.
+            other.enter();
+            cache.recall(&mut kernel, "flbc")
+        });
+        assert_eq!(elsewhere.join().expect("no panic"), None);
+    });
+}

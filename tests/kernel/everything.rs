@@ -1,0 +1,537 @@
+//! A ruleset that uses every construct there is.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flbc::emit;
+use flbc::model::{Family, MacAddress, Ports, Protocol};
+use flbc::ruleset::{
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Name, Rule, Ruleset,
+    Set, Statement, Table, Target,
+};
+use flbc::source::{Sources, Span};
+
+/// Sources, and a place in them.
+pub(crate) fn source() -> (Sources, Span) {
+    let mut sources = Sources::new();
+    let text = "service www {}\n".to_owned();
+    let file = sources.add("lb.flb", PathBuf::from("."), text);
+    let span = Span {
+        file,
+        start: 8,
+        end: 11,
+    };
+    (sources, span)
+}
+
+/// A ruleset in nft's own language.
+pub(crate) fn text(ruleset: &Ruleset, sources: &Sources) -> String {
+    let mut bytes = Vec::new();
+    emit::text(ruleset, sources, &mut bytes).expect("memory takes it");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A ruleset in nft's JSON.
+pub(crate) fn json(ruleset: &Ruleset) -> String {
+    let mut bytes = Vec::new();
+    emit::json(ruleset, &mut bytes).expect("memory takes it");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+struct Builder {
+    span: Span,
+}
+
+impl Builder {
+    fn element(&self, key: Key, data: Option<Data>) -> Element {
+        Element {
+            key,
+            data,
+            comment: None,
+            origin: self.span,
+        }
+    }
+
+    fn named(&self, key: Key, data: Option<Data>, comment: &str) -> Element {
+        Element {
+            comment: Some(comment.into()),
+            ..self.element(key, data)
+        }
+    }
+}
+
+fn set(name: &str, key: KeyType, data: Option<DataType>, elements: Vec<Element>) -> Set {
+    Set {
+        name: name.into(),
+        key,
+        data,
+        size: 1024,
+        interval: false,
+        counter: false,
+        purpose: "for a test",
+        elements,
+    }
+}
+
+fn counted(set: Set) -> Set {
+    Set {
+        counter: true,
+        ..set
+    }
+}
+
+fn ranges(set: Set) -> Set {
+    Set {
+        interval: true,
+        ..set
+    }
+}
+
+fn chain(name: &str, rules: Vec<Vec<Statement>>) -> Chain {
+    Chain {
+        name: name.into(),
+        hook: None,
+        purpose: "for a test",
+        rules: rules.into_iter().map(Rule::fixed).collect(),
+    }
+}
+
+fn base(name: &str, hook: Hook, rules: Vec<Vec<Statement>>) -> Chain {
+    Chain {
+        hook: Some(hook),
+        ..chain(name, rules)
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn name(text: &str) -> Name {
+    Arc::from(text)
+}
+
+fn mapped(key: Expression, map: &str) -> Expression {
+    Expression::Map(Box::new(key), name(map))
+}
+
+fn set_to(target: Target, value: Expression) -> Statement {
+    Statement::Set { target, value }
+}
+
+fn vip_key(family: Family) -> Expression {
+    Expression::Concat(vec![
+        Expression::Destination(family),
+        Expression::L4Proto,
+        Expression::DestinationPort,
+    ])
+}
+
+fn vmap(key: Expression, map: &str) -> Statement {
+    Statement::Vmap {
+        key,
+        map: name(map),
+    }
+}
+
+fn jhash(family: Family, with_port: bool) -> Expression {
+    let key = if with_port {
+        Expression::Concat(vec![Expression::Source(family), Expression::SourcePort])
+    } else {
+        Expression::Source(family)
+    };
+    Expression::Jhash {
+        key: Box::new(key),
+        modulus: 251,
+        seed: 0x1234,
+        offset: 0x0100_0007,
+    }
+}
+
+fn refuse() -> Chain {
+    chain(
+        "refuse",
+        vec![
+            vec![
+                Statement::Match(Condition::Protocol(Protocol::Tcp)),
+                Statement::RejectTcpReset,
+            ],
+            vec![Statement::RejectPortUnreachable],
+        ],
+    )
+}
+
+fn goto(chain: &str) -> Statement {
+    Statement::Goto(name(chain))
+}
+
+/// Both tables. `on` and `via` are interfaces.
+pub(crate) fn ruleset(span: Span, on: &str, via: &str) -> Ruleset {
+    let builder = Builder { span };
+    Ruleset {
+        table: "flbc".into(),
+        inet: Some(inet(&builder)),
+        netdev: Some(netdev(&builder, on, via)),
+    }
+}
+
+fn inet(b: &Builder) -> Table {
+    use Family::{V4, V6};
+    let v4 = address("192.0.2.1");
+    let v6 = address("2001:db8::1");
+    let mark = |n| Some(Data::Mark(n));
+    let to = |chain: &str| Some(Data::Goto(name(chain)));
+    let verdicts = Some(DataType::Verdict);
+    let sets = vec![
+        counted(set(
+            "svc4",
+            KeyType::AddressProtocolPort(V4),
+            verdicts,
+            vec![
+                b.element(Key::Vip(v4, Protocol::Tcp, Ports::One(80)), to("turn")),
+                b.element(
+                    Key::Vip(v4, Protocol::Udp, Ports::One(53)),
+                    Some(Data::Drop),
+                ),
+            ],
+        )),
+        ranges(counted(set(
+            "svc4_range",
+            KeyType::AddressProtocolPort(V4),
+            verdicts,
+            vec![
+                b.element(
+                    Key::Vip(v4, Protocol::Tcp, Ports::Range(5000, 5999)),
+                    to("dice"),
+                ),
+                b.element(
+                    Key::Vip(v4, Protocol::Sctp, Ports::Range(1, 2)),
+                    to("refuse"),
+                ),
+            ],
+        ))),
+        ranges(set(
+            "svc6_range",
+            KeyType::AddressProtocolPort(V6),
+            verdicts,
+            vec![b.element(
+                Key::Vip(v6, Protocol::Udp, Ports::Range(80, 90)),
+                to("hash6"),
+            )],
+        )),
+        set("svc6", KeyType::AddressProtocolPort(V6), verdicts, vec![]),
+        set(
+            "svc4_any",
+            KeyType::AddressProtocol(V4),
+            verdicts,
+            vec![b.element(Key::Vip(v4, Protocol::Tcp, Ports::Any), to("hash4"))],
+        ),
+        set("svc6_any", KeyType::AddressProtocol(V6), verdicts, vec![]),
+        set(
+            "slot",
+            KeyType::Mark,
+            Some(DataType::Mark),
+            vec![
+                b.element(Key::Mark(0x0100_0000), mark(1)),
+                b.element(Key::Mark(0x0100_0001), mark(2)),
+            ],
+        ),
+        set(
+            "server",
+            KeyType::Mark,
+            None,
+            vec![b.named(Key::Mark(1), None, "weight 3, web1 of www")],
+        ),
+        counted(set(
+            "addr4",
+            KeyType::Mark,
+            Some(DataType::Address(V4)),
+            vec![b.named(
+                Key::Mark(1),
+                Some(Data::Address(address("10.0.0.1"))),
+                "web1 of www",
+            )],
+        )),
+        set(
+            "addr6p",
+            KeyType::Mark,
+            Some(DataType::Address(V6)),
+            vec![b.element(Key::Mark(2), Some(Data::Address(address("2001:db8::2"))))],
+        ),
+        set(
+            "port",
+            KeyType::Mark,
+            Some(DataType::Port),
+            vec![b.element(Key::Mark(2), Some(Data::Port(8080)))],
+        ),
+        set(
+            "masq",
+            KeyType::Mark,
+            None,
+            vec![b.element(Key::Mark(2), None)],
+        ),
+        set(
+            "vip4",
+            KeyType::Address(V4),
+            None,
+            vec![b.element(Key::Address(v4), None)],
+        ),
+        set(
+            "vip6",
+            KeyType::Address(V6),
+            None,
+            vec![b.element(Key::Address(v6), None)],
+        ),
+    ];
+    let slotted = || goto("slotted");
+    let ct_set = |value| set_to(Target::CtMark, value);
+    let in_set = |key, set: &str| Statement::Match(Condition::InSet(key, name(set)));
+    let chains = vec![
+        refuse(),
+        chain(
+            "translate",
+            vec![
+                vec![
+                    Statement::Match(Condition::HasPorts),
+                    Statement::Dnat {
+                        family: V6,
+                        address: mapped(Expression::CtMark, "addr6p"),
+                        port: Some(mapped(Expression::CtMark, "port")),
+                    },
+                ],
+                vec![Statement::Dnat {
+                    family: V4,
+                    address: mapped(Expression::CtMark, "addr4"),
+                    port: None,
+                }],
+                vec![Statement::Drop],
+            ],
+        ),
+        chain(
+            "slotted",
+            vec![
+                vec![
+                    ct_set(mapped(Expression::CtMark, "slot")),
+                    goto("translate"),
+                ],
+                vec![Statement::Drop],
+            ],
+        ),
+        chain(
+            "turn",
+            vec![vec![
+                ct_set(Expression::Increment {
+                    modulus: 7,
+                    offset: 0x0100_0000,
+                }),
+                slotted(),
+            ]],
+        ),
+        chain(
+            "dice",
+            vec![vec![
+                ct_set(Expression::Random {
+                    modulus: 7,
+                    offset: 0x0100_0000,
+                }),
+                slotted(),
+            ]],
+        ),
+        chain(
+            "only",
+            vec![vec![ct_set(Expression::Mark(1)), goto("translate")]],
+        ),
+        chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
+        chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),
+        chain("hash6", vec![vec![ct_set(jhash(V6, true)), slotted()]]),
+        chain("hash6s", vec![vec![ct_set(jhash(V6, false)), slotted()]]),
+        chain(
+            "dispatch",
+            vec![
+                vec![vmap(vip_key(V4), "svc4")],
+                vec![vmap(vip_key(V4), "svc4_range")],
+                vec![vmap(
+                    Expression::Concat(vec![Expression::Destination(V4), Expression::L4Proto]),
+                    "svc4_any",
+                )],
+                vec![vmap(vip_key(V6), "svc6")],
+                vec![vmap(vip_key(V6), "svc6_range")],
+                vec![vmap(
+                    Expression::Concat(vec![Expression::Destination(V6), Expression::L4Proto]),
+                    "svc6_any",
+                )],
+            ],
+        ),
+        chain(
+            "source",
+            vec![
+                vec![in_set(Expression::CtMark, "masq"), Statement::Masquerade],
+                vec![Statement::Snat {
+                    family: V4,
+                    address: mapped(Expression::CtMark, "addr4"),
+                }],
+                vec![Statement::Snat {
+                    family: V6,
+                    address: mapped(Expression::CtMark, "addr6p"),
+                }],
+                vec![
+                    in_set(Expression::Source(V4), "vip4"),
+                    Statement::Masquerade,
+                ],
+                vec![
+                    in_set(Expression::Source(V6), "vip6"),
+                    Statement::Masquerade,
+                ],
+                vec![
+                    Statement::Match(Condition::FromThisHost),
+                    Statement::Masquerade,
+                ],
+            ],
+        ),
+        base(
+            "prerouting",
+            Hook::NatPrerouting,
+            vec![vec![Statement::Jump(name("dispatch"))]],
+        ),
+        base(
+            "output",
+            Hook::NatOutput,
+            vec![vec![Statement::Jump(name("dispatch"))]],
+        ),
+        base(
+            "postrouting",
+            Hook::NatPostrouting,
+            [(V4, "vip4"), (V6, "vip6")]
+                .map(|(family, set)| {
+                    vec![
+                        Statement::Match(Condition::Dnatted),
+                        in_set(Expression::OriginalDestination(family), set),
+                        goto("source"),
+                    ]
+                })
+                .into(),
+        ),
+        base(
+            "input",
+            Hook::FilterInput,
+            vec![vec![
+                Statement::Match(Condition::Dnatted),
+                Statement::Accept,
+            ]],
+        ),
+    ];
+    Table { sets, chains }
+}
+
+fn netdev(b: &Builder, on: &str, via: &str) -> Table {
+    use Family::{V4, V6};
+    let v4 = address("192.0.2.53");
+    let mac = |last| Some(Data::Mac(MacAddress([2, 0, 0, 0, 0, last])));
+    let meta = |map: &str| mapped(Expression::MetaMark, map);
+    let neighbour = |family, map: &str, device| Statement::FwdNeighbour {
+        family,
+        address: meta(map),
+        device,
+    };
+    let sets = vec![
+        counted(set(
+            "vip4",
+            KeyType::AddressProtocolPort(V4),
+            Some(DataType::Verdict),
+            vec![b.element(
+                Key::Vip(v4, Protocol::Udp, Ports::One(53)),
+                Some(Data::Goto(name("hash4"))),
+            )],
+        )),
+        counted(set(
+            "how",
+            KeyType::Mark,
+            Some(DataType::Verdict),
+            vec![b.element(Key::Mark(1), Some(Data::Goto(name("via4"))))],
+        )),
+        set(
+            "addr4",
+            KeyType::Mark,
+            Some(DataType::Address(V4)),
+            vec![b.element(Key::Mark(1), Some(Data::Address(address("10.0.0.1"))))],
+        ),
+        set("addr6", KeyType::Mark, Some(DataType::Address(V6)), vec![]),
+        set(
+            "mac",
+            KeyType::Mark,
+            Some(DataType::Mac),
+            vec![b.element(Key::Mark(2), mac(2))],
+        ),
+        set(
+            "from",
+            KeyType::Mark,
+            Some(DataType::Mac),
+            vec![b.element(Key::Mark(2), mac(3))],
+        ),
+        set(
+            "dev",
+            KeyType::Mark,
+            Some(DataType::Interface),
+            vec![b.element(Key::Mark(1), Some(Data::Interface(via.into())))],
+        ),
+        set("slot", KeyType::Mark, Some(DataType::Mark), vec![]),
+    ];
+    let meta_set = |value| set_to(Target::MetaMark, value);
+    let given_mac = || set_to(Target::EtherDestination, meta("mac"));
+    let chains = vec![
+        refuse(),
+        chain("via4", vec![vec![neighbour(V4, "addr4", meta("dev"))]]),
+        chain("via6", vec![vec![neighbour(V6, "addr6", meta("dev"))]]),
+        chain("back4", vec![vec![neighbour(V4, "addr4", Expression::Iif)]]),
+        chain(
+            "mac_via",
+            vec![vec![
+                set_to(Target::EtherSource, meta("from")),
+                given_mac(),
+                Statement::Fwd {
+                    device: meta("dev"),
+                },
+            ]],
+        ),
+        chain(
+            "mac_back",
+            vec![vec![
+                set_to(Target::EtherSource, Expression::EtherDestination),
+                given_mac(),
+                Statement::Fwd {
+                    device: Expression::Iif,
+                },
+            ]],
+        ),
+        chain(
+            "send",
+            vec![
+                vec![vmap(Expression::MetaMark, "how")],
+                vec![Statement::Drop],
+            ],
+        ),
+        chain("slotted", vec![vec![meta_set(meta("slot")), goto("send")]]),
+        chain(
+            "hash4",
+            vec![vec![meta_set(jhash(V4, true)), goto("slotted")]],
+        ),
+        chain(
+            "hash6",
+            vec![vec![meta_set(jhash(V6, true)), goto("slotted")]],
+        ),
+        chain(
+            "only",
+            vec![vec![meta_set(Expression::Mark(1)), goto("send")]],
+        ),
+        base(
+            "on",
+            Hook::Ingress(on.into()),
+            vec![vec![
+                Statement::Match(Condition::ForThisHost),
+                vmap(vip_key(V4), "vip4"),
+            ]],
+        ),
+    ];
+    Table { sets, chains }
+}

@@ -1,0 +1,180 @@
+//! Tests in a network namespace of their own.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Says that the process is in a namespace made for it.
+const INSIDE: &str = "FLBC_TEST_NAMESPACE";
+
+/// Runs `test` in a new network namespace: starts this test alone again, inside.
+pub(crate) fn inside(test: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        test();
+        return;
+    }
+    let current = thread::current();
+    let name = current.name().expect("a test's thread has its name");
+    let output = Command::new("unshare")
+        .arg("--net")
+        .arg(env::current_exe().expect("a test knows its program"))
+        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare (util-linux) is installed");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    print!("{out}");
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("1 passed"), "the test did not run: {out}");
+}
+
+/// Another network namespace, held by a process.
+pub(crate) struct Elsewhere {
+    holder: Child,
+}
+
+impl Elsewhere {
+    pub(crate) fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare (util-linux) is installed");
+        let mut ready = [0; 6];
+        let stdout = holder.stdout.as_mut().expect("stdout is piped");
+        stdout.read_exact(&mut ready).expect("the process is ready");
+        Self { holder }
+    }
+
+    /// Moves the calling thread there.
+    pub(crate) fn enter(&self) {
+        let path = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = File::open(path).expect("the process lives");
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).expect("setns");
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Runs a program and returns what it writes.
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let text = input.to_owned();
+    let writer = thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().expect("the program ends");
+    drop(writer.join());
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {err}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Makes an Ethernet interface; its other end is called after it.
+pub(crate) fn interface(name: &str) {
+    let peer = format!("{name}p");
+    let pair = ["link", "add", name, "type", "veth", "peer", "name", &peer];
+    run("ip", &pair, "");
+    run("ip", &["link", "set", name, "up"], "");
+}
+
+/// Everything that nft lists, elements sorted, without the comment by which flbc knows its tables.
+pub(crate) fn listing() -> String {
+    sorted(&run("nft", &["list", "ruleset"], ""))
+}
+
+/// What nft lists after it loaded a file into a namespace that has nothing but the interfaces of the tests.
+pub(crate) fn fresh_listing(file: &str) -> String {
+    let script =
+        "for name in $(seq 0 1); do ip link add eth$name type veth peer name eth${name}p; done
+        nft -f - && nft list ruleset";
+    sorted(&run("unshare", &["--net", "sh", "-ec", script], file))
+}
+
+fn sorted(text: &str) -> String {
+    let mut lines = Vec::new();
+    let mut elements: Option<String> = None;
+    for line in text.lines() {
+        if line.trim_start().starts_with("comment \"flbc ") {
+            continue;
+        }
+        let open = match elements.take() {
+            Some(open) => Some(format!("{open} {}", line.trim())),
+            None if line.trim_start().starts_with("elements = {") => Some(line.to_owned()),
+            None => None,
+        };
+        match open {
+            Some(open) if open.ends_with('}') => {
+                let inside = open.trim().trim_start_matches("elements = {");
+                let inside = inside.trim_end_matches('}').trim();
+                let mut all: Vec<&str> = inside.split(", ").collect();
+                all.sort_unstable();
+                lines.push(format!("elements:\n{}", all.join("\n")));
+            }
+            Some(open) => elements = Some(open),
+            None => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// The sets and chains of a listing, each with its table, whatever their order.
+pub(crate) fn objects(listing: &str) -> BTreeSet<String> {
+    let mut table = "";
+    let mut objects = BTreeSet::new();
+    for block in listing.split("\n\n") {
+        let mut lines = Vec::new();
+        for line in block.lines() {
+            if line.starts_with("table ") {
+                table = line;
+            } else if line != "}" {
+                lines.push(line);
+            }
+            // The last object of a table and the first of the next stand in one block.
+            if line == "\t}" {
+                objects.insert(format!("{table}\n{}", lines.join("\n")));
+                lines.clear();
+            }
+        }
+    }
+    objects
+}
+
+/// The bytecode of all rules, without their numbers.
+pub(crate) fn bytecode() -> String {
+    let text = run("nft", &["--debug=netlink", "list", "ruleset"], "");
+    let mut lines = Vec::new();
+    for line in text.lines().take_while(|line| !line.starts_with("table ")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if line.starts_with("  [") {
+            lines.push(line.to_owned());
+        } else if let [family, table, chain, ..] = words.as_slice()
+            && !chain.starts_with('@')
+            && !line.starts_with('\t')
+        {
+            lines.push(format!("{family} {table} {chain}"));
+        }
+    }
+    lines.join("\n")
+}

@@ -131,7 +131,7 @@ fn everything_leads_back_to_its_line() {
                     6
                 };
                 let chain = format!("svc_{}_v{digit}", service.name);
-                let address = format!("    {} . {}", vip.address, vip.protocol.name());
+                let address = format!(" {} . {}", vip.address, vip.protocol.name());
                 assert_line(&[&address], vip.span);
                 assert_line(&[&format!("goto {chain},")], vip.span);
                 let rule = text

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::diagnostic;
+
 mod apply;
 mod check;
 mod compile;
@@ -192,16 +194,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // clap chooses the stream: help goes to standard output, a usage error to standard error.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Bad
-            } else {
-                Exit::Fine
-            }
-            .into();
-        }
+        Err(error) => return not_run(&error).into(),
     };
     let report = report::Report::new(arguments.color);
     let exit = match arguments.command {
@@ -237,4 +230,30 @@ pub fn run() -> ExitCode {
         Command::Man { directory } => man::run(Arguments::command(), &directory),
     };
     exit.into()
+}
+
+/// Help and version, which clap tells as errors, and wrong usage.
+fn not_run(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        // clap repeats what it was given, and a terminal would obey it.
+        let is_safe = |argument: std::ffi::OsString| {
+            !argument
+                .to_string_lossy()
+                .contains(diagnostic::is_treacherous)
+        };
+        if std::env::args_os().all(is_safe) {
+            let _ = error.print();
+        } else {
+            let text = error.to_string();
+            let lines: Vec<_> = text.lines().map(diagnostic::escape).collect();
+            eprintln!("{}", lines.join("\n"));
+        }
+        return Exit::Bad;
+    }
+    match error.print() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            report::Report::written(Err(error), "standard output")
+        }
+        _ => Exit::Fine,
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid};
 
@@ -42,7 +42,7 @@ pub(super) fn to_file(
     // A link stays a link: what it points to is replaced.
     let target = match &known {
         Some(_) => fs::canonicalize(path)?,
-        None => path.to_path_buf(),
+        None => end_of_links(path),
     };
     let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -67,6 +67,16 @@ pub(super) fn to_file(
     new.as_file().sync_all()?;
     new.persist(&target).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Where a link leads that leads to nothing yet: that file is made, and the link stays.
+fn end_of_links(path: &Path) -> PathBuf {
+    let mut end = path.to_path_buf();
+    while let Ok(next) = fs::read_link(&end) {
+        // Links in a circle never get here: looking for their end fails.
+        end = end.parent().unwrap_or(Path::new("")).join(next);
+    }
+    end
 }
 
 /// Writes bytes that are there already.

@@ -65,14 +65,25 @@ impl Report {
 
     /// Standard input that cannot be read.
     pub(super) fn unread(error: &io::Error) -> Exit {
-        Self::failure(&format!("cannot read standard input: {error}"))
+        let reason = error.to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        Self::failure(&format!("cannot read standard input: {reason}"))
     }
 
     /// The exit status after writing to `place`, and the message if that failed.
     pub(super) fn written(result: io::Result<()>, place: &str) -> Exit {
         match result {
             Ok(()) => Exit::Fine,
-            Err(error) => Self::failure(&format!("cannot write {}: {error}", escape(place))),
+            Err(error) => {
+                // Behind it stand the error's number and the temporary file.
+                let reason = error.to_string();
+                let reason = reason.split(" (os error").next().unwrap_or_default();
+                Self::failure(&format!(
+                    "cannot write {}: {}",
+                    escape(place),
+                    escape(reason)
+                ))
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::io;
 
+use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
@@ -65,9 +66,9 @@ impl Page<'_> {
     }
 }
 
-/// A path may hold anything: a line end in it must not end the comment that it stands in.
+/// A path may hold anything: a line end in it must not end the comment that it stands in, nor may a terminal obey it.
 fn one_line(name: &str) -> String {
-    name.replace(char::is_control, "?")
+    name.replace(is_treacherous, "?")
 }
 
 struct Emitter<'a> {

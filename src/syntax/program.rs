@@ -184,8 +184,10 @@ impl<'r> Reader<'r> {
         self.seen.insert(identity, include);
         if opened.is_world_writable() {
             let message = format!("`{name}` is not read, as everybody may write it");
-            let fault = Diagnostic::new(Code::WorldWritable, include, message)
-                .help(format!("take that right away: chmod o-w {name}"));
+            let fault = Diagnostic::new(Code::WorldWritable, include, message).help(format!(
+                "take that right away: chmod o-w {}",
+                argument(&name)
+            ));
             self.sink.report(fault);
             return None;
         }
@@ -274,6 +276,15 @@ impl<'r> Reader<'r> {
 /// The folder that the includes of the file at `path` start from.
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A path as a shell takes it for one word, however it is called.
+fn argument(name: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&b);
+    if name.bytes().all(is_plain) && !name.starts_with('-') {
+        return name.to_owned();
+    }
+    format!("-- '{}'", name.replace('\'', "'\\''"))
 }
 
 /// A path as messages show it: on one line, and nothing that drives a terminal.

@@ -1,6 +1,6 @@
 //! What somebody else changed in flbc's own tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -103,12 +103,7 @@ fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What,
     }
 }
 
-fn elements(
-    set: &Arc<str>,
-    left: &[Element],
-    found: &[Element],
-    tell: &mut impl FnMut(What, How),
-) {
+fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl FnMut(What, How)) {
     let mut tell = |element: &Element, how| {
         tell(What::Element(set.clone(), Box::new(element.clone())), how);
     };
@@ -129,7 +124,7 @@ fn elements(
 
 fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
     let known: HashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
-    let ours: HashMap<&str, ()> = left.chains.iter().map(|c| (&*c.name, ())).collect();
+    let ours: HashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
             tell(What::Chain(chain.name.clone()), How::Missing);
@@ -157,7 +152,7 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
         }
     }
     for chain in &found.chains {
-        if !ours.contains_key(&*chain.name) {
+        if !ours.contains(&*chain.name) {
             tell(What::Chain(chain.name.clone()), How::Extra);
         }
     }

@@ -41,8 +41,10 @@ pub(super) fn difference(old: &[Element], wanted: &Set) -> Difference {
         difference.origins.push(*origin);
     }
     // In the order of the old list, so that the same difference always reads the same.
-    difference
-        .gone
-        .extend(old.iter().filter(|e| rest.contains_key(&identity(e))).cloned());
+    difference.gone.extend(
+        old.iter()
+            .filter(|e| rest.contains_key(&identity(e)))
+            .cloned(),
+    );
     difference
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{expr, lookup};
 use crate::emit::netlink::{self, Data, Desired, Element, Rule, RuleBody, Table, TableFamily};
@@ -145,8 +145,11 @@ impl Plan {
     }
 
     fn chains(&mut self, has: &ObservedTable, wanted: &Table, remade: &HashSet<&str>) {
-        let known: HashMap<&str, &ObservedChain> =
-            has.chains.iter().map(|chain| (&*chain.name, chain)).collect();
+        let known: HashMap<&str, &ObservedChain> = has
+            .chains
+            .iter()
+            .map(|chain| (&*chain.name, chain))
+            .collect();
         let names: HashSet<&str> = wanted.chains.iter().map(|chain| &*chain.name).collect();
         for chain in &has.chains {
             if !names.contains(&*chain.name) {
@@ -184,19 +187,19 @@ impl Plan {
     }
 
     fn add_rules(&mut self, chain: &Arc<str>, before: Option<u64>, rules: &[Rule]) {
-        self.add_rules.extend(rules.iter().map(|rule| Step::AddRule {
-            chain: chain.clone(),
-            before,
-            body: rule.body.clone(),
-            origin: rule.origin,
-        }));
+        self.add_rules
+            .extend(rules.iter().map(|rule| Step::AddRule {
+                chain: chain.clone(),
+                before,
+                body: rule.body.clone(),
+                origin: rule.origin,
+            }));
     }
 
     /// Keeps the rules at both ends that are right, and replaces those between.
     fn rules(&mut self, old: &ObservedChain, new: &netlink::Chain, remade: &HashSet<&str>) {
         let kept = |(old, new): &(&ObservedRule, &Rule)| {
-            bytecode::same(&old.body, &new.body)
-                && (remade.is_empty() || !uses(&new.body, remade))
+            bytecode::same(&old.body, &new.body) && (remade.is_empty() || !uses(&new.body, remade))
         };
         let front = old.rules.iter().zip(&new.rules).take_while(kept).count();
         let old_rest = old.rules.get(front..).unwrap_or_default();
@@ -228,12 +231,14 @@ fn uses(body: &RuleBody, sets: &HashSet<&str>) -> bool {
 
 /// The sets that a rule looks up.
 pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
-    Reader::new(&body.expressions).filter_map(|expression| {
-        let inside = expression.inside();
-        let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
-        let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
-        is_lookup.then(|| set.string()).flatten()
-    })
+    Attributes::new(&body.expressions)
+        .into_iter()
+        .filter_map(|expression| {
+            let inside = expression.inside();
+            let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
+            let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
+            is_lookup.then(|| set.string()).flatten()
+        })
 }
 
 /// The chain that an element goes to.

@@ -106,7 +106,8 @@ impl Observed {
     ///
     /// The place of the first change that cannot be made, and why; what is before it is made.
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), Misfit> {
-        let mut tables = TableFamily::BOTH.map(|family| Working::new(self.table_mut(family).take()));
+        let mut tables =
+            TableFamily::BOTH.map(|family| Working::new(self.table_mut(family).take()));
         let outcome = changes.iter().enumerate().try_for_each(|(at, change)| {
             let [inet, netdev] = &mut tables;
             let table = match change.family {
@@ -300,7 +301,8 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
             let mut gone: HashSet<Identity> = elements.iter().map(identity).collect();
             set.counters.clear();
-            set.elements.retain(|element| !gone.remove(&identity(element)));
+            set.elements
+                .retain(|element| !gone.remove(&identity(element)));
             if !gone.is_empty() {
                 return Err(Why::Missing);
             }

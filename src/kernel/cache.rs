@@ -151,10 +151,7 @@ fn secure(metadata: &Metadata, directory: bool) -> io::Result<()> {
     } else {
         metadata.is_file()
     };
-    if right_kind
-        && metadata.uid() == 0
-        && metadata.mode() & OTHERS_MAY_WRITE == 0
-    {
+    if right_kind && metadata.uid() == 0 && metadata.mode() & OTHERS_MAY_WRITE == 0 {
         Ok(())
     } else {
         Err(io::Error::new(
@@ -189,13 +186,15 @@ fn binding(kernel: &mut impl Kernel, table: &str) -> Result<Binding, KernelError
 fn checksum(bytes: &[u8]) -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    bytes.chunks(8).fold(START ^ bytes.len() as u64, |sum, chunk| {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        let mixed = (sum ^ u64::from_le_bytes(word)).wrapping_mul(PRIME);
-        // Without this the high bits of a word would never reach the low ones of the sum.
-        mixed ^ (mixed >> 32)
-    })
+    bytes
+        .chunks(8)
+        .fold(START ^ bytes.len() as u64, |sum, chunk| {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            let mixed = (sum ^ u64::from_le_bytes(word)).wrapping_mul(PRIME);
+            // Without this the high bits of a word would never reach the low ones of the sum.
+            mixed ^ (mixed >> 32)
+        })
 }

@@ -147,7 +147,10 @@ impl fmt::Display for KernelError {
             Self::NoPrivilege => write!(f, "this needs root, or the capability CAP_NET_ADMIN"),
             Self::OutOfMemory => write!(f, "the kernel has no memory left for the changes"),
             Self::NotTogether(errno) => {
-                write!(f, "the kernel took each change but not all together ({errno})")
+                write!(
+                    f,
+                    "the kernel took each change but not all together ({errno})"
+                )
             }
             Self::Failed { doing, errno } => write!(f, "cannot {doing}: {errno}"),
         }

@@ -23,7 +23,6 @@ pub use error::{KernelError, Reason, Refusal};
 pub use linux::Linux;
 pub use numbers::numbers;
 
-
 /// What flbc asks of a kernel.
 pub trait Kernel {
     /// The generation of the whole ruleset: every transaction of anybody makes it another.

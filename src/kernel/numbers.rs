@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::diff::{Observed, ObservedChain, ObservedTable};
-use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
@@ -14,10 +14,13 @@ use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
 /// Reads the numbers out of what the kernel has.
 pub fn numbers(observed: &Observed) -> ObservedNumbers {
     let mut numbers = ObservedNumbers::default();
-    for table in TableFamily::BOTH.into_iter().filter_map(|f| observed.table(f)) {
+    for table in TableFamily::BOTH
+        .into_iter()
+        .filter_map(|f| observed.table(f))
+    {
         numbers.servers.extend(servers(table));
         let slots: HashMap<u32, u32> = elements(table, "slot")
-            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(|v| word(v))?)))
+            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(word)?)))
             .collect();
         for chain in &table.chains {
             if chain.name.starts_with("svc_")
@@ -86,29 +89,31 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &HashMap<u32, u32>) -> Option<KnownBlock> {
     let rule = chain.rules.first()?;
-    Reader::new(&rule.body.expressions).find_map(|expression| {
-        let name = expression.inside().find(expr::NAME)?.string()?;
-        let inside = expression.inside().find(expr::DATA)?.inside();
-        let number = |kind| inside.find(kind).and_then(Attribute::u32);
-        let drawn = |first: Option<u32>, count: u32| {
-            let first = first.unwrap_or_default();
-            let range = first..first.saturating_add(count);
-            KnownBlock {
-                slots: Some((first, count)),
-                servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+    Attributes::new(&rule.body.expressions)
+        .into_iter()
+        .find_map(|expression| {
+            let name = expression.inside().find(expr::NAME)?.string()?;
+            let inside = expression.inside().find(expr::DATA)?.inside();
+            let number = |kind| inside.find(kind).and_then(Attribute::u32);
+            let drawn = |first: Option<u32>, count: u32| {
+                let first = first.unwrap_or_default();
+                let range = first..first.saturating_add(count);
+                KnownBlock {
+                    slots: Some((first, count)),
+                    servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+                }
+            };
+            match name {
+                "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
+                "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
+                "immediate" => {
+                    let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
+                    Some(KnownBlock {
+                        slots: None,
+                        servers: word(value.value).into_iter().collect(),
+                    })
+                }
+                _ => None,
             }
-        };
-        match name {
-            "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
-            "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
-            "immediate" => {
-                let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
-                Some(KnownBlock {
-                    slots: None,
-                    servers: word(value.value).into_iter().collect(),
-                })
-            }
-            _ => None,
-        }
-    })
+        })
 }

@@ -117,10 +117,7 @@ pub fn assign(
 }
 
 /// For each block of the plan, what the kernel has of it: that of the first service that uses it, and is known.
-fn known_blocks<'o>(
-    plan: &Plan<'_>,
-    observed: &'o ObservedNumbers,
-) -> Vec<Option<&'o KnownBlock>> {
+fn known_blocks<'o>(plan: &Plan<'_>, observed: &'o ObservedNumbers) -> Vec<Option<&'o KnownBlock>> {
     let mut known = vec![None; plan.blocks.len()];
     if observed.blocks.is_empty() {
         return known;
@@ -154,7 +151,10 @@ fn number_servers(
     if !observed.servers.is_empty() {
         let mut by_identity: HashMap<&str, Vec<&KnownServer>> = HashMap::new();
         for server in &observed.servers {
-            by_identity.entry(&server.identity).or_default().push(server);
+            by_identity
+                .entry(&server.identity)
+                .or_default()
+                .push(server);
         }
         // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
         // own; the others are taken afterwards, the nearest first.
@@ -175,7 +175,8 @@ fn number_servers(
                         .filter(|number| !used.contains(number));
                     let own = known.map(|known| &known.servers);
                     let found = if sure {
-                        free.filter(|n| own.is_some_and(|own| own.contains(n))).min()
+                        free.filter(|n| own.is_some_and(|own| own.contains(n)))
+                            .min()
                     } else {
                         let near = own.and_then(|own| own.iter().min()).copied();
                         free.min_by_key(|n| (n.abs_diff(near.unwrap_or_default()), *n))
@@ -187,7 +188,11 @@ fn number_servers(
         }
     }
     // A number that becomes free now still stands in the marks of connections that are to be forgotten.
-    let before: HashSet<u32> = observed.servers.iter().map(|server| server.number).collect();
+    let before: HashSet<u32> = observed
+        .servers
+        .iter()
+        .map(|server| server.number)
+        .collect();
     let mut fresh = SERVERS.filter(|n| !before.contains(n));
     let mut freed = SERVERS.filter(|n| before.contains(n) && !used.contains(n));
     for (block, numbers) in plan.blocks.iter().zip(&mut numbers) {
@@ -269,6 +274,8 @@ impl Gaps {
         let gap = gaps.find(|(first, end)| end - first >= length)?;
         let place = gap.0;
         gap.0 += length;
-        u32::try_from(place).ok().or((length == 0).then_some(u32::MAX))
+        u32::try_from(place)
+            .ok()
+            .or((length == 0).then_some(u32::MAX))
     }
 }

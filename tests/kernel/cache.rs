@@ -34,7 +34,9 @@ fn a_state_is_remembered_until_something_changes() {
         let place = folder.path().join("run");
         let cache = Cache::new(&place);
         assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
-        cache.remember(&mut kernel, "flbc", &state).expect("remembers");
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("remembers");
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
@@ -76,8 +78,14 @@ fn a_state_is_remembered_until_something_changes() {
         // Another table, another tool.
         assert_eq!(cache.recall(&mut kernel, "other"), None);
         run("nft", &["add", "table", "ip", "somebody"], "");
-        assert_eq!(cache.recall(&mut kernel, "flbc"), None, "somebody committed");
-        cache.remember(&mut kernel, "flbc", &state).expect("forgets");
+        assert_eq!(
+            cache.recall(&mut kernel, "flbc"),
+            None,
+            "somebody committed"
+        );
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("forgets");
         assert!(!file.exists(), "a state of another generation is not kept");
     });
 }
@@ -101,7 +109,9 @@ fn another_namespace_is_another_kernel() {
         };
         let mut kernel = load();
         let state = kernel.observe("flbc").expect("the kernel's tables");
-        cache.remember(&mut kernel, "flbc", &state).expect("remembers");
+        cache
+            .remember(&mut kernel, "flbc", &state)
+            .expect("remembers");
         assert!(cache.recall(&mut kernel, "flbc").is_some());
         let other = Elsewhere::new();
         let elsewhere = std::thread::spawn(move || {

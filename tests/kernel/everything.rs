@@ -257,10 +257,7 @@ fn inet(b: &Builder) -> Table {
             "addr6p",
             KeyType::Mark,
             Some(DataType::Address(V6)),
-            vec![b.element(
-                Key::Mark(2),
-                Some(Data::Address(address("2001:db8::2"))),
-            )],
+            vec![b.element(Key::Mark(2), Some(Data::Address(address("2001:db8::2"))))],
         ),
         set(
             "port",
@@ -268,7 +265,12 @@ fn inet(b: &Builder) -> Table {
             Some(DataType::Port),
             vec![b.element(Key::Mark(2), Some(Data::Port(8080)))],
         ),
-        set("masq", KeyType::Mark, None, vec![b.element(Key::Mark(2), None)]),
+        set(
+            "masq",
+            KeyType::Mark,
+            None,
+            vec![b.element(Key::Mark(2), None)],
+        ),
         set(
             "vip4",
             KeyType::Address(V4),
@@ -336,7 +338,10 @@ fn inet(b: &Builder) -> Table {
                 slotted(),
             ]],
         ),
-        chain("only", vec![vec![ct_set(Expression::Mark(1)), goto("translate")]]),
+        chain(
+            "only",
+            vec![vec![ct_set(Expression::Mark(1)), goto("translate")]],
+        ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),
         chain("hash6", vec![vec![ct_set(jhash(V6, true)), slotted()]]),
@@ -370,8 +375,14 @@ fn inet(b: &Builder) -> Table {
                     family: V6,
                     address: mapped(Expression::CtMark, "addr6p"),
                 }],
-                vec![in_set(Expression::Source(V4), "vip4"), Statement::Masquerade],
-                vec![in_set(Expression::Source(V6), "vip6"), Statement::Masquerade],
+                vec![
+                    in_set(Expression::Source(V4), "vip4"),
+                    Statement::Masquerade,
+                ],
+                vec![
+                    in_set(Expression::Source(V6), "vip6"),
+                    Statement::Masquerade,
+                ],
                 vec![
                     Statement::Match(Condition::FromThisHost),
                     Statement::Masquerade,
@@ -495,14 +506,20 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         ),
         chain(
             "send",
-            vec![vec![vmap(Expression::MetaMark, "how")], vec![Statement::Drop]],
+            vec![
+                vec![vmap(Expression::MetaMark, "how")],
+                vec![Statement::Drop],
+            ],
+        ),
+        chain("slotted", vec![vec![meta_set(meta("slot")), goto("send")]]),
+        chain(
+            "hash4",
+            vec![vec![meta_set(jhash(V4, true)), goto("slotted")]],
         ),
         chain(
-            "slotted",
-            vec![vec![meta_set(meta("slot")), goto("send")]],
+            "hash6",
+            vec![vec![meta_set(jhash(V6, true)), goto("slotted")]],
         ),
-        chain("hash4", vec![vec![meta_set(jhash(V4, true)), goto("slotted")]]),
-        chain("hash6", vec![vec![meta_set(jhash(V6, true)), goto("slotted")]]),
         chain(
             "only",
             vec![vec![meta_set(Expression::Mark(1)), goto("send")]],

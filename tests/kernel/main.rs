@@ -5,6 +5,7 @@ mod cache;
 mod connections;
 mod everything;
 mod namespace;
+mod numbering;
 mod random;
 mod refused;
 mod three_ways;

@@ -116,7 +116,8 @@ pub(crate) fn listing() -> String {
 
 /// What nft lists after it loaded a file into a namespace that has nothing but the interfaces of the tests.
 pub(crate) fn fresh_listing(file: &str) -> String {
-    let script = "for name in $(seq 0 1); do ip link add eth$name type veth peer name eth${name}p; done
+    let script =
+        "for name in $(seq 0 1); do ip link add eth$name type veth peer name eth${name}p; done
         nft -f - && nft list ruleset";
     sorted(&run("unshare", &["--net", "sh", "-ec", script], file))
 }

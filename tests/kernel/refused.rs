@@ -31,7 +31,10 @@ fn loaded(kernel: &mut Linux, ruleset: &Ruleset) -> (Observed, Desired) {
     kernel
         .commit("flbc", &changes, observed.generation)
         .expect("loads");
-    (kernel.observe("flbc").expect("the kernel's tables"), desired)
+    (
+        kernel.observe("flbc").expect("the kernel's tables"),
+        desired,
+    )
 }
 
 fn refusals(result: Result<(), KernelError>) -> Vec<Refusal> {
@@ -67,7 +70,11 @@ fn the_refused_element_is_named() {
         let mut elements = Vec::new();
         for at in 0..3000_u32 {
             let mut element = old.clone();
-            let key = if at == 2500 { 0x0100_0000 } else { 0x0200_0000 + at };
+            let key = if at == 2500 {
+                0x0100_0000
+            } else {
+                0x0200_0000 + at
+            };
             element.key = flbc::emit::netlink::Bytes::new(&key.to_ne_bytes()).expect("short");
             if at == 2500 {
                 let other = flbc::emit::netlink::Bytes::new(&77_u32.to_ne_bytes());
@@ -194,7 +201,9 @@ fn a_check_changes_nothing() {
         let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
         let changes = diff(&Observed::default(), &desired, &id());
         let before = kernel.generation().expect("a generation");
-        kernel.check("flbc", &changes).expect("the kernel would take it");
+        kernel
+            .check("flbc", &changes)
+            .expect("the kernel would take it");
         assert_eq!(kernel.generation(), Ok(before));
         assert_eq!(listing(), "");
     });
@@ -222,7 +231,10 @@ fn without_privilege_that_is_said() {
         let mut kernel = Linux::open().expect("a socket");
         let desired = desired(&inet_only(span), &[].into()).expect("no interface is named");
         let changes = diff(&Observed::default(), &desired, &id());
-        assert_eq!(kernel.check("flbc", &changes), Err(KernelError::NoPrivilege));
+        assert_eq!(
+            kernel.check("flbc", &changes),
+            Err(KernelError::NoPrivilege)
+        );
         assert_eq!(
             kernel.commit("flbc", &changes, 1),
             Err(KernelError::NoPrivilege)

@@ -8,7 +8,7 @@ use flbc::kernel::{Kernel, Linux};
 use flbc::ruleset::Ruleset;
 
 use crate::everything;
-use crate::namespace::{bytecode, interface, inside, listing, run};
+use crate::namespace::{bytecode, inside, interface, listing, run};
 
 /// Sends a whole ruleset.
 fn load(ruleset: &Ruleset) {
@@ -16,7 +16,9 @@ fn load(ruleset: &Ruleset) {
     let interfaces = kernel.interfaces().expect("interfaces");
     let desired = netlink::desired(ruleset, &interfaces).expect("all interfaces are there");
     let changes = diff(&Observed::default(), &desired, &Arc::from("flbc test"));
-    kernel.check("flbc", &changes).expect("the kernel would take it");
+    kernel
+        .check("flbc", &changes)
+        .expect("the kernel would take it");
     let generation = kernel.generation().expect("a generation");
     let committed = kernel.commit("flbc", &changes, generation);
     committed.expect("the kernel takes it");

@@ -93,7 +93,9 @@ fn one_size(services: u32) {
         let changes = timed("diff", || diff(&state, &wanted, &id));
         println!("{:>28} {}", "changes", changes.len());
         let committed = timed("commit", || {
-            kernel.commit("flbc", &changes, state.generation).expect("loads")
+            kernel
+                .commit("flbc", &changes, state.generation)
+                .expect("loads")
         });
         timed("apply to memory", || state.apply(&changes).expect("fits"));
         state.generation = committed.generation;
@@ -103,9 +105,13 @@ fn one_size(services: u32) {
             });
         }
         timed("remember", || {
-            cache.remember(&mut kernel, "flbc", &state).expect("remembers");
+            cache
+                .remember(&mut kernel, "flbc", &state)
+                .expect("remembers");
         });
-        state = timed("recall", || cache.recall(&mut kernel, "flbc").expect("recalls"));
+        state = timed("recall", || {
+            cache.recall(&mut kernel, "flbc").expect("recalls")
+        });
     }
     let elements = |o: &Observed| -> usize {
         let sets = o.inet.iter().flat_map(|t| &t.sets);
@@ -117,7 +123,9 @@ fn one_size(services: u32) {
     timed("unload", || {
         let nothing = flbc::emit::netlink::Desired::nothing("flbc".into());
         let changes = diff(&read, &nothing, &Arc::from(""));
-        kernel.commit("flbc", &changes, read.generation).expect("unloads");
+        kernel
+            .commit("flbc", &changes, read.generation)
+            .expect("unloads");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Changes as one netlink batch: a transaction.
 
-use super::attribute::{Reader, Writer};
+use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
 use super::expression::{ANONYMOUS, write_verdict};
@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// The sequence number of the message that begins the batch.
-    pub(crate) const fn begin(&self) -> u32 {
+    pub(crate) const fn begin() -> u32 {
         FIRST
     }
 
@@ -118,7 +118,10 @@ impl Batch {
     pub(crate) fn culprit(&self, sequence: u32, offset: Option<u32>) -> Option<Culprit> {
         let at = usize::try_from(sequence.checked_sub(FIRST + 1)?).ok()?;
         let place = self.messages.get(at)?;
-        let end = self.messages.get(at + 1).map_or(self.bytes.len(), |p| p.start);
+        let end = self
+            .messages
+            .get(at + 1)
+            .map_or(self.bytes.len(), |p| p.start);
         let message = self.bytes.get(place.start..end)?;
         let mut culprit = Culprit {
             change: place.change,
@@ -136,7 +139,7 @@ impl Batch {
                 message::NEW_RULE => {
                     culprit.expression =
                         blamed(message, offset, rule::EXPRESSIONS).and_then(|(_, expression)| {
-                            let name = Reader::new(expression).find(expr::NAME)?.string()?;
+                            let name = Attributes::new(expression).find(expr::NAME)?.string()?;
                             Some(name.to_owned())
                         });
                 }
@@ -149,17 +152,20 @@ impl Batch {
 
 /// The member of the list `wanted` of a message in which `offset` lies: its place and its value.
 fn blamed(message: &[u8], offset: usize, wanted: u16) -> Option<(usize, &[u8])> {
-    let list = Reader::new(message.get(HEADER..)?).find(wanted)?.value;
+    let list = Attributes::new(message.get(HEADER..)?).find(wanted)?.value;
     let place = |part: &[u8]| part.as_ptr().addr() - message.as_ptr().addr();
-    Reader::new(list)
+    Attributes::new(list)
+        .into_iter()
         .map(|member| member.value)
         .enumerate()
         .find(|(_, value)| (place(value) - 4..place(value) + value.len()).contains(&offset))
 }
 
 fn acknowledge(bytes: &mut [u8], start: usize) {
-    if let Some([low, _high]) = bytes.get_mut(start + 6..start + 8) {
-        *low |= ACK.to_ne_bytes()[usize::from(cfg!(target_endian = "big"))];
+    if let Some(flags) = bytes.get_mut(start + 6..start + 8) {
+        for (byte, flag) in flags.iter_mut().zip(ACK.to_ne_bytes()) {
+            *byte |= flag;
+        }
     }
 }
 
@@ -281,13 +287,13 @@ impl Builder<'_> {
             Step::DeleteTable => self.message(message::DELETE_TABLE, 0, family, 0, |w| {
                 w.string(table::NAME, name);
             }),
-            Step::AddSet {
-                set: of, shape, ..
-            } => self.message(message::NEW_SET, create, family, 0, |w| {
-                w.string(set::TABLE, name);
-                w.string(set::NAME, of);
-                write_shape(w, shape);
-            }),
+            Step::AddSet { set: of, shape, .. } => {
+                self.message(message::NEW_SET, create, family, 0, |w| {
+                    w.string(set::TABLE, name);
+                    w.string(set::NAME, of);
+                    write_shape(w, shape);
+                });
+            }
             Step::DeleteSet { set: of } => self.message(message::DELETE_SET, 0, family, 0, |w| {
                 w.string(set::TABLE, name);
                 w.string(set::NAME, of);
@@ -373,7 +379,11 @@ impl Builder<'_> {
         }
         let id = self.anonymous;
         // Without a place to go before, at the end.
-        let flags = if before.is_some() { CREATE } else { CREATE | APPEND };
+        let flags = if before.is_some() {
+            CREATE
+        } else {
+            CREATE | APPEND
+        };
         self.message(message::NEW_RULE, flags, family, 0, |w| {
             w.string(rule::TABLE, name);
             w.string(rule::CHAIN, chain);
@@ -402,9 +412,15 @@ impl Builder<'_> {
             w.u32(set::KEY_LENGTH, 1);
             w.u32(set::ID, id);
             w.nested(set::DESCRIPTION, |w| {
-                w.u32(set::SIZE, u32::try_from(protocols.len()).unwrap_or(u32::MAX));
+                w.u32(
+                    set::SIZE,
+                    u32::try_from(protocols.len()).unwrap_or(u32::MAX),
+                );
             });
-            w.bytes(set::USERDATA, &number_userdata(userdata::KEY_ORDER, userdata::HOST));
+            w.bytes(
+                set::USERDATA,
+                &number_userdata(userdata::KEY_ORDER, userdata::HOST),
+            );
         });
         self.message(message::NEW_ELEMENTS, CREATE, family, 0, |w| {
             w.string(element::TABLE, name);
@@ -423,7 +439,7 @@ impl Builder<'_> {
 
 /// A list of expressions whose look-up in an anonymous set says which.
 fn write_with_set_id(w: &mut Writer, expressions: &[u8], id: u32) {
-    for expression in Reader::new(expressions) {
+    for expression in Attributes::new(expressions) {
         let inside = expression.inside().find(expr::DATA);
         let anonymous = inside.is_some_and(|data| {
             let set = data.inside().find(lookup::SET);
@@ -573,10 +589,7 @@ fn write_element(w: &mut Writer, one: &Element, delete: bool) {
             }),
         }
         if let Some(comment) = &one.comment {
-            w.bytes(
-                element::USERDATA,
-                &text_userdata(element::COMMENT, comment),
-            );
+            w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
         }
     });
 }

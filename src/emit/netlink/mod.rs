@@ -467,10 +467,7 @@ fn with_address(address: IpAddr) -> Bytes {
 /// The bytes of a key; of a range, the first and the last.
 fn key(key: Key) -> (Bytes, Option<Box<Bytes>>) {
     match key {
-        Key::Mark(mark) => (
-            Bytes::new(&mark.to_ne_bytes()).unwrap_or_default(),
-            None,
-        ),
+        Key::Mark(mark) => (Bytes::new(&mark.to_ne_bytes()).unwrap_or_default(), None),
         Key::Address(address) => (with_address(address), None),
         Key::Vip(address, protocol, ports) => {
             let stem = with_address(address).then_padded(&[protocol.number()]);

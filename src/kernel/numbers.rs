@@ -1,8 +1,9 @@
 //! The numbers that the kernel's tables give to servers and slots.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::diff::{Observed, ObservedChain, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
@@ -19,7 +20,7 @@ pub fn numbers(observed: &Observed) -> ObservedNumbers {
         .filter_map(|f| observed.table(f))
     {
         numbers.servers.extend(servers(table));
-        let slots: HashMap<u32, u32> = elements(table, "slot")
+        let slots: FxHashMap<u32, u32> = elements(table, "slot")
             .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(word)?)))
             .collect();
         for chain in &table.chains {
@@ -54,13 +55,13 @@ fn value(element: &Element) -> Option<&[u8]> {
 
 /// The servers of a table: who they are, from the set that says so, and where, from the maps that lead there.
 fn servers(table: &ObservedTable) -> Vec<KnownServer> {
-    let mut addresses: HashMap<u32, IpAddr> = HashMap::new();
+    let mut addresses: FxHashMap<u32, IpAddr> = FxHashMap::default();
     for map in ["addr4", "addr4p", "addr6", "addr6p"] {
         addresses.extend(
             elements(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
         );
     }
-    let ports: HashMap<u32, u16> = elements(table, "port")
+    let ports: FxHashMap<u32, u16> = elements(table, "port")
         .filter_map(|e| {
             let port = u16::from_be_bytes(value(e)?.try_into().ok()?);
             Some((mark(&e.key)?, port))
@@ -87,7 +88,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// What a service's chain draws: read from the expression that makes the mark.
-fn block(chain: &ObservedChain, slots: &HashMap<u32, u32>) -> Option<KnownBlock> {
+fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
     let rule = chain.rules.first()?;
     Attributes::new(&rule.body.expressions)
         .into_iter()

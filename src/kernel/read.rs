@@ -1,7 +1,8 @@
 //! From the attributes of a dump to what flbc knows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::diff::{Counter, ObservedChain, ObservedRule, ObservedSet};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
@@ -13,7 +14,7 @@ use crate::emit::netlink::{Bytes, Data, Element, Hook, RuleBody, Shape, kind};
 /// Names that occur again and again, kept once.
 #[derive(Default)]
 pub(super) struct Names {
-    known: HashMap<Box<str>, Arc<str>>,
+    known: FxHashMap<Box<str>, Arc<str>>,
 }
 
 impl Names {

@@ -47,7 +47,7 @@ fn compile_beside_nft(shop: &Workshop) -> Result<(), String> {
     let mut check = Vec::new();
     for _ in 0..ROUNDS {
         compile.push(shop.time_compile(&source)?);
-        check.push(shop.time_nft_check(&rules)?);
+        check.push(run::time_nft_check(&rules)?);
     }
     let (compile, check) = (Cost::median(&compile), Cost::median(&check));
     println!("  flbc compile    {compile}");
@@ -73,7 +73,7 @@ fn load_growth(shop: &Workshop) -> Result<(), String> {
         let mut costs = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             for (file, costs) in rules.iter().zip(&mut costs) {
-                costs.push(shop.time_nft_load(file)?);
+                costs.push(run::time_nft_load(file)?);
             }
         }
         let [few, many] = costs.map(|costs| Cost::median(&costs));

@@ -87,16 +87,16 @@ impl Workshop {
         command.arg(&self.flbc).arg("compile").arg(source);
         cost(&mut command)
     }
+}
 
-    /// `nft -c -f FILE` in a namespace of its own.
-    pub(crate) fn time_nft_check(&self, rules: &Path) -> Result<Cost, String> {
-        nft(&["-c", "-f"], rules)
-    }
+/// `nft -c -f FILE` in a namespace of its own.
+pub(crate) fn time_nft_check(rules: &Path) -> Result<Cost, String> {
+    nft(&["-c", "-f"], rules)
+}
 
-    /// `nft -f FILE` in a namespace of its own.
-    pub(crate) fn time_nft_load(&self, rules: &Path) -> Result<Cost, String> {
-        nft(&["-f"], rules)
-    }
+/// `nft -f FILE` in a namespace of its own.
+pub(crate) fn time_nft_load(rules: &Path) -> Result<Cost, String> {
+    nft(&["-f"], rules)
 }
 
 fn nft(arguments: &[&str], rules: &Path) -> Result<Cost, String> {

@@ -8,6 +8,7 @@
 //! [`diagnostic::Diagnostics`], so that one run tells every fault. Nothing here touches Linux but reading the
 //! files; `cli` is the operator's face of it.
 
+pub mod apply;
 pub mod check;
 pub mod cli;
 pub mod diagnostic;
@@ -23,11 +24,22 @@ pub mod source;
 pub mod syntax;
 
 use diagnostic::Diagnostics;
+use model::Model;
 use ruleset::Ruleset;
 use source::Sources;
 use syntax::Input;
 
-/// Compiles one file set: all stages but the last.
+/// Reads and checks one file set.
+///
+/// Every fault goes to `sink`; with an error among them there is no model.
+pub fn read(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Option<Model> {
+    let tree = syntax::parse_program(input, sources, sink)?;
+    let model = check::check(&tree, sources, sink);
+    // Weights of a damaged model would be complained of in vain.
+    (sink.errors() == 0).then_some(model)
+}
+
+/// Compiles one file set, for an empty kernel.
 ///
 /// Every fault goes to `sink`; with an error among them there is no ruleset. `table` is the name of the
 /// tables, as [`ruleset::name::check_table`] allows it.
@@ -37,12 +49,7 @@ pub fn compile(
     sources: &mut Sources,
     sink: &mut Diagnostics,
 ) -> Option<Ruleset> {
-    let tree = syntax::parse_program(input, sources, sink)?;
-    let model = check::check(&tree, sources, sink);
-    if sink.errors() > 0 {
-        // Weights of a damaged model would be complained of in vain.
-        return None;
-    }
+    let model = read(input, sources, sink)?;
     let plan = schedule::schedule(&model, sink);
     let numbers = lower::number::fresh(&model, &plan, sink);
     let ruleset = lower::lower(&model, &plan, &numbers, table);

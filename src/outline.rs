@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Access, DurationWords, Member, Model, RealServer};
+use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Scheduler};
+use crate::schedule::{Choice, Plan, ServicePlan};
 
 /// One configuration: what it is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Outline {
     pub pools: BTreeMap<String, Servers>,
     /// Services.
     pub services: BTreeMap<String, ServiceOutline>,
+    /// Whether it was read off the kernel's tables, which do not tell everything: only what it says can differ.
+    #[serde(skip)]
+    pub partial: bool,
 }
 
 /// Real servers by name.
@@ -47,10 +51,11 @@ pub struct ServerOutline {
 }
 
 impl Outline {
-    /// The outline of a model.
-    pub fn of(model: &Model) -> Self {
+    /// The outline of a model with its slots.
+    pub fn of(model: &Model, plan: &Plan<'_>) -> Self {
         let mut outline = Self::default();
-        for service in &model.services {
+        for planned in &plan.services {
+            let service = planned.service;
             let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
             vips.sort_unstable();
             let mut entry = ServiceOutline {
@@ -70,6 +75,9 @@ impl Outline {
                 set("track", DurationWords(track.timeout).to_string());
             }
             access(&service.access, &mut set);
+            if let Some(sizes) = maglev_tables(plan, planned) {
+                set(TABLE, sizes);
+            }
             for member in &service.members {
                 match member {
                     Member::Server(server) => insert(&mut entry.servers, server),
@@ -92,6 +100,70 @@ impl Outline {
             outline.services.insert(service.name.to_string(), entry);
         }
         outline
+    }
+}
+
+/// The setting that holds the sizes of a service's Maglev tables.
+const TABLE: &str = "table";
+
+/// `509`, or `509 for IPv4, 251 for IPv6`
+fn maglev_tables(plan: &Plan<'_>, planned: &ServicePlan<'_>) -> Option<String> {
+    if !matches!(planned.service.scheduler, Scheduler::Maglev { .. }) {
+        return None;
+    }
+    let sizes: Vec<(Family, usize)> = planned
+        .families
+        .iter()
+        .filter_map(
+            |(family, place)| match &plan.blocks.get((*place)?)?.choice {
+                Choice::Slots { owners, .. } => Some((*family, owners.len())),
+                Choice::Empty | Choice::Only(_) => None,
+            },
+        )
+        .collect();
+    match *sizes {
+        [] => None,
+        [(_, size)] => Some(size.to_string()),
+        _ => {
+            let each = sizes
+                .iter()
+                .map(|(family, size)| format!("{size} for {family}"));
+            Some(each.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+impl Outline {
+    /// Without what `known`, which is partial, cannot tell.
+    fn reduced_to(&self, known: &Self) -> Self {
+        let mut reduced = self.clone();
+        for (name, service) in &mut reduced.services {
+            service.settings.clear();
+            service.pools.clear();
+            let known = known.services.get(name).map(|known| &known.servers);
+            reduce_servers(&mut service.servers, known);
+        }
+        // Pools that are used together are read back as one: their changes show in the totals alone.
+        reduced
+            .pools
+            .retain(|name, _| known.pools.contains_key(name));
+        for (name, servers) in &mut reduced.pools {
+            reduce_servers(servers, known.pools.get(name));
+        }
+        reduced
+    }
+}
+
+fn reduce_servers(servers: &mut Servers, known: Option<&Servers>) {
+    for (name, server) in servers {
+        server.place = 0;
+        server
+            .settings
+            .retain(|setting, _| setting == "weight" || setting == "state");
+        let same = known.and_then(|known| known.get(name));
+        if same.is_some_and(|known| known.endpoint == "?") {
+            "?".clone_into(&mut server.endpoint);
+        }
     }
 }
 
@@ -138,6 +210,8 @@ pub struct Difference {
     pub changed: usize,
     /// How many are gone.
     pub removed: usize,
+    /// What the operator should know before it happens, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl Difference {
@@ -149,9 +223,31 @@ impl Difference {
     /// From `old` to `new`.
     pub fn between(old: &Outline, new: &Outline) -> Self {
         let mut difference = Self::default();
+        let reduced;
+        let new = if old.partial {
+            reduced = new.reduced_to(old);
+            &reduced
+        } else {
+            new
+        };
         difference.group("pool", &old.pools, &new.pools, servers);
         difference.group("service", &old.services, &new.services, service);
+        difference.warn_of_moved_clients(old, new);
         difference
+    }
+
+    /// Another size of a Maglev table sends most clients to another server.
+    fn warn_of_moved_clients(&mut self, old: &Outline, new: &Outline) {
+        for (name, service) in &new.services {
+            let was = old.services.get(name).and_then(|s| s.settings.get(TABLE));
+            if let (Some(was), Some(is)) = (was, service.settings.get(TABLE))
+                && was != is
+            {
+                self.warnings.push(format!(
+                    "the Maglev table of service `{name}` changes from {was} to {is} slots, which moves most of its clients; `scheduler maglev table {was}` would keep them"
+                ));
+            }
+        }
     }
 
     fn group<T: PartialEq>(

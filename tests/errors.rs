@@ -32,6 +32,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
     ),
     (Code::FormatCannotSay, "the tests of the JSON format"),
     (Code::RoundedWeights, "the tests of the schedule"),
+    (Code::TooMany, "the tests of the schedule"),
 ];
 
 fn faults(input: Input) -> (Diagnostics, Sources) {
@@ -196,7 +197,7 @@ fn nothing_from_a_file_drives_the_terminal() {
         let (sink, sources) = faults(Input::Stdin(source.clone().into()));
         assert!(sink.errors() > 0);
         let mut all = Vec::new();
-        json(&sink, &sources, &mut all).unwrap();
+        json([(&sink, &sources)], &mut all).unwrap();
         let mut texts = vec![String::from_utf8(all).unwrap()];
         for unicode in [false, true] {
             let options = Options {
@@ -278,7 +279,7 @@ fn programs_read_places_and_words() {
     let source = "service é { vip 10.0.0.1 tcp 80; vip 10.0.0.1 tcp 80; server 10.0.0.2 }\n";
     let (sink, sources) = faults(Input::Stdin(source.into()));
     let mut all = Vec::new();
-    json(&sink, &sources, &mut all).unwrap();
+    json([(&sink, &sources)], &mut all).unwrap();
     let read: serde_json::Value = serde_json::from_slice(&all).unwrap();
     let fault = &read[1];
     assert_eq!(fault["severity"], "error");

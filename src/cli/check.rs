@@ -6,7 +6,8 @@ use clap::ValueEnum;
 
 use super::report::Report;
 use super::{Exit, output};
-use crate::diagnostic::{Diagnostics, Record, records};
+use crate::diagnostic::Diagnostics;
+use crate::diagnostic::render::json;
 use crate::source::Sources;
 
 /// How `--format` reports.
@@ -20,28 +21,24 @@ pub(super) enum Format {
 
 pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
     let mut exit = Exit::Fine;
-    let mut all: Vec<Record> = Vec::new();
+    let mut all = Vec::new();
     for file in files {
         let (sources, sink) = match faults(file) {
             Ok(found) => found,
-            Err(error) => return report.unread(&error),
+            Err(error) => return Report::unread(&error),
         };
         if sink.errors() > 0 {
             exit = Exit::Bad;
         }
         match format {
             Format::Human => report.human(&sink, &sources),
-            Format::Json => all.extend(records(&sink, &sources)),
+            Format::Json => all.push((sink, sources)),
         }
     }
     if format == Format::Json {
-        // Records hold strings and numbers: serialization cannot fail.
-        let mut text = serde_json::to_string_pretty(&all).unwrap_or_default();
-        text.push('\n');
-        exit = exit.max(report.written(
-            output::to_stdout(output::bytes(text.as_bytes())),
-            "standard output",
-        ));
+        let sets = all.iter().map(|(sink, sources)| (sink, sources));
+        let written = output::to_stdout(|out| json(sets, out));
+        exit = exit.max(Report::written(written, "standard output"));
     }
     exit
 }

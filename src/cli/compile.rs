@@ -46,7 +46,7 @@ pub(super) fn run(
     let mut sink = Diagnostics::new();
     let input = match Report::input(file) {
         Ok(input) => input,
-        Err(error) => return report.unread(&error),
+        Err(error) => return Report::unread(&error),
     };
     let ruleset = crate::compile(input, table, &mut sources, &mut sink);
     report.human(&sink, &sources);
@@ -58,7 +58,7 @@ pub(super) fn run(
         Format::Json => emit::json(&ruleset, to),
     };
     match to {
-        None => report.written(output::to_stdout(emit), "standard output"),
-        Some(path) => report.written(output::to_file(path, emit), &path.to_string_lossy()),
+        None => Report::written(output::to_stdout(emit), "standard output"),
+        Some(path) => Report::written(output::to_file(path, emit), &path.to_string_lossy()),
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn run(report: &Report, check: bool, files: &[PathBuf]) -> Exit {
 fn one(report: &Report, check: bool, file: &Path) -> Exit {
     let input = match Report::input(file) {
         Ok(input) => input,
-        Err(error) => return report.unread(&error),
+        Err(error) => return Report::unread(&error),
     };
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
@@ -41,14 +41,14 @@ fn one(report: &Report, check: bool, file: &Path) -> Exit {
             file.to_string_lossy()
         };
         let line = format!("{}\n", escape(&name));
-        let listed = report.written(
+        let listed = Report::written(
             output::to_stdout(output::bytes(line.as_bytes())),
             "standard output",
         );
         return listed.max(Exit::Differs);
     }
     if standard_input {
-        return report.written(
+        return Report::written(
             output::to_stdout(output::bytes(canonical.as_bytes())),
             "standard output",
         );
@@ -56,7 +56,7 @@ fn one(report: &Report, check: bool, file: &Path) -> Exit {
     if *written == canonical {
         return Exit::Fine;
     }
-    report.written(replace(file, written, &canonical), &file.to_string_lossy())
+    Report::written(replace(file, written, &canonical), &file.to_string_lossy())
 }
 
 /// Puts the canonical form in place, unless somebody wrote to the file in between.

@@ -14,10 +14,10 @@ use super::{Exit, output};
 const DATE: &str = "2026-11-22";
 
 /// Writes a page for `command` and one for each of its subcommands.
-pub(super) fn run(report: &Report, command: Command, directory: &Path) -> Exit {
+pub(super) fn run(command: Command, directory: &Path) -> Exit {
     let place = directory.to_string_lossy().into_owned();
     if let Err(error) = fs::create_dir_all(directory) {
-        return report.written(Err(error), &place);
+        return Report::written(Err(error), &place);
     }
     let mut command = command.disable_help_subcommand(true);
     command.build();
@@ -25,7 +25,7 @@ pub(super) fn run(report: &Report, command: Command, directory: &Path) -> Exit {
     for (name, page) in pages(&command) {
         let path = directory.join(format!("{name}.1"));
         let written = page.and_then(|page| output::to_file(&path, output::bytes(&page)));
-        exit = exit.max(report.written(written, &path.to_string_lossy()));
+        exit = exit.max(Report::written(written, &path.to_string_lossy()));
     }
     exit
 }

@@ -6,22 +6,28 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod apply;
 mod check;
 mod compile;
 mod fmt;
 mod man;
 mod output;
 mod report;
+mod status;
 
 /// How flbc ends; the numbers are for scripts and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// All well; no difference.
     Fine = 0,
-    /// There is a difference (`fmt --check`).
+    /// There is a difference (`diff`, `fmt --check`, `apply --dry-run`).
     Differs = 1,
     /// Bad input or usage, or output that could not be written.
     Bad = 2,
+    /// The kernel refused.
+    Refused = 3,
+    /// The privilege is missing.
+    Unprivileged = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -33,13 +39,18 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit status:
   0  all well
-  1  there is a difference (fmt --check)
-  2  bad input or usage, or the output could not be written";
+  1  there is a difference (diff, fmt --check, apply --dry-run)
+  2  bad input or usage, or the output could not be written
+  3  the kernel refused, and has what it had
+  4  the privilege is missing: root, or the capability CAP_NET_ADMIN";
 
 const EXAMPLES: &str = "\
 Examples:
   flbc compile lb.flb | nft -f -
   flbc compile --format json lb.flb | nft -j -f -
+  flbc apply --dry-run lb.flb
+  flbc apply lb.flb
+  flbc status
   flbc check lb.flb
   flbc fmt --check conf.d/*.flb
 
@@ -92,6 +103,54 @@ enum Command {
         table: String,
         /// The .flb file, `-` for standard input
         file: PathBuf,
+    },
+    /// Makes the kernel have what a file says, changing only what differs
+    ///
+    /// Reads what the kernel has in flbc's own two tables, and commits the difference as one transaction: at every
+    /// instant the kernel has the old configuration or the new one, whole. What did not change is not touched:
+    /// counters go on, and so do connections and turns. Prints what changed in the file's own words. Connections to
+    /// servers that are gone or down are forgotten.
+    Apply {
+        /// Change nothing: print the difference and let the kernel check it
+        #[arg(long)]
+        dry_run: bool,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+        /// The .flb file, `-` for standard input
+        file: PathBuf,
+    },
+    /// Prints what differs between two files, in their own words
+    ///
+    /// Compares what the files mean: comments, order of statements and formatting do not count.
+    Diff {
+        /// The file to start from, `-` for standard input
+        old: PathBuf,
+        /// The file to go to, `-` for standard input
+        new: PathBuf,
+    },
+    /// Shows services and real servers as the kernel has them
+    ///
+    /// Weights, states, shares of slots, and what was counted: new connections in nat, packets in direct return.
+    Status {
+        /// How to show it
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: status::Format,
+        /// The same as `--format json`
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+        /// Look again every 2 seconds, and show rates
+        #[arg(long)]
+        watch: bool,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+    },
+    /// Removes flbc's own tables from the kernel, in one transaction
+    Unload {
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
     },
     /// Reports the faults of files, and nothing else
     ///
@@ -152,14 +211,30 @@ pub fn run() -> ExitCode {
             table,
             file,
         } => compile::run(&report, format, output.as_deref(), &table, &file),
+        Command::Apply {
+            dry_run,
+            table,
+            file,
+        } => apply::run(&report, dry_run, &table, &file),
+        Command::Diff { old, new } => apply::diff(&report, &old, &new),
+        Command::Status {
+            format,
+            json,
+            watch,
+            table,
+        } => {
+            let format = if json { status::Format::Json } else { format };
+            status::run(format, watch, &table)
+        }
+        Command::Unload { table } => apply::unload(&report, &table),
         Command::Check { format, files } => check::run(&report, format, &files),
         Command::Fmt { check, files } => fmt::run(&report, check, &files),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "flbc", &mut script);
-            report.written(output::to_stdout(output::bytes(&script)), "standard output")
+            report::Report::written(output::to_stdout(output::bytes(&script)), "standard output")
         }
-        Command::Man { directory } => man::run(&report, Arguments::command(), &directory),
+        Command::Man { directory } => man::run(Arguments::command(), &directory),
     };
     exit.into()
 }

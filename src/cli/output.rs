@@ -16,6 +16,12 @@ pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     }
 }
 
+/// Writes to standard output, and says when nobody reads it any more.
+pub(super) fn watched(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
 /// Puts what `write` writes in place of a file's contents.
 ///
 /// A regular file is replaced by renaming a complete, synced one over it, with its owner and permissions; a

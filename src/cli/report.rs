@@ -4,13 +4,14 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::{Color, Exit};
-use crate::diagnostic::{Diagnostics, Style, escape, human};
+use crate::diagnostic::render::{Options, human};
+use crate::diagnostic::{Diagnostics, escape};
 use crate::source::{MAX_FILE_BYTES, Sources};
 use crate::syntax::Input;
 
 /// How to tell.
 pub(super) struct Report {
-    style: Style,
+    options: Options,
 }
 
 impl Report {
@@ -22,10 +23,11 @@ impl Report {
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
         Self {
-            style: Style {
+            options: Options {
                 color,
                 // A log file or a pager may not be able to show frames.
                 unicode: terminal && locale_is_utf8(),
+                width: terminal.then(terminal_width).flatten(),
             },
         }
     }
@@ -44,32 +46,46 @@ impl Report {
 
     /// Writes faults to standard error, if there are any.
     pub(super) fn human(&self, sink: &Diagnostics, sources: &Sources) {
-        self.print(&human(sink, sources, self.style));
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = human(sink, sources, self.options, &mut text);
+        Self::print(&text);
     }
 
     /// Says that something went wrong that has no place in a source file.
-    pub(super) fn failure(&self, message: &str) -> Exit {
-        self.print(&format!("error: {message}\n"));
+    pub(super) fn failure(message: &str) -> Exit {
+        Self::print(&format!("error: {message}\n"));
         Exit::Bad
     }
 
+    /// Says something that the operator should know.
+    pub(super) fn warning(sentence: &str) {
+        Self::print(&format!("warning: {}\n", escape(sentence)));
+    }
+
     /// Standard input that cannot be read.
-    pub(super) fn unread(&self, error: &io::Error) -> Exit {
-        self.failure(&format!("cannot read standard input: {error}"))
+    pub(super) fn unread(error: &io::Error) -> Exit {
+        Self::failure(&format!("cannot read standard input: {error}"))
     }
 
     /// The exit status after writing to `place`, and the message if that failed.
-    pub(super) fn written(&self, result: io::Result<()>, place: &str) -> Exit {
+    pub(super) fn written(result: io::Result<()>, place: &str) -> Exit {
         match result {
             Ok(()) => Exit::Fine,
-            Err(error) => self.failure(&format!("cannot write {}: {error}", escape(place))),
+            Err(error) => Self::failure(&format!("cannot write {}: {error}", escape(place))),
         }
     }
 
-    fn print(&self, text: &str) {
+    fn print(text: &str) {
         // There is nobody to tell that standard error is closed.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// The width of the terminal behind standard error.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// Whether the terminal is set to UTF-8, as the C library decides it.

@@ -142,6 +142,12 @@ codes! {
     /// A statement that the output format cannot express.
     FormatCannotSay = "format-cannot-say", Error;
 
+    // The kernel
+    /// An interface that is not there when the rules are applied.
+    NoSuchInterface = "no-such-interface", Error;
+    /// Something that the kernel does not take.
+    KernelRefused = "kernel-refused", Error;
+
     // Warnings
     /// A pool that no service uses.
     UnusedPool = "unused-pool", Warning;

@@ -7,8 +7,6 @@ pub mod render;
 mod text;
 
 pub use code::Code;
-mod stand_in;
-pub use stand_in::{Record, Style, human, records};
 pub use text::{escape, is_treacherous, quote};
 
 /// Whether a fault stops compilation.

@@ -209,19 +209,24 @@ impl Plan {
         let back = back.take_while(kept).count();
         let old_middle = old_rest.get(..old_rest.len() - back).unwrap_or_default();
         let new_middle = new_rest.get(..new_rest.len() - back).unwrap_or_default();
-        if old_middle.len() == old.rules.len() && !old_middle.is_empty() {
+        let next = old_rest.get(old_middle.len());
+        // A rule whose number is not known cannot be pointed to.
+        let unknown = old_middle.iter().chain(next).any(|rule| rule.handle == 0);
+        let changes = !old_middle.is_empty() || !new_middle.is_empty();
+        let all = !old_middle.is_empty() && old_middle.len() == old.rules.len();
+        if all || changes && unknown {
             self.delete_rules.push(Step::FlushChain {
                 chain: old.name.clone(),
             });
+            self.add_rules(&new.name, None, &new.rules);
         } else {
-            self.delete_rules
-                .extend(old_middle.iter().map(|rule| Step::DeleteRule {
-                    chain: old.name.clone(),
-                    handle: rule.handle,
-                }));
+            let delete = |rule: &ObservedRule| Step::DeleteRule {
+                chain: old.name.clone(),
+                handle: rule.handle,
+            };
+            self.delete_rules.extend(old_middle.iter().map(delete));
+            self.add_rules(&new.name, next.map(|rule| rule.handle), new_middle);
         }
-        let next = old_rest.get(old_middle.len());
-        self.add_rules(&new.name, next.map(|rule| rule.handle), new_middle);
     }
 }
 

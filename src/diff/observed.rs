@@ -91,14 +91,11 @@ impl Observed {
         }
     }
 
-    /// Whether a rule's number is still to be read.
+    /// Whether numbers of rules are still to be read. A chain of one rule needs none: it is replaced whole.
     pub fn lacks_handles(&self) -> bool {
-        TableFamily::BOTH
-            .into_iter()
-            .filter_map(|family| self.table(family))
-            .flat_map(|table| &table.chains)
-            .flat_map(|chain| &chain.rules)
-            .any(|rule| rule.handle == 0)
+        let tables = TableFamily::BOTH.into_iter().filter_map(|f| self.table(f));
+        let mut chains = tables.flat_map(|table| &table.chains);
+        chains.any(ObservedChain::lacks_handles)
     }
 
     /// Makes the changes here that the kernel makes.
@@ -144,6 +141,13 @@ pub enum Why {
     Busy,
     /// The set is full.
     Full,
+}
+
+impl ObservedChain {
+    /// Whether numbers of its rules are still to be read, and wanted.
+    pub(crate) fn lacks_handles(&self) -> bool {
+        self.rules.len() > 1 && self.rules.iter().any(|rule| rule.handle == 0)
+    }
 }
 
 impl ObservedTable {

@@ -160,10 +160,8 @@ impl Emitter<'_> {
     /// Elements that stand for a line of the source end in its place; those that only hold what belongs to a
     /// server's number do not, as the set of servers tells whose number it is.
     fn elements(&self, elements: &[Element], out: &mut Page<'_>) -> io::Result<()> {
-        let together = |a: &Element, b: &Element| match traced(b) {
-            true => a.origin == b.origin && b.comment.is_none(),
-            false => true,
-        };
+        let together =
+            |a: &Element, b: &Element| !traced(b) || (a.origin == b.origin && b.comment.is_none());
         for group in elements.chunk_by(together) {
             for (at, line) in group.chunks(ELEMENTS_A_LINE).enumerate() {
                 out.add(format_args!("   "));

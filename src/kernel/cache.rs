@@ -19,7 +19,7 @@ use super::{Kernel, KernelError};
 pub const DIRECTORY: &str = "/run/flbc";
 
 /// The form of the file. Changes with every change of what is in it.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
@@ -44,12 +44,25 @@ struct Binding {
 struct Stored {
     binding: Binding,
     observed: Observed,
+    note: Vec<u8>,
 }
 
 #[derive(Serialize)]
 struct ToStore<'a> {
     binding: Binding,
     observed: &'a Observed,
+    note: &'a [u8],
+}
+
+/// What the last apply left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The tables, as they were then.
+    pub observed: Observed,
+    /// What the caller wanted to know again.
+    pub note: Vec<u8>,
+    /// Whether nobody has committed anything since: then the kernel has the same now.
+    pub current: bool,
 }
 
 impl Cache {
@@ -64,8 +77,8 @@ impl Cache {
         self.directory.join(format!("{table}.state"))
     }
 
-    /// What the kernel has, if it is what was remembered last; `None`: it must be read.
-    pub fn recall(&self, kernel: &mut impl Kernel, table: &str) -> Option<Observed> {
+    /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
+    pub fn recall(&self, kernel: &mut impl Kernel, table: &str) -> Option<Left> {
         secure(&fs::symlink_metadata(&self.directory).ok()?, true).ok()?;
         let mut file = File::open(self.path(table)).ok()?;
         let metadata = file.metadata().ok()?;
@@ -78,20 +91,29 @@ impl Cache {
         file.read_to_end(&mut bytes).ok()?;
         let (sum, bytes) = bytes.split_at_checked(8)?;
         let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
-        if then != now || sum != checksum(bytes).to_le_bytes() {
+        let same_tables = Binding {
+            generation: now.generation,
+            ..then.clone()
+        } == now;
+        if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
         let stored: Stored = postcard::from_bytes(bytes).ok()?;
-        // Between the two readings nobody may have come in.
-        let fits = stored.binding == now && stored.observed.generation == now.generation;
         let unmarked = [&stored.observed.inet, &stored.observed.netdev]
             .into_iter()
             .flatten()
             .any(|table| table.id.is_none());
-        (fits && !unmarked).then_some(stored.observed)
+        // A transaction between then and now makes another generation; whether it touched these tables is for the
+        // caller to find out.
+        let current = stored.binding == now && stored.observed.generation == now.generation;
+        (!unmarked).then_some(Left {
+            observed: stored.observed,
+            note: stored.note,
+            current,
+        })
     }
 
-    /// Remembers what the kernel has now. A state with a table that has no random text of its own is not
+    /// Remembers what the kernel has now, and `note` with it. A state with a table that has no random text of its own is not
     /// remembered.
     ///
     /// # Errors
@@ -102,6 +124,7 @@ impl Cache {
         kernel: &mut impl Kernel,
         table: &str,
         observed: &Observed,
+        note: &[u8],
     ) -> io::Result<()> {
         self.prepare()?;
         let binding = binding(kernel, table).map_err(io::Error::other)?;
@@ -111,7 +134,11 @@ impl Cache {
         if binding.generation != observed.generation || unmarked || binding.identities != ids {
             return self.forget(table);
         }
-        let stored = ToStore { binding, observed };
+        let stored = ToStore {
+            binding,
+            observed,
+            note,
+        };
         let bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;

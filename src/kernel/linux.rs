@@ -21,6 +21,9 @@ use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, con
 /// How often a reading that others' changes spoil is begun anew.
 const ATTEMPTS: usize = 20;
 
+/// So many chains are asked for one by one; more, with all others.
+const FEW_CHAINS: usize = 64;
+
 /// The rules of a table.
 type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
 
@@ -104,7 +107,7 @@ impl Linux {
             return Ok(None);
         };
         table.chains = self.read_chains(family, name)?;
-        let mut rules = self.read_rules(family, name)?;
+        let mut rules = self.read_rules(family, name, None)?;
         let mut sets: Vec<ObservedSet> = Vec::new();
         self.socket.dump(
             message::GET_SET,
@@ -161,17 +164,23 @@ impl Linux {
         Ok(chains)
     }
 
-    /// The rules of a table by their chains.
+    /// The rules of a table, or of one chain, by their chains.
     fn read_rules(
         &mut self,
         family: TableFamily,
         table: &str,
+        chain: Option<&str>,
     ) -> Result<RulesByChain, KernelError> {
         let mut rules = RulesByChain::new();
         self.socket.dump(
             message::GET_RULE,
             family.number(),
-            |w| w.string(rule::TABLE, table),
+            |w| {
+                w.string(rule::TABLE, table);
+                if let Some(chain) = chain {
+                    w.string(rule::CHAIN, chain);
+                }
+            },
             |_, attributes| {
                 if let Some((chain, rule)) = read::rule(attributes) {
                     match rules.get_mut(chain) {
@@ -313,8 +322,22 @@ impl Kernel for Linux {
             let Some(ours) = observed.table_mut(family) else {
                 continue;
             };
-            let (mut rules, _) = self.undisturbed(|kernel| kernel.read_rules(family, table))?;
-            for chain in &mut ours.chains {
+            let mut lacking: Vec<&mut ObservedChain> = ours
+                .chains
+                .iter_mut()
+                .filter(|chain| chain.lacks_handles())
+                .collect();
+            // The kernel walks all rules of a table for each part that it tells of them.
+            let mut rules = if lacking.len() > FEW_CHAINS {
+                self.read_rules(family, table, None)?
+            } else {
+                let mut rules = RulesByChain::new();
+                for chain in &lacking {
+                    rules.extend(self.read_rules(family, table, Some(&chain.name))?);
+                }
+                rules
+            };
+            for chain in &mut lacking {
                 let theirs = rules.remove(&chain.name).unwrap_or_default();
                 if theirs.len() != chain.rules.len() {
                     return Err(KernelError::Changed);

@@ -121,8 +121,8 @@ pub fn identity_in(comment: &str) -> Option<&str> {
     Some(comment.split_once(STANDS)?.1)
 }
 
-/// `web1 of www` or `web1 of pool web`
-pub(super) fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String {
+/// Who a server is, as [`identity_in`] finds it again: `web1 of www` or `web1 of pool web`.
+pub fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String {
     let group = match block.pools.as_slice() {
         [] => block.service.name.to_string(),
         pools => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{DirectReturn, Family, Interface, Mode, RealServer, Via, Vip};
+use crate::model::{DirectReturn, Family, Interface, Mode, RealServer, Vip};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
 };
@@ -113,10 +113,10 @@ impl How {
 }
 
 /// The interface by which this server's frames leave, where that is not the one by which they came.
-fn outgoing<'a>(server: &'a RealServer, mode: &'a DirectReturn) -> Option<&'a Via> {
-    let via = server.via.as_ref().or(mode.via.as_ref())?;
-    let same = via.from.is_none() && mode.on.iter().all(|on| *on == via.interface);
-    (!same).then_some(via)
+fn outgoing<'a>(server: &'a RealServer, mode: &'a DirectReturn) -> Option<&'a Interface> {
+    let interface = mode.interface_to(server)?;
+    let same = mode.on.iter().all(|on| on == interface) && mode.source_mac_to(server).is_none();
+    (!same).then_some(interface)
 }
 
 /// The maps from a server's number to all that sending needs.
@@ -163,11 +163,10 @@ impl Maps {
         let how = How::of(server.server, server.block.family, mode);
         self.ways.insert(how);
         self.how.push(server.element(Some(Data::Goto(how.chain()))));
-        let via = outgoing(server.server, mode);
         match server.server.mac {
             Some(mac) => {
                 self.mac.push(server.element(Some(Data::Mac(mac))));
-                if let Some(from) = via.and_then(|via| via.from) {
+                if let Some(from) = mode.source_mac_to(server.server) {
                     self.from.push(server.element(Some(Data::Mac(from))));
                 }
             }
@@ -179,8 +178,8 @@ impl Maps {
                 }
             }
         }
-        if let Some(via) = via {
-            let interface = Data::Interface(via.interface.clone());
+        if let Some(interface) = outgoing(server.server, mode) {
+            let interface = Data::Interface(interface.clone());
             self.device.push(server.element(Some(interface)));
         }
     }

@@ -16,7 +16,7 @@ mod empty;
 mod nat;
 pub mod number;
 
-pub use block::identity_in;
+pub use block::{identity, identity_in};
 use number::Numbering;
 
 /// Everything that lowering reads.

@@ -12,9 +12,6 @@ pub const TABLE_SIZES: [u32; 10] = [
     251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131_071,
 ];
 
-/// The largest table that a file may ask for: a slot costs the kernel about 100 bytes.
-pub const MAX_TABLE_SIZE: u32 = 8_388_593;
-
 /// The table's size for so many declared servers: the first of [`TABLE_SIZES`] that is at least a hundred
 /// times as large, the last beyond. At a hundred slots a server, equal weights differ by at most one per
 /// cent (the paper's section 5.3).
@@ -77,7 +74,7 @@ impl Walk {
 
     fn step(&mut self, size: u32) -> usize {
         let here = self.next;
-        // Both are at most MAX_TABLE_SIZE: no overflow.
+        // Both are below `size`, which check keeps far below half of what fits.
         self.next = (here + self.skip) % size;
         here as usize
     }
@@ -187,7 +184,6 @@ mod tests {
     #[test]
     fn the_default_sizes_are_prime_and_chosen_by_the_hundred() {
         assert!(TABLE_SIZES.into_iter().all(is_prime));
-        assert!(is_prime(MAX_TABLE_SIZE));
         assert_eq!(table_size(1), 251);
         assert_eq!(table_size(3), 509);
         assert_eq!(table_size(10), 1021);
@@ -233,7 +229,8 @@ mod tests {
             for (weight, count) in weights.iter().zip(&counts) {
                 let asked = f64::from(*weight) / f64::from(total) * f64::from(size);
                 // Turns are whole: each server is off by at most one turn, and makes up for the others'.
-                prop_assert!((f64::from(*count) - asked).abs() <= 1.0 + f64::from(*weight) / f64::from(total) * servers.len() as f64);
+                let slack = 1.0 + f64::from(*weight) / f64::from(total) * 12.0;
+                prop_assert!((f64::from(*count) - asked).abs() <= slack);
             }
         }
     }

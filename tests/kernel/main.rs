@@ -1,12 +1,40 @@
-//! The kernel itself, in network namespaces made for each test. Needs root, `nft`, `ip` and `unshare`.
+//! What flbc's rulesets do to real packets, in this machine's kernel: each test builds a network of
+//! namespaces, writes a `.flb` file as its user would, loads what `flbc compile` makes of it with nft, and
+//! sends traffic.
+//!
+//! Needs root. Without it every test fails and says so.
+
+// A test that cannot do its work stops, with what it found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
 
 mod apply;
 mod cache;
 mod connections;
+mod direct_return;
 mod everything;
+mod golden;
+mod guard;
+mod laboratory;
 mod namespace;
+mod nat;
 mod numbering;
+mod operator;
+mod ports;
+mod prediction;
 mod random;
 mod refused;
+mod replace;
+mod scheduler;
+mod source_address;
+mod state;
 mod three_ways;
 mod timing;

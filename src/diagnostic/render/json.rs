@@ -6,36 +6,20 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use super::places::Places;
-use super::{Diagnostics, Span, is_treacherous};
+use super::{Diagnostic, Diagnostics, Span, is_treacherous};
 use crate::source::Sources;
 
-/// Writes all faults in file order as a JSON array on one line.
-pub fn json(
-    diagnostics: &Diagnostics,
-    sources: &Sources,
-    out: &mut impl io::Write,
+/// Writes all faults of some file sets, each set's in file order, as one JSON array on one line.
+pub fn json<'d>(
+    sets: impl IntoIterator<Item = (&'d Diagnostics, &'d Sources)>,
+    out: &mut (impl io::Write + ?Sized),
 ) -> io::Result<()> {
-    let mut places = Places::new(sources);
-    let faults: Vec<_> = diagnostics
-        .sorted()
-        .into_iter()
-        .map(|diagnostic| Fault {
-            severity: diagnostic.code.severity().name(),
-            code: diagnostic.code.name(),
-            message: &diagnostic.message,
-            place: diagnostic.span.map(|span| Place::of(span, &mut places)),
-            label: diagnostic.label.as_deref(),
-            help: diagnostic.help.as_deref(),
-            related: diagnostic
-                .related
-                .iter()
-                .map(|(span, message)| Related {
-                    place: Place::of(*span, &mut places),
-                    message,
-                })
-                .collect(),
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for (diagnostics, sources) in sets {
+        let mut places = Places::new(sources);
+        let sorted = diagnostics.sorted().into_iter();
+        faults.extend(sorted.map(|diagnostic| Fault::of(diagnostic, &mut places)));
+    }
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
     faults.serialize(&mut serializer)?;
     out.write_all(b"\n")
@@ -51,6 +35,27 @@ struct Fault<'d> {
     label: Option<&'d str>,
     help: Option<&'d str>,
     related: Vec<Related<'d>>,
+}
+
+impl<'d> Fault<'d> {
+    fn of(diagnostic: &'d Diagnostic, places: &mut Places<'d>) -> Self {
+        Self {
+            severity: diagnostic.code.severity().name(),
+            code: diagnostic.code.name(),
+            message: &diagnostic.message,
+            place: diagnostic.span.map(|span| Place::of(span, places)),
+            label: diagnostic.label.as_deref(),
+            help: diagnostic.help.as_deref(),
+            related: diagnostic
+                .related
+                .iter()
+                .map(|(span, message)| Related {
+                    place: Place::of(*span, places),
+                    message,
+                })
+                .collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]

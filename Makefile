@@ -1,0 +1,89 @@
+# What can be done here: `make help`.
+
+PREFIX = /usr/local
+DESTDIR =
+CARGO = cargo
+INSTALL = install
+
+# rustup puts cargo there, and a root shell often does not look.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Where cargo builds.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+# To link, and to send traffic; to check the manual.
+BUILD_PACKAGES = gcc libc6-dev
+TRAFFIC_PACKAGES = nftables iproute2
+MANUAL_PACKAGES = mandoc man-db
+
+# How long each fuzz target runs in `make soak`, in seconds.
+FUZZ_SECONDS = 600
+
+.PHONY: help build test demo bench soak man install clean toolchain
+
+help:
+	@echo 'make build    the program, in $(TARGET)/release'
+	@echo 'make test     format, lints and every test; the kernel tests need root'
+	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
+	@echo 'make bench    what flbc costs beside others; needs root'
+	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
+	@echo 'make man      the manual pages, in $(TARGET)/man'
+	@echo 'make install  program, manual pages and completions, under $$DESTDIR$$PREFIX'
+
+toolchain:
+	@command -v $(CARGO) >/dev/null || { \
+	    echo 'cargo is missing: install Rust 1.88 or newer (https://rustup.rs; what Debian 12 packages is too old), then try again' >&2; \
+	    exit 1; }
+
+build: toolchain
+	@.ci/packages $(BUILD_PACKAGES)
+	$(CARGO) build --locked --release --bin flbc
+
+test: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	$(CARGO) build --locked --bin flbc --example demo
+	$(TARGET)/debug/examples/demo >/dev/null
+	$(CARGO) test --locked
+
+demo: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
+	$(CARGO) build --locked --release --bin flbc --example demo
+	@$(TARGET)/release/examples/demo
+
+bench: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) time
+	$(CARGO) build --locked --release --bin flbc --example bench
+	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench
+
+soak: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)
+	FLBC_SOAK=1 PROPTEST_CASES=20000 $(CARGO) test --locked
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+	    echo 'cargo-fuzz is missing: `cargo install cargo-fuzz` and `rustup toolchain install nightly`, then try again' >&2; \
+	    exit 1; }
+	for target in $$($(CARGO) fuzz list); do \
+	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+man: build
+	$(TARGET)/release/flbc man $(TARGET)/man
+	cp man/flb.5 $(TARGET)/man/
+
+install: man
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(INSTALL) -m 755 $(TARGET)/release/flbc $(DESTDIR)$(PREFIX)/bin/
+	$(INSTALL) -m 644 $(TARGET)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	$(INSTALL) -m 644 $(TARGET)/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	$(TARGET)/release/flbc completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/flbc
+	$(TARGET)/release/flbc completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_flbc
+	$(TARGET)/release/flbc completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/flbc.fish
+
+clean:
+	$(CARGO) clean

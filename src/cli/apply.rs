@@ -1,0 +1,206 @@
+//! `flbc apply`, `flbc diff` and `flbc unload`
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::apply::{self, Applied, Failure, Request};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::kernel::cache::{self, Cache};
+use crate::kernel::{KernelError, Linux, Refusal};
+use crate::model::Model;
+use crate::outline::{Difference, Outline};
+use crate::schedule;
+use crate::source::Sources;
+
+/// `flbc apply`
+pub(super) fn run(report: &Report, dry_run: bool, table: &str, file: &Path) -> Exit {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return Report::unread(&error),
+    };
+    let Some(model) = crate::read(input, &mut sources, &mut sink) else {
+        report.human(&sink, &sources);
+        return Exit::Bad;
+    };
+    let plan = schedule::schedule(&model, &mut sink);
+    let outcome = Linux::open()
+        .map_err(Failure::Kernel)
+        .and_then(|mut kernel| {
+            let request = Request {
+                table,
+                model: &model,
+                plan: &plan,
+                commit: !dry_run,
+            };
+            let cache = Cache::new(cache::DIRECTORY);
+            apply::apply(&mut kernel, &cache, &request, &mut sink)
+        });
+    match outcome {
+        Ok(applied) => {
+            report.human(&sink, &sources);
+            told(&applied, dry_run)
+        }
+        Err(failure) => failed(report, failure, sink, &sources),
+    }
+}
+
+/// `flbc unload`
+pub(super) fn unload(report: &Report, table: &str) -> Exit {
+    let outcome = Linux::open()
+        .map_err(Failure::Kernel)
+        .and_then(|mut kernel| apply::unload(&mut kernel, &Cache::new(cache::DIRECTORY), table));
+    match outcome {
+        Ok(Some(applied)) => told(&applied, false),
+        Ok(None) => say("nothing to unload\n", Exit::Fine),
+        Err(failure) => failed(report, failure, Diagnostics::new(), &Sources::new()),
+    }
+}
+
+/// `flbc diff`
+pub(super) fn diff(report: &Report, old: &Path, new: &Path) -> Exit {
+    let mut outlines = Vec::new();
+    for file in [old, new] {
+        match outline(report, file) {
+            Ok(outline) => outlines.push(outline),
+            Err(exit) => return exit,
+        }
+    }
+    let [old, new] = &*outlines else {
+        return Exit::Bad;
+    };
+    let difference = Difference::between(old, new);
+    warn(&difference.warnings);
+    if difference.is_empty() {
+        return Exit::Fine;
+    }
+    let mut text = lines(&difference);
+    let _ = writeln!(text, "{difference}");
+    say(&text, Exit::Differs)
+}
+
+fn outline(report: &Report, file: &Path) -> Result<Outline, Exit> {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = Report::input(file).map_err(|error| Report::unread(&error))?;
+    let model: Option<Model> = crate::read(input, &mut sources, &mut sink);
+    let outline = model.map(|model| {
+        let plan = schedule::schedule(&model, &mut sink);
+        Outline::of(&model, &plan)
+    });
+    report.human(&sink, &sources);
+    outline.ok_or(Exit::Bad)
+}
+
+fn lines(difference: &Difference) -> String {
+    let mut text = difference.lines.join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// Tells what an apply did or would do.
+fn told(applied: &Applied, dry_run: bool) -> Exit {
+    warn(&applied.difference.warnings);
+    warn(&applied.notes);
+    let drift: Vec<String> = applied
+        .drift
+        .iter()
+        .map(|drift| format!("changed by somebody else: {drift}"))
+        .collect();
+    warn(&drift);
+    let totals = applied.totals;
+    if totals.is_empty() && applied.difference.is_empty() {
+        return say("no difference\n", Exit::Fine);
+    }
+    let mut text = lines(&applied.difference);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}",
+        applied.difference,
+        totals.added,
+        totals.removed,
+        totals.structure,
+        match applied.forgotten {
+            0 => String::new(),
+            1 => ", 1 connection forgotten".to_owned(),
+            many => format!(", {many} connections forgotten"),
+        },
+        if dry_run { " (not applied)" } else { "" },
+    );
+    say(&text, if dry_run { Exit::Differs } else { Exit::Fine })
+}
+
+fn say(text: &str, exit: Exit) -> Exit {
+    let written = output::to_stdout(output::bytes(text.as_bytes()));
+    exit.max(Report::written(written, "standard output"))
+}
+
+fn warn(sentences: &[String]) {
+    for sentence in sentences {
+        Report::warning(sentence);
+    }
+}
+
+/// Tells why nothing was applied.
+fn failed(report: &Report, failure: Failure, mut sink: Diagnostics, sources: &Sources) -> Exit {
+    match failure {
+        Failure::Numbers => {
+            report.human(&sink, sources);
+            Exit::Bad
+        }
+        Failure::Interfaces(missing) => {
+            for interface in missing {
+                let message = format!("There is no interface `{}` on this host", interface.name);
+                let help = "`ip link` lists those that there are";
+                sink.report(located(Code::NoSuchInterface, interface.origin, message).help(help));
+            }
+            report.human(&sink, sources);
+            Exit::Refused
+        }
+        Failure::Kernel(KernelError::Refused(refusals)) => {
+            for refusal in &refusals {
+                sink.report(refused(refusal));
+            }
+            report.human(&sink, sources);
+            Exit::Refused
+        }
+        Failure::Kernel(KernelError::NoPrivilege) => {
+            report.human(&sink, sources);
+            Report::failure(&format!("{}", KernelError::NoPrivilege));
+            Exit::Unprivileged
+        }
+        Failure::Kernel(error) => {
+            report.human(&sink, sources);
+            Report::failure(&format!("{error}; the kernel has what it had"));
+            Exit::Refused
+        }
+        Failure::Crowded => {
+            report.human(&sink, sources);
+            Report::failure(
+                "other programs change the kernel's rules all the time: no moment was left for these; the kernel has what it had",
+            );
+            Exit::Refused
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Diagnostic {
+    let message = format!(
+        "The kernel refuses to {}: {} ({})",
+        refusal.what, refusal.reason, refusal.errno
+    );
+    located(Code::KernelRefused, refusal.origin, message)
+}
+
+fn located(code: Code, origin: Option<crate::source::Span>, message: String) -> Diagnostic {
+    match origin {
+        Some(span) => Diagnostic::new(code, span, message),
+        None => Diagnostic::placeless(code, message),
+    }
+}

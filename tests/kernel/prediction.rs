@@ -1,0 +1,91 @@
+//! The kernel's arithmetic done again in Rust: every hashed flow is predicted, and every prediction is
+//! asked of the kernel.
+
+use std::net::SocketAddr;
+
+use flbc::check::check;
+use flbc::diagnostic::Diagnostics;
+use flbc::schedule::predict::predict;
+use flbc::schedule::schedule;
+use flbc::source::Sources;
+use flbc::syntax::{Input, parse_program};
+
+use crate::lab::client::{Protocol, ask_all};
+use crate::lab::topology::{Layout, Topology};
+use crate::operator::{at, load, sampled};
+
+const SERVERS: &str = "
+    server a 10.20.0.11 weight 3
+    server b 10.20.0.12
+    server c 10.20.0.13 weight 2
+    server six-a 2001:db8:1::11 weight 3
+    server six-b 2001:db8:1::12
+    server six-c 2001:db8:1::13 weight 2
+";
+
+/// The names of the servers that these clients must get.
+fn predicted(file: &str, flows: &[SocketAddr]) -> Vec<String> {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = Input::Stdin(file.into());
+    let tree = parse_program(input, &mut sources, &mut sink).unwrap();
+    let model = check(&tree, &sources, &mut sink);
+    let plan = schedule(&model, &mut sink);
+    assert_eq!(sink.errors(), 0);
+    flows
+        .iter()
+        .map(|from| {
+            let block = plan
+                .blocks
+                .iter()
+                .find(|block| block.servers[0].address.is_ipv4() == from.is_ipv4())
+                .unwrap();
+            let server = block.servers[predict(block, from.ip(), from.port()).unwrap().server];
+            server.name.trim_start_matches("six-").to_owned()
+        })
+        .collect()
+}
+
+fn every_flow_goes_where_it_was_predicted_to(layout: Layout, mode: &str) {
+    let topology = Topology::new(layout, 3);
+    let _serving = topology.serve(&[80]);
+    for scheduler in [
+        "hash by source",
+        "hash by source-port",
+        "maglev by source table 251",
+        "maglev",
+    ] {
+        let file = format!(
+            "service www {{\nvip 192.0.2.10, 2001:db8::10 tcp, udp 80\n{mode}\nscheduler {scheduler}\n{SERVERS}}}"
+        );
+        load(&topology.balancer, &file);
+        for to in ["192.0.2.10:80", "[2001:db8::10]:80"] {
+            let flows = topology.sources(at(to), sampled(200, 5_000));
+            let expected = predicted(&file, &flows);
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let answers = ask_all(&topology.client, protocol, &flows, at(to));
+                let wrong: Vec<_> = flows
+                    .iter()
+                    .zip(expected.iter().zip(&answers))
+                    .filter(|(_, (e, a))| e != a)
+                    .collect();
+                assert!(
+                    wrong.is_empty(),
+                    "{scheduler}, {protocol:?} {to}: {} of {}: {wrong:?}",
+                    wrong.len(),
+                    flows.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nat_hashes_as_predicted() {
+    every_flow_goes_where_it_was_predicted_to(Layout::Nat, "mode nat");
+}
+
+#[test]
+fn direct_return_hashes_as_predicted() {
+    every_flow_goes_where_it_was_predicted_to(Layout::DrTwoInterfaces, "mode dr on eth0 via eth1");
+}

@@ -1,9 +1,10 @@
 //! What the kernel has in flbc's own tables.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
@@ -156,7 +157,7 @@ impl ObservedTable {
 struct Working {
     table: Option<ObservedTable>,
     chains: Vec<Option<ObservedChain>>,
-    places: HashMap<Arc<str>, usize>,
+    places: FxHashMap<Arc<str>, usize>,
 }
 
 impl Working {
@@ -165,7 +166,7 @@ impl Working {
         Self {
             table,
             chains: chains.unwrap_or_default().into_iter().map(Some).collect(),
-            places: HashMap::new(),
+            places: FxHashMap::default(),
         }
     }
 
@@ -299,7 +300,7 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let mut gone: HashSet<Identity> = elements.iter().map(identity).collect();
+            let mut gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
             set.counters.clear();
             set.elements
                 .retain(|element| !gone.remove(&identity(element)));

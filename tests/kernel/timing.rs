@@ -106,11 +106,11 @@ fn one_size(services: u32) {
         }
         timed("remember", || {
             cache
-                .remember(&mut kernel, "flbc", &state)
+                .remember(&mut kernel, "flbc", &state, b"")
                 .expect("remembers");
         });
         state = timed("recall", || {
-            cache.recall(&mut kernel, "flbc").expect("recalls")
+            cache.recall(&mut kernel, "flbc").expect("recalls").observed
         });
     }
     let elements = |o: &Observed| -> usize {

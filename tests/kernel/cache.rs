@@ -85,9 +85,9 @@ fn a_state_is_remembered_until_something_changes() {
         // Another table, another tool.
         assert_eq!(cache.recall(&mut kernel, "other"), None);
         run("nft", &["add", "table", "ip", "somebody"], "");
-        let stale = cache.recall(&mut kernel, "flbc").expect("the same tables");
-        assert!(!stale.current, "somebody committed");
-        assert_eq!(stale.observed, state);
+        let earlier = cache.recall(&mut kernel, "flbc").expect("the same tables");
+        assert!(!earlier.current, "somebody committed");
+        assert_eq!(earlier.observed, state);
         cache
             .remember(&mut kernel, "flbc", &state, b"note")
             .expect("forgets");

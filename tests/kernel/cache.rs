@@ -39,10 +39,11 @@ fn a_state_is_remembered_until_something_changes() {
             .expect("remembers");
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-        let left = cache.recall(&mut kernel, "flbc").expect("recalls");
-        assert_eq!((left.current, &*left.note), (true, &b"note"[..]));
-        let recalled = left.observed;
-        assert_eq!(recalled, state);
+        let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
+        assert_eq!(recalled.observed, state);
+        assert_eq!(recalled.note, b"note");
+        assert!(recalled.current);
+        let recalled = recalled.observed;
         let read = kernel.observe("flbc").expect("the kernel's tables");
         assert_eq!(drift(&recalled, &read), []);
 
@@ -84,9 +85,9 @@ fn a_state_is_remembered_until_something_changes() {
         // Another table, another tool.
         assert_eq!(cache.recall(&mut kernel, "other"), None);
         run("nft", &["add", "table", "ip", "somebody"], "");
-        let left = cache.recall(&mut kernel, "flbc").expect("the same tables");
-        assert!(!left.current, "somebody committed");
-        assert_eq!(left.observed, state, "what to compare the kernel with");
+        let earlier = cache.recall(&mut kernel, "flbc").expect("the same tables");
+        assert!(!earlier.current, "somebody committed");
+        assert_eq!(earlier.observed, state);
         cache
             .remember(&mut kernel, "flbc", &state, b"note")
             .expect("forgets");

@@ -76,10 +76,10 @@ fn one_size(services: u32) {
     let mut state = kernel.observe("flbc").expect("the kernel's tables");
     for step in ["into an empty kernel", "one weight changed", "no change"] {
         println!("  {step}");
-        if step == "one weight changed" {
-            if let Member::Server(server) = &mut model.services[0].members[0] {
-                server.weight = 3;
-            }
+        if step == "one weight changed"
+            && let Member::Server(server) = &mut model.services[0].members[0]
+        {
+            server.weight = 3;
         }
         let mut sink = Diagnostics::new();
         let plan = timed("schedule", || schedule::schedule(&model, &mut sink));

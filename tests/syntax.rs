@@ -14,6 +14,13 @@ fn read(text: &str) -> (String, Vec<String>) {
     let file = sources.add("test.flb", "".into(), text.into());
     let mut sink = Diagnostics::new();
     let tree = parse(file, &sources, &mut sink);
+    for fault in sink.sorted() {
+        let places = fault.related.iter().map(|(span, _)| *span);
+        for span in places.chain(fault.span) {
+            let place = span.start as usize..span.end as usize;
+            assert!(text.get(place).is_some(), "{span:?} of {text:?}");
+        }
+    }
     let faults = sink.sorted().into_iter().map(|fault| {
         let place = sources.place(fault.span.expect("a place in the text"));
         let help = fault.help.as_deref().unwrap_or("-");
@@ -535,4 +542,17 @@ fn endless_braces_are_no_harm() {
     assert_eq!(nested.len(), Diagnostics::LIMIT);
     let (_, unknown) = read(&"http {\n".repeat(many));
     assert_eq!(unknown.len(), 2, "{unknown:?}");
+}
+
+/// Found by fuzzing: the place was one byte long.
+#[test]
+fn a_letter_of_several_bytes_after_a_quote_is_pointed_to_whole() {
+    faults(
+        "include \"a.flb\"\u{e9}\n",
+        &["1:16 bad-statement A blank is missing after the quote"],
+    );
+    faults(
+        "service a {\nmode dr on \"eth0\"\u{65e5} eth1\n}\n",
+        &["2:18 bad-statement A blank is missing after the quote"],
+    );
 }

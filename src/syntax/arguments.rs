@@ -46,9 +46,13 @@ fn misplaced_sign(piece: &Piece<'_>) -> Option<Diagnostic> {
     let text = piece.text();
     let fault = |at: usize, message: &str| {
         let start = piece.span().start + offset(at);
+        let length = text
+            .get(at..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(0, char::len_utf8);
         let span = Span {
             start,
-            end: start + 1,
+            end: start + offset(length),
             ..piece.span()
         };
         Diagnostic::new(Code::BadStatement, span, message)

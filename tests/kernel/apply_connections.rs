@@ -37,11 +37,7 @@ fn a_server_that_is_gone_or_down_loses_its_flows_and_a_drained_one_keeps_them() 
         let mut first: Vec<String> = flows.iter().map(|f| f.ask().unwrap().server).collect();
         assert!(first.contains(&"a".to_owned()), "{first:?}");
         let said = host.apply(&service(after));
-        assert_eq!(
-            said.contains("1 connection forgotten"),
-            answering == "b",
-            "{said}"
-        );
+        assert_eq!(said.contains(" forgotten"), answering == "b", "{said}");
         for (flow, before) in flows.iter().zip(&mut first) {
             let now = flow.ask().unwrap().server;
             let expected = if before == "a" { answering } else { "b" };
@@ -78,7 +74,7 @@ fn connections_of_others_with_the_same_mark_stay() {
         .flat_map(|mark| {
             topology.balancer.nft(&format!(
                 "table ip foreign; delete table ip foreign; table ip foreign {{
-                    chain mark {{ type filter hook prerouting priority -150; udp dport 81 ct mark set {mark}; }}
+                    chain early {{ type filter hook prerouting priority -150; udp dport 81 ct mark set {mark}; }}
                     chain pre {{ type nat hook prerouting priority -105; ip daddr 192.0.2.53 udp dport 81 dnat to 10.20.0.12; }}
                 }}\n"
             ));

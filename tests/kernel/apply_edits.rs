@@ -86,7 +86,7 @@ fn servers(net: usize, dr: bool, dice: &mut Dice) -> Vec<String> {
                 String::new()
             };
             format!(
-                "server s{host} 10.20.{net}.{}{port} weight {weight} {state} {mac}",
+                "server s{net}-{host} 10.20.{net}.{}{port} weight {weight} {state} {mac}",
                 host + 1
             )
         })

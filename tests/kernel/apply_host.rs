@@ -166,7 +166,7 @@ pub(crate) fn without_counts(listing: &str) -> String {
 pub(crate) fn unnumbered(listing: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     let mut tables: Vec<String> = Vec::new();
-    for line in without_counts(listing).lines() {
+    for line in quoted_whole(&without_counts(listing)).lines() {
         if line.starts_with("table ") {
             tables.push(String::new());
         }
@@ -179,6 +179,18 @@ pub(crate) fn unnumbered(listing: &str) -> BTreeSet<String> {
         all.extend(unnumbered_table(&table));
     }
     all
+}
+
+/// A listing in which no comma in a comment is taken for one between elements.
+fn quoted_whole(listing: &str) -> String {
+    let pieces = listing.split('"').enumerate().map(|(place, piece)| {
+        if place % 2 == 1 {
+            piece.replace(", ", "; ")
+        } else {
+            piece.to_owned()
+        }
+    });
+    pieces.collect::<Vec<_>>().join("\"")
 }
 
 fn unnumbered_table(table: &str) -> BTreeSet<String> {
@@ -221,7 +233,7 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
             let place = words.iter().position(|w| *w == word)?;
             words.get(place + 1)?.parse::<u32>().ok()
         };
-        let line: Vec<String> = words.iter().map(|word| named(word.trim_start())).collect();
+        let line: Vec<String> = words.iter().map(|word| named(word)).collect();
         let mut line = line.join(" ");
         if let (Some(count), Some(offset)) = (after("mod"), after("offset")) {
             let block = offset..offset + count;

@@ -100,20 +100,3 @@ fn a_dry_run_tells_and_changes_nothing() {
     assert_eq!(empty.list(), "");
     assert!(!empty.remembers());
 }
-
-/// The kernel itself refuses: a base chain of another type holds the place of an own chain's name in a table that is
-/// not to be replaced.
-#[test]
-fn what_the_kernel_refuses_is_told_with_the_line_it_comes_from() {
-    let host = Host::alone();
-    // A chain of somebody else's in flbc's own table jumps to a chain that is to go: it is busy, unless apply removes
-    // the stranger as well, in the same transaction.
-    host.apply("service old { vip 192.0.2.9 tcp 80; server 10.20.0.9 }");
-    host.namespace.nft(
-        "table inet flbc { chain stranger { type filter hook forward priority 7; jump svc_old_v4; }; }",
-    );
-    let ran = host.flbc(&["apply", "-"], RUNNING);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(!host.list().contains("stranger"));
-    assert_eq!(host.apply(RUNNING), "no difference\n");
-}

@@ -19,6 +19,12 @@
 mod lab;
 
 mod apply;
+mod apply_binary;
+mod apply_connections;
+mod apply_drift;
+mod apply_edits;
+mod apply_host;
+mod apply_refused;
 mod cache;
 mod connections;
 mod direct_return;

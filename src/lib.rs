@@ -8,6 +8,9 @@
 //! [`diagnostic::Diagnostics`], so that one run tells every fault. Nothing here touches Linux but reading the
 //! files; `cli` is the operator's face of it.
 
+// For what pest generates without its `std`.
+extern crate alloc;
+
 pub mod apply;
 pub mod check;
 pub mod cli;

@@ -32,6 +32,8 @@ const ELSEWHERE: &[(Code, &str)] = &[
     ),
     (Code::FormatCannotSay, "the tests of the JSON format"),
     (Code::RoundedWeights, "the tests of the schedule"),
+    (Code::NoSuchInterface, "the kernel suite's tests of apply"),
+    (Code::KernelRefused, "the kernel suite's tests of apply"),
     (Code::TooMany, "the tests of the schedule"),
 ];
 

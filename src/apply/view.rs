@@ -134,12 +134,11 @@ impl View {
     pub fn outline(&self) -> Outline {
         let mut outline = Outline::default();
         for (name, service) in &self.services {
-            let mut entry = ServiceOutline::default();
-            entry.vips = service
-                .vips
-                .iter()
-                .map(|(words, _)| words.clone())
-                .collect();
+            let vips = service.vips.iter().map(|(words, _)| words.clone());
+            let mut entry = ServiceOutline {
+                vips: vips.collect(),
+                ..ServiceOutline::default()
+            };
             entry.vips.sort_unstable();
             outline.services.insert(name.clone(), entry);
         }

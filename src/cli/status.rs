@@ -81,7 +81,8 @@ struct Service {
 
 #[derive(Debug, Serialize)]
 struct Vip {
-    vip: String,
+    #[serde(rename = "vip")]
+    words: String,
     /// New connections in nat, packets in dr.
     count: u64,
     bytes: u64,
@@ -110,7 +111,7 @@ impl Status {
                 .vips
                 .iter()
                 .map(|(vip, counter)| Vip {
-                    vip: vip.clone(),
+                    words: vip.clone(),
                     count: counter.packets,
                     bytes: counter.bytes,
                 })
@@ -163,7 +164,7 @@ fn write_human(
         };
         writeln!(text, "service {} ({})", service.name, service.mode)?;
         for vip in &service.vips {
-            writeln!(text, "  vip {:<44} {:>12} {counted}", vip.vip, vip.count)?;
+            writeln!(text, "  vip {:<44} {:>12} {counted}", vip.words, vip.count)?;
         }
         for server in &service.servers {
             write!(
@@ -246,7 +247,7 @@ fn prometheus(status: &Status) -> String {
         service.vips.iter().map(move |vip| {
             format!(
                 "{{service=\"{}\",vip=\"{}\",mode=\"{}\"}} {}",
-                service.name, vip.vip, service.mode, vip.count
+                service.name, vip.words, service.mode, vip.count
             )
         })
     });

@@ -3,7 +3,7 @@
 //! The kernel gives a rule back in its own order, numbers its anonymous set, and tells more than it was told.
 
 use crate::emit::netlink::RuleBody;
-use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::expr;
 use crate::emit::netlink::expression::ANONYMOUS;
 
@@ -18,8 +18,8 @@ pub(super) fn same(observed: &RuleBody, wanted: &RuleBody) -> bool {
 }
 
 fn same_list(observed: &[u8], wanted: &[u8]) -> bool {
-    let mut observed = Reader::new(observed);
-    let all = Reader::new(wanted).all(|wanted| {
+    let mut observed = Attributes::new(observed).into_iter();
+    let all = Attributes::new(wanted).into_iter().all(|wanted| {
         observed
             .next()
             .is_some_and(|observed| same_expression(observed, wanted))
@@ -43,9 +43,9 @@ fn inside(expression: Attribute<'_>) -> &[u8] {
 
 /// Whether `observed` has all of `wanted`, in any order, and beside it nothing that does anything.
 fn covers(observed: &[u8], wanted: &[u8]) -> bool {
-    let (observed, wanted) = (Reader::new(observed), Reader::new(wanted));
-    let mut every = wanted;
-    let mut rest = observed;
+    let (observed, wanted) = (Attributes::new(observed), Attributes::new(wanted));
+    let mut every = wanted.into_iter();
+    let mut rest = observed.into_iter();
     every.all(|wanted| {
         let found = observed.find(wanted.kind);
         found.is_some_and(|found| same_value(found, wanted))
@@ -66,7 +66,8 @@ fn same_value(observed: Attribute<'_>, wanted: Attribute<'_>) -> bool {
 
 /// Whether the bytes are attributes from end to end.
 fn is_list(bytes: &[u8]) -> bool {
-    let read: usize = Reader::new(bytes)
+    let read: usize = Attributes::new(bytes)
+        .into_iter()
         .map(|attribute| (attribute.value.len() + 4).next_multiple_of(4))
         .sum();
     !bytes.is_empty() && read == bytes.len().next_multiple_of(4)

@@ -1,8 +1,9 @@
 //! What somebody else changed in flbc's own tables.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::{Element, TableFamily};
 
@@ -107,7 +108,7 @@ fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl
     let mut tell = |element: &Element, how| {
         tell(What::Element(set.clone(), Box::new(element.clone())), how);
     };
-    let mut rest: HashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
+    let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
         match rest.remove(&identity(element)) {
             None => tell(element, How::Missing),
@@ -123,8 +124,8 @@ fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl
 }
 
 fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
-    let known: HashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
-    let ours: HashMap<&str, ()> = left.chains.iter().map(|c| (&*c.name, ())).collect();
+    let known: FxHashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
+    let ours: FxHashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
             tell(What::Chain(chain.name.clone()), How::Missing);
@@ -152,7 +153,7 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
         }
     }
     for chain in &found.chains {
-        if !ours.contains_key(&*chain.name) {
+        if !ours.contains(&*chain.name) {
             tell(What::Chain(chain.name.clone()), How::Extra);
         }
     }

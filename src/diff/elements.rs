@@ -1,6 +1,6 @@
 //! The difference between two sets of elements.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::emit::netlink::{Element, Set};
 use crate::source::Span;
@@ -30,7 +30,7 @@ pub(super) fn difference(old: &[Element], wanted: &Set) -> Difference {
         .count();
     let old = old.get(front..).unwrap_or_default();
     let new = wanted.elements.iter().zip(&wanted.origins).skip(front);
-    let mut rest: HashMap<Identity, &Element> = old.iter().map(|e| (identity(e), e)).collect();
+    let mut rest: FxHashMap<Identity, &Element> = old.iter().map(|e| (identity(e), e)).collect();
     for (element, origin) in new {
         let found = rest.remove(&identity(element));
         if found == Some(element) {

@@ -2,10 +2,11 @@
 //!
 //! What did not change is not touched: its counters go on, and a rule that takes turns goes on with its turn.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::emit::netlink::attribute::Reader;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{expr, lookup};
 use crate::emit::netlink::{self, Data, Desired, Element, Rule, RuleBody, Table, TableFamily};
@@ -88,9 +89,9 @@ impl Plan {
     }
 
     /// Plans the sets; returns the names of those that go or are made anew, so that no rule may keep them.
-    fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: &'a Table) -> HashSet<&'a str> {
-        let names: HashSet<&str> = wanted.sets.iter().map(|set| &*set.name).collect();
-        let mut remade = HashSet::new();
+    fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: &'a Table) -> FxHashSet<&'a str> {
+        let names: FxHashSet<&str> = wanted.sets.iter().map(|set| &*set.name).collect();
+        let mut remade = FxHashSet::default();
         for set in &has.sets {
             if !names.contains(&*set.name) {
                 self.delete_set(&set.name);
@@ -144,13 +145,13 @@ impl Plan {
         }
     }
 
-    fn chains(&mut self, has: &ObservedTable, wanted: &Table, remade: &HashSet<&str>) {
-        let known: HashMap<&str, &ObservedChain> = has
+    fn chains(&mut self, has: &ObservedTable, wanted: &Table, remade: &FxHashSet<&str>) {
+        let known: FxHashMap<&str, &ObservedChain> = has
             .chains
             .iter()
             .map(|chain| (&*chain.name, chain))
             .collect();
-        let names: HashSet<&str> = wanted.chains.iter().map(|chain| &*chain.name).collect();
+        let names: FxHashSet<&str> = wanted.chains.iter().map(|chain| &*chain.name).collect();
         for chain in &has.chains {
             if !names.contains(&*chain.name) {
                 self.delete_chain(chain);
@@ -197,7 +198,7 @@ impl Plan {
     }
 
     /// Keeps the rules at both ends that are right, and replaces those between.
-    fn rules(&mut self, old: &ObservedChain, new: &netlink::Chain, remade: &HashSet<&str>) {
+    fn rules(&mut self, old: &ObservedChain, new: &netlink::Chain, remade: &FxHashSet<&str>) {
         let kept = |(old, new): &(&ObservedRule, &Rule)| {
             bytecode::same(&old.body, &new.body) && (remade.is_empty() || !uses(&new.body, remade))
         };
@@ -208,35 +209,42 @@ impl Plan {
         let back = back.take_while(kept).count();
         let old_middle = old_rest.get(..old_rest.len() - back).unwrap_or_default();
         let new_middle = new_rest.get(..new_rest.len() - back).unwrap_or_default();
-        if old_middle.len() == old.rules.len() && !old_middle.is_empty() {
+        let next = old_rest.get(old_middle.len());
+        // A rule whose number is not known cannot be pointed to.
+        let unknown = old_middle.iter().chain(next).any(|rule| rule.handle == 0);
+        let changes = !old_middle.is_empty() || !new_middle.is_empty();
+        let all = !old_middle.is_empty() && old_middle.len() == old.rules.len();
+        if all || changes && unknown {
             self.delete_rules.push(Step::FlushChain {
                 chain: old.name.clone(),
             });
+            self.add_rules(&new.name, None, &new.rules);
         } else {
-            self.delete_rules
-                .extend(old_middle.iter().map(|rule| Step::DeleteRule {
-                    chain: old.name.clone(),
-                    handle: rule.handle,
-                }));
+            let delete = |rule: &ObservedRule| Step::DeleteRule {
+                chain: old.name.clone(),
+                handle: rule.handle,
+            };
+            self.delete_rules.extend(old_middle.iter().map(delete));
+            self.add_rules(&new.name, next.map(|rule| rule.handle), new_middle);
         }
-        let next = old_rest.get(old_middle.len());
-        self.add_rules(&new.name, next.map(|rule| rule.handle), new_middle);
     }
 }
 
 /// Whether a rule looks up one of these sets.
-fn uses(body: &RuleBody, sets: &HashSet<&str>) -> bool {
+fn uses(body: &RuleBody, sets: &FxHashSet<&str>) -> bool {
     lookups(body).any(|set| sets.contains(set))
 }
 
 /// The sets that a rule looks up.
 pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
-    Reader::new(&body.expressions).filter_map(|expression| {
-        let inside = expression.inside();
-        let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
-        let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
-        is_lookup.then(|| set.string()).flatten()
-    })
+    Attributes::new(&body.expressions)
+        .into_iter()
+        .filter_map(|expression| {
+            let inside = expression.inside();
+            let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
+            let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
+            is_lookup.then(|| set.string()).flatten()
+        })
 }
 
 /// The chain that an element goes to.

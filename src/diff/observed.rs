@@ -1,9 +1,10 @@
 //! What the kernel has in flbc's own tables.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
@@ -90,14 +91,11 @@ impl Observed {
         }
     }
 
-    /// Whether a rule's number is still to be read.
+    /// Whether numbers of rules are still to be read. A chain of one rule needs none: it is replaced whole.
     pub fn lacks_handles(&self) -> bool {
-        TableFamily::BOTH
-            .into_iter()
-            .filter_map(|family| self.table(family))
-            .flat_map(|table| &table.chains)
-            .flat_map(|chain| &chain.rules)
-            .any(|rule| rule.handle == 0)
+        let tables = TableFamily::BOTH.into_iter().filter_map(|f| self.table(f));
+        let mut chains = tables.flat_map(|table| &table.chains);
+        chains.any(ObservedChain::lacks_handles)
     }
 
     /// Makes the changes here that the kernel makes.
@@ -145,6 +143,13 @@ pub enum Why {
     Full,
 }
 
+impl ObservedChain {
+    /// Whether numbers of its rules are still to be read, and wanted.
+    pub(crate) fn lacks_handles(&self) -> bool {
+        self.rules.len() > 1 && self.rules.iter().any(|rule| rule.handle == 0)
+    }
+}
+
 impl ObservedTable {
     /// The set of this name.
     pub fn set(&self, name: &str) -> Option<&ObservedSet> {
@@ -156,7 +161,7 @@ impl ObservedTable {
 struct Working {
     table: Option<ObservedTable>,
     chains: Vec<Option<ObservedChain>>,
-    places: HashMap<Arc<str>, usize>,
+    places: FxHashMap<Arc<str>, usize>,
 }
 
 impl Working {
@@ -165,7 +170,7 @@ impl Working {
         Self {
             table,
             chains: chains.unwrap_or_default().into_iter().map(Some).collect(),
-            places: HashMap::new(),
+            places: FxHashMap::default(),
         }
     }
 
@@ -299,7 +304,7 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let mut gone: HashSet<Identity> = elements.iter().map(identity).collect();
+            let mut gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
             set.counters.clear();
             set.elements
                 .retain(|element| !gone.remove(&identity(element)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedTable, Why, destination, lookups};
-use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
 use crate::emit::netlink::{Interfaces, RuleBody};
@@ -138,11 +138,13 @@ fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
 
 /// The chains that a rule goes to.
 fn targets(body: &RuleBody) -> impl Iterator<Item = &str> {
-    Reader::new(&body.expressions).filter_map(|expression| {
-        let value = expression.inside().find(expr::DATA)?.inside();
-        let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
-        verdict.inside().find(verdict::CHAIN)?.string()
-    })
+    Attributes::new(&body.expressions)
+        .into_iter()
+        .filter_map(|expression| {
+            let value = expression.inside().find(expr::DATA)?.inside();
+            let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
+            verdict.inside().find(verdict::CHAIN)?.string()
+        })
 }
 
 impl Kernel for Fake {

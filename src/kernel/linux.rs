@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::diff::{
     ANONYMOUS_STEM, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups,
 };
-use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
@@ -20,6 +20,12 @@ use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, con
 
 /// How often a reading that others' changes spoil is begun anew.
 const ATTEMPTS: usize = 20;
+
+/// So many chains are asked for one by one; more, with all others.
+const FEW_CHAINS: usize = 64;
+
+/// The rules of a table.
+type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
 
 /// The kernel of this network namespace.
 pub struct Linux {
@@ -54,18 +60,17 @@ impl Linux {
     /// Reads again and again until nobody changed anything meanwhile.
     fn undisturbed<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<Option<T>, KernelError>,
+        mut read: impl FnMut(&mut Self) -> Result<T, KernelError>,
     ) -> Result<(T, u32), KernelError> {
         let mut before = self.read_generation()?;
         for _ in 0..ATTEMPTS {
-            let result = read(self)?;
+            let result = read(self);
             let after = self.read_generation()?;
-            if let Some(result) = result
-                && before == after
-            {
-                return Ok((result, after));
+            match result {
+                Ok(result) if before == after => return Ok((result, after)),
+                Ok(_) | Err(KernelError::Changed) => before = after,
+                Err(error) => return Err(error),
             }
-            before = after;
         }
         Err(KernelError::Changed)
     }
@@ -92,32 +97,24 @@ impl Linux {
         Ok(found)
     }
 
-    /// A whole table; the outer `None`: somebody changed it meanwhile.
+    /// A whole table, if it is there.
     fn read_whole_table(
         &mut self,
         family: TableFamily,
         name: &str,
-    ) -> Result<Option<Option<ObservedTable>>, KernelError> {
+    ) -> Result<Option<ObservedTable>, KernelError> {
         let Some(mut table) = self.read_table(family, name)? else {
-            return Ok(Some(None));
-        };
-        let Some(chains) = self.read_chains(family, name)? else {
             return Ok(None);
         };
-        table.chains = chains;
-        let Some(mut rules) = self.read_rules(family, name)? else {
-            return Ok(None);
-        };
+        table.chains = self.read_chains(family, name)?;
+        let mut rules = self.read_rules(family, name, None)?;
         let mut sets: Vec<ObservedSet> = Vec::new();
-        let whole = self.socket.dump(
+        self.socket.dump(
             message::GET_SET,
             family.number(),
             |w| w.string(set::TABLE, name),
             |_, attributes| sets.extend(read::set(attributes)),
         )?;
-        if !whole {
-            return Ok(None);
-        }
         let mut names = read::Names::default();
         for set in &mut sets {
             // Longer keys are none of flbc's; the declaration alone tells that the set is another.
@@ -125,7 +122,7 @@ impl Linux {
                 continue;
             }
             let of = set.name.clone();
-            let whole = self.socket.dump(
+            self.socket.dump(
                 message::GET_ELEMENTS,
                 family.number(),
                 |w| {
@@ -134,28 +131,25 @@ impl Linux {
                 },
                 |_, attributes| read::elements(attributes, &mut names, set),
             )?;
-            if !whole {
-                return Ok(None);
-            }
         }
-        let (anonymous, named) = sets
+        let (brought_by_rules, kept) = sets
             .into_iter()
             .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
-        table.sets = named;
-        give_protocols(&mut rules, anonymous);
+        table.sets = kept;
+        give_protocols(&mut rules, brought_by_rules);
         for chain in &mut table.chains {
             chain.rules = rules.remove(&chain.name).unwrap_or_default();
         }
-        Ok(Some(Some(table)))
+        Ok(Some(table))
     }
 
     fn read_chains(
         &mut self,
         family: TableFamily,
         table: &str,
-    ) -> Result<Option<Vec<ObservedChain>>, KernelError> {
+    ) -> Result<Vec<ObservedChain>, KernelError> {
         let mut chains = Vec::new();
-        let whole = self.socket.dump(
+        self.socket.dump(
             message::GET_CHAIN,
             family.number(),
             |_| {},
@@ -167,20 +161,26 @@ impl Linux {
                 }
             },
         )?;
-        Ok(whole.then_some(chains))
+        Ok(chains)
     }
 
-    /// The rules of a table by their chains.
+    /// The rules of a table, or of one chain, by their chains.
     fn read_rules(
         &mut self,
         family: TableFamily,
         table: &str,
-    ) -> Result<Option<HashMap<Arc<str>, Vec<ObservedRule>>>, KernelError> {
-        let mut rules: HashMap<Arc<str>, Vec<ObservedRule>> = HashMap::new();
-        let whole = self.socket.dump(
+        chain: Option<&str>,
+    ) -> Result<RulesByChain, KernelError> {
+        let mut rules = RulesByChain::new();
+        self.socket.dump(
             message::GET_RULE,
             family.number(),
-            |w| w.string(rule::TABLE, table),
+            |w| {
+                w.string(rule::TABLE, table);
+                if let Some(chain) = chain {
+                    w.string(rule::CHAIN, chain);
+                }
+            },
             |_, attributes| {
                 if let Some((chain, rule)) = read::rule(attributes) {
                     match rules.get_mut(chain) {
@@ -190,7 +190,7 @@ impl Linux {
                 }
             },
         )?;
-        Ok(whole.then_some(rules))
+        Ok(rules)
     }
 
     fn transact(
@@ -207,7 +207,7 @@ impl Linux {
 }
 
 /// Moves the members of anonymous sets into the rules that look them up.
-fn give_protocols(rules: &mut HashMap<Arc<str>, Vec<ObservedRule>>, anonymous: Vec<ObservedSet>) {
+fn give_protocols(rules: &mut RulesByChain, anonymous: Vec<ObservedSet>) {
     let mut members: HashMap<Arc<str>, Vec<u8>> = HashMap::new();
     for set in anonymous {
         let mut bytes: Vec<u8> = set
@@ -238,7 +238,7 @@ fn verdict(batch: &Batch, changes: &[Change], answers: &[Answer]) -> Result<(), 
         let Some(errno) = answer.errno else {
             continue;
         };
-        if answer.sequence == batch.begin() {
+        if answer.sequence == Batch::begin() {
             return Err(match errno {
                 // The kernel is at another generation.
                 Errno::RESTART => KernelError::Changed,
@@ -274,7 +274,7 @@ fn verdict(batch: &Batch, changes: &[Change], answers: &[Answer]) -> Result<(), 
             KernelError::Refused(refusals)
         });
     }
-    if batch.last() == batch.begin() || accepted.contains(&batch.last()) {
+    if batch.last() == Batch::begin() || accepted.contains(&batch.last()) {
         Ok(())
     } else {
         Err(KernelError::Failed {
@@ -307,17 +307,11 @@ impl Kernel for Linux {
 
     fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
         let (mut observed, generation) = self.undisturbed(|kernel| {
-            let Some(inet) = kernel.read_whole_table(TableFamily::Inet, table)? else {
-                return Ok(None);
-            };
-            let Some(netdev) = kernel.read_whole_table(TableFamily::Netdev, table)? else {
-                return Ok(None);
-            };
-            Ok(Some(Observed {
+            Ok(Observed {
                 generation: 0,
-                inet,
-                netdev,
-            }))
+                inet: kernel.read_whole_table(TableFamily::Inet, table)?,
+                netdev: kernel.read_whole_table(TableFamily::Netdev, table)?,
+            })
         })?;
         observed.generation = generation;
         Ok(observed)
@@ -328,8 +322,22 @@ impl Kernel for Linux {
             let Some(ours) = observed.table_mut(family) else {
                 continue;
             };
-            let (mut rules, _) = self.undisturbed(|kernel| kernel.read_rules(family, table))?;
-            for chain in &mut ours.chains {
+            let mut lacking: Vec<&mut ObservedChain> = ours
+                .chains
+                .iter_mut()
+                .filter(|chain| chain.lacks_handles())
+                .collect();
+            // The kernel walks all rules of a table for each part that it tells of them.
+            let mut rules = if lacking.len() > FEW_CHAINS {
+                self.read_rules(family, table, None)?
+            } else {
+                let mut rules = RulesByChain::new();
+                for chain in &lacking {
+                    rules.extend(self.read_rules(family, table, Some(&chain.name))?);
+                }
+                rules
+            };
+            for chain in &mut lacking {
                 let theirs = rules.remove(&chain.name).unwrap_or_default();
                 if theirs.len() != chain.rules.len() {
                     return Err(KernelError::Changed);
@@ -377,13 +385,13 @@ impl Kernel for Linux {
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
         let (chains, _) = self.undisturbed(|kernel| {
             let mut chains = Vec::new();
-            let whole = kernel.socket.dump(
+            kernel.socket.dump(
                 message::GET_CHAIN,
                 0,
                 |_| {},
                 |family, attributes| chains.extend(base_chain(family, attributes, own_table)),
             )?;
-            Ok(whole.then_some(chains))
+            Ok(chains)
         })?;
         Ok(chains)
     }
@@ -397,7 +405,7 @@ impl Kernel for Linux {
     }
 }
 
-fn base_chain(family: u8, attributes: Reader<'_>, own_table: &str) -> Option<BaseChain> {
+fn base_chain(family: u8, attributes: Attributes<'_>, own_table: &str) -> Option<BaseChain> {
     let family = match family {
         1 => "inet",
         2 => "ip",
@@ -425,16 +433,11 @@ fn base_chain(family: u8, attributes: Reader<'_>, own_table: &str) -> Option<Bas
 }
 
 fn hook_name(family: &str, hook: &Hook) -> &'static str {
-    match (family, hook.number) {
-        ("netdev", 0) => "ingress",
-        ("netdev", _) => "egress",
-        ("arp", 0) => "input",
-        ("arp", _) => "output",
-        (_, 0) => "prerouting",
-        (_, 1) => "input",
-        (_, 2) => "forward",
-        (_, 3) => "output",
-        (_, 4) => "postrouting",
-        _ => "ingress",
-    }
+    let names: &[&'static str] = match family {
+        "netdev" => &["ingress", "egress"],
+        "arp" => &["input", "output"],
+        _ => &["prerouting", "input", "forward", "output", "postrouting"],
+    };
+    let place = usize::try_from(hook.number).unwrap_or(usize::MAX);
+    names.get(place).copied().unwrap_or("ingress")
 }

@@ -1,11 +1,12 @@
 //! The numbers that the kernel's tables give to servers and slots.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::diff::{Observed, ObservedChain, ObservedTable};
-use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
@@ -19,8 +20,8 @@ pub fn numbers(observed: &Observed) -> ObservedNumbers {
         .filter_map(|f| observed.table(f))
     {
         numbers.servers.extend(servers(table));
-        let slots: HashMap<u32, u32> = elements(table, "slot")
-            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(|v| word(v))?)))
+        let slots: FxHashMap<u32, u32> = elements(table, "slot")
+            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(word)?)))
             .collect();
         for chain in &table.chains {
             if chain.name.starts_with("svc_")
@@ -54,13 +55,13 @@ fn value(element: &Element) -> Option<&[u8]> {
 
 /// The servers of a table: who they are, from the set that says so, and where, from the maps that lead there.
 fn servers(table: &ObservedTable) -> Vec<KnownServer> {
-    let mut addresses: HashMap<u32, IpAddr> = HashMap::new();
+    let mut addresses: FxHashMap<u32, IpAddr> = FxHashMap::default();
     for map in ["addr4", "addr4p", "addr6", "addr6p"] {
         addresses.extend(
             elements(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
         );
     }
-    let ports: HashMap<u32, u16> = elements(table, "port")
+    let ports: FxHashMap<u32, u16> = elements(table, "port")
         .filter_map(|e| {
             let port = u16::from_be_bytes(value(e)?.try_into().ok()?);
             Some((mark(&e.key)?, port))
@@ -87,31 +88,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// What a service's chain draws: read from the expression that makes the mark.
-fn block(chain: &ObservedChain, slots: &HashMap<u32, u32>) -> Option<KnownBlock> {
+fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
     let rule = chain.rules.first()?;
-    Reader::new(&rule.body.expressions).find_map(|expression| {
-        let name = expression.inside().find(expr::NAME)?.string()?;
-        let inside = expression.inside().find(expr::DATA)?.inside();
-        let number = |kind| inside.find(kind).and_then(Attribute::u32);
-        let drawn = |first: Option<u32>, count: u32| {
-            let first = first.unwrap_or_default();
-            let range = first..first.saturating_add(count);
-            KnownBlock {
-                slots: Some((first, count)),
-                servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+    Attributes::new(&rule.body.expressions)
+        .into_iter()
+        .find_map(|expression| {
+            let name = expression.inside().find(expr::NAME)?.string()?;
+            let inside = expression.inside().find(expr::DATA)?.inside();
+            let number = |kind| inside.find(kind).and_then(Attribute::u32);
+            let drawn = |first: Option<u32>, count: u32| {
+                let first = first.unwrap_or_default();
+                let range = first..first.saturating_add(count);
+                KnownBlock {
+                    slots: Some((first, count)),
+                    servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+                }
+            };
+            match name {
+                "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
+                "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
+                "immediate" => {
+                    let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
+                    Some(KnownBlock {
+                        slots: None,
+                        servers: word(value.value).into_iter().collect(),
+                    })
+                }
+                _ => None,
             }
-        };
-        match name {
-            "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
-            "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
-            "immediate" => {
-                let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
-                Some(KnownBlock {
-                    slots: None,
-                    servers: word(value.value).into_iter().collect(),
-                })
-            }
-            _ => None,
-        }
-    })
+        })
 }

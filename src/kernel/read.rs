@@ -1,10 +1,11 @@
 //! From the attributes of a dump to what flbc knows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::diff::{Counter, ObservedChain, ObservedRule, ObservedSet};
-use crate::emit::netlink::attribute::{Attribute, Reader};
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{
     chain, counter, data, element, expr, hook, rule, set, verdict,
 };
@@ -13,7 +14,7 @@ use crate::emit::netlink::{Bytes, Data, Element, Hook, RuleBody, Shape, kind};
 /// Names that occur again and again, kept once.
 #[derive(Default)]
 pub(super) struct Names {
-    known: HashMap<Box<str>, Arc<str>>,
+    known: FxHashMap<Box<str>, Arc<str>>,
 }
 
 impl Names {
@@ -28,7 +29,7 @@ impl Names {
 }
 
 /// A chain, and the name of its table.
-pub(super) fn chain(attributes: Reader<'_>) -> Option<(&str, ObservedChain)> {
+pub(super) fn chain(attributes: Attributes<'_>) -> Option<(&str, ObservedChain)> {
     let table = attributes.find(chain::TABLE)?.string()?;
     let chain = ObservedChain {
         name: attributes.find(chain::NAME)?.string()?.into(),
@@ -40,11 +41,11 @@ pub(super) fn chain(attributes: Reader<'_>) -> Option<(&str, ObservedChain)> {
     Some((table, chain))
 }
 
-fn read_hook(of: Reader<'_>, at: Reader<'_>) -> Hook {
-    let number = |attributes: Reader<'_>, kind| attributes.find(kind).and_then(Attribute::u32);
+fn read_hook(of: Attributes<'_>, at: Attributes<'_>) -> Hook {
+    let number = |attributes: Attributes<'_>, kind| attributes.find(kind).and_then(Attribute::u32);
     let name = |attribute: Attribute<'_>| attribute.string().map(Arc::from);
     let several = at.find(hook::DEVICES).map(|devices| {
-        let devices = devices.inside();
+        let devices = devices.inside().into_iter();
         devices.filter_map(name).collect::<Vec<Arc<str>>>()
     });
     let one = || at.find(hook::DEVICE).and_then(name).into_iter().collect();
@@ -58,7 +59,7 @@ fn read_hook(of: Reader<'_>, at: Reader<'_>) -> Hook {
 }
 
 /// A rule, and the chain it stands in.
-pub(super) fn rule(attributes: Reader<'_>) -> Option<(&str, ObservedRule)> {
+pub(super) fn rule(attributes: Attributes<'_>) -> Option<(&str, ObservedRule)> {
     let chain = attributes.find(rule::CHAIN)?.string()?;
     let expressions = attributes.find(rule::EXPRESSIONS);
     let rule = ObservedRule {
@@ -72,7 +73,7 @@ pub(super) fn rule(attributes: Reader<'_>) -> Option<(&str, ObservedRule)> {
 }
 
 /// A set without its elements.
-pub(super) fn set(attributes: Reader<'_>) -> Option<ObservedSet> {
+pub(super) fn set(attributes: Attributes<'_>) -> Option<ObservedSet> {
     let number = |kind| attributes.find(kind).and_then(Attribute::u32);
     let description = attributes.find(set::DESCRIPTION).map(Attribute::inside);
     let size = description.and_then(|d| d.find(set::SIZE)?.u32());
@@ -105,7 +106,7 @@ pub(super) fn set(attributes: Reader<'_>) -> Option<ObservedSet> {
 }
 
 /// The names of what a set does for each of its elements.
-fn statements(attributes: Reader<'_>) -> Vec<Arc<str>> {
+fn statements(attributes: Attributes<'_>) -> Vec<Arc<str>> {
     let one = attributes.find(set::EXPRESSION).map(Attribute::inside);
     let several = attributes.find(set::EXPRESSIONS).map(Attribute::inside);
     let several = several.into_iter().flatten().map(Attribute::inside);
@@ -116,7 +117,7 @@ fn statements(attributes: Reader<'_>) -> Vec<Arc<str>> {
 }
 
 /// The elements in one part of a dump.
-pub(super) fn elements(attributes: Reader<'_>, names: &mut Names, into: &mut ObservedSet) {
+pub(super) fn elements(attributes: Attributes<'_>, names: &mut Names, into: &mut ObservedSet) {
     let counted = into
         .shape
         .statements
@@ -133,7 +134,7 @@ pub(super) fn elements(attributes: Reader<'_>, names: &mut Names, into: &mut Obs
     }
 }
 
-fn read_element(attributes: Reader<'_>, names: &mut Names) -> Option<(Element, Counter)> {
+fn read_element(attributes: Attributes<'_>, names: &mut Names) -> Option<(Element, Counter)> {
     let mut element = Element {
         key: Bytes::default(),
         key_end: None,
@@ -150,7 +151,7 @@ fn read_element(attributes: Reader<'_>, names: &mut Names) -> Option<(Element, C
             element::USERDATA => element.comment = comment(attribute.value),
             element::EXPRESSION => counter = read_counter(attribute.inside()).unwrap_or_default(),
             element::EXPRESSIONS => {
-                let mut all = attribute.inside().map(Attribute::inside);
+                let mut all = attribute.inside().into_iter().map(Attribute::inside);
                 counter = all.find_map(read_counter).unwrap_or_default();
             }
             _ => {}
@@ -160,8 +161,8 @@ fn read_element(attributes: Reader<'_>, names: &mut Names) -> Option<(Element, C
     Some((element, counter))
 }
 
-fn read_data(mut attributes: Reader<'_>, names: &mut Names) -> Option<Data> {
-    let attribute = attributes.next()?;
+fn read_data(attributes: Attributes<'_>, names: &mut Names) -> Option<Data> {
+    let attribute = attributes.into_iter().next()?;
     if attribute.kind == data::VALUE {
         return Some(Data::Value(Bytes::new(attribute.value)?));
     }
@@ -184,7 +185,7 @@ pub(super) fn comment(mut userdata: &[u8]) -> Option<Arc<str>> {
     None
 }
 
-fn read_counter(expression: Reader<'_>) -> Option<Counter> {
+fn read_counter(expression: Attributes<'_>) -> Option<Counter> {
     if expression.find(expr::NAME)?.string()? != "counter" {
         return None;
     }

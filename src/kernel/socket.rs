@@ -11,7 +11,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
-use crate::emit::netlink::attribute::Reader;
+use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::batch::{Batch, request};
 
 use super::KernelError;
@@ -104,15 +104,18 @@ impl Socket {
         }
     }
 
-    /// Asks for a list; `each` gets the attributes of each member. `false`: something changed meanwhile, and the
-    /// list may be wrong.
+    /// Asks for a list; `each` gets the family and the attributes of each member.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Changed`] if something changed meanwhile, so that the list may be wrong.
     pub(super) fn dump(
         &mut self,
         kind: u8,
         family: u8,
         attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
-        each: impl FnMut(u8, Reader<'_>),
-    ) -> Result<bool, KernelError> {
+        each: impl FnMut(u8, Attributes<'_>),
+    ) -> Result<(), KernelError> {
         self.ask(kind, family, true, attributes, each)
     }
 
@@ -122,9 +125,9 @@ impl Socket {
         kind: u8,
         family: u8,
         attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
-        each: impl FnMut(u8, Reader<'_>),
+        each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<(), KernelError> {
-        self.ask(kind, family, false, attributes, each).map(drop)
+        self.ask(kind, family, false, attributes, each)
     }
 
     fn ask(
@@ -133,8 +136,8 @@ impl Socket {
         family: u8,
         dump: bool,
         attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
-        mut each: impl FnMut(u8, Reader<'_>),
-    ) -> Result<bool, KernelError> {
+        mut each: impl FnMut(u8, Attributes<'_>),
+    ) -> Result<(), KernelError> {
         const DOING: &str = "read the kernel's rules";
         let sequence = self.next_sequence();
         self.send(&request(kind, family, dump, sequence, attributes), DOING)?;
@@ -149,7 +152,10 @@ impl Socket {
                     ERROR | DONE => ControlFlow::Break(message.errno()),
                     _ => {
                         if let Some((head, rest)) = message.payload.split_at_checked(NFGENMSG) {
-                            each(head.first().copied().unwrap_or_default(), Reader::new(rest));
+                            each(
+                                head.first().copied().unwrap_or_default(),
+                                Attributes::new(rest),
+                            );
                         }
                         if dump {
                             ControlFlow::Continue(())
@@ -159,17 +165,18 @@ impl Socket {
                     }
                 }
             })?;
-            return match end {
-                ControlFlow::Continue(()) => continue,
-                ControlFlow::Break(None) => Ok(whole),
-                ControlFlow::Break(Some(errno)) => match errno {
-                    // What is asked for is not there.
-                    Errno::NOENT => Ok(whole),
-                    Errno::INTR | Errno::AGAIN => Ok(false),
-                    Errno::PERM | Errno::ACCESS => Err(KernelError::NoPrivilege),
-                    errno => Err(failed(DOING)(errno)),
-                },
-            };
+            match end {
+                ControlFlow::Continue(()) => {}
+                // What is asked for is not there.
+                ControlFlow::Break(None | Some(Errno::NOENT)) if whole => return Ok(()),
+                ControlFlow::Break(None | Some(Errno::NOENT | Errno::INTR | Errno::AGAIN)) => {
+                    return Err(KernelError::Changed);
+                }
+                ControlFlow::Break(Some(Errno::PERM | Errno::ACCESS)) => {
+                    return Err(KernelError::NoPrivilege);
+                }
+                ControlFlow::Break(Some(errno)) => return Err(failed(DOING)(errno)),
+            }
         }
     }
 
@@ -181,7 +188,7 @@ impl Socket {
         let mut answers = Vec::new();
         loop {
             let received = self.receive(DOING, |message| {
-                let mine = (batch.begin()..=batch.last()).contains(&message.sequence);
+                let mine = (Batch::begin()..=batch.last()).contains(&message.sequence);
                 if mine && message.kind == ERROR {
                     answers.push(Answer {
                         sequence: message.sequence,
@@ -191,18 +198,15 @@ impl Socket {
                 }
                 ControlFlow::<()>::Continue(())
             });
-            match received {
-                Ok(_) => {}
-                Err(KernelError::Failed {
-                    errno: Errno::AGAIN,
-                    ..
-                }) => return Ok(answers),
-                // More answers than there is room for; those that came are still to be read.
-                Err(KernelError::Failed {
-                    errno: Errno::NOBUFS,
-                    ..
-                }) => {}
-                Err(error) => return Err(error),
+            if let Err(error) = received {
+                match error {
+                    KernelError::Failed { errno, .. } if errno == Errno::AGAIN => {
+                        return Ok(answers);
+                    }
+                    // More answers than there is room for; those that came are still to be read.
+                    KernelError::Failed { errno, .. } if errno == Errno::NOBUFS => {}
+                    error => return Err(error),
+                }
             }
         }
     }
@@ -285,7 +289,7 @@ impl<'a> Message<'a> {
         } else {
             NLMSGHDR
         };
-        let offset = Reader::new(repeated.get(length.next_multiple_of(4)..)?).find(OFFSET)?;
+        let offset = Attributes::new(repeated.get(length.next_multiple_of(4)..)?).find(OFFSET)?;
         Some(u32::from_ne_bytes(offset.value.try_into().ok()?))
     }
 }

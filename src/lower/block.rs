@@ -22,6 +22,7 @@ pub(super) fn room(elements: usize) -> u32 {
 /// A set or map whose elements are of one kind, filled while blocks are lowered.
 pub(super) struct SetBuilder {
     set: Set,
+    expected: usize,
 }
 
 impl SetBuilder {
@@ -47,6 +48,7 @@ impl SetBuilder {
                 purpose,
                 elements: Vec::new(),
             },
+            expected: 0,
         }
     }
 
@@ -56,7 +58,16 @@ impl SetBuilder {
         self
     }
 
+    /// Room for so many elements as soon as there is one: a large set that grows is copied many times.
+    pub(super) fn expecting(mut self, elements: usize) -> Self {
+        self.expected = elements;
+        self
+    }
+
     pub(super) fn push(&mut self, element: Element) {
+        if self.set.elements.is_empty() {
+            self.set.elements.reserve_exact(self.expected);
+        }
         self.set.elements.push(element);
     }
 
@@ -150,7 +161,7 @@ pub(super) fn server_set<'a>(
     blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
 ) -> SetBuilder {
     let purpose = "every real server: weight, state, name; for readers";
-    let mut set = SetBuilder::by_mark("server", None, purpose);
+    let mut set = SetBuilder::by_mark("server", None, purpose).expecting(input.servers());
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {
             set.push(Element {
@@ -192,9 +203,11 @@ pub(super) fn servers<'a>(
 
 /// The map from slots to servers: `0x01000000 : 0x00000001`
 pub(super) fn slot_map<'a>(
+    input: &Input<'a>,
     blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
 ) -> SetBuilder {
-    let mut map = SetBuilder::by_mark("slot", Some(DataType::Mark), "slot to real server");
+    let mut map = SetBuilder::by_mark("slot", Some(DataType::Mark), "slot to real server")
+        .expecting(input.slots());
     for (block, numbers) in blocks {
         let Choice::Slots { owners, .. } = &block.choice else {
             continue;

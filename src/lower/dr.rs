@@ -215,7 +215,7 @@ fn sending(input: &Input<'_>, table: &mut Table) {
             rules: vec![decide, lost()],
         });
     }
-    let slots = block::slot_map(block::blocks(input, is_dr));
+    let slots = block::slot_map(input, block::blocks(input, is_dr));
     if !slots.is_empty() {
         // meta mark set meta mark map @slot goto send
         table.chains.push(Chain {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Mode, Model};
 use crate::ruleset::{Ruleset, Table};
-use crate::schedule::{Plan, ServicePlan};
+use crate::schedule::{Choice, Plan, ServicePlan};
 
 mod block;
 mod dispatch;
@@ -27,6 +27,23 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    /// How many real servers there are, in nat and dr together.
+    fn servers(&self) -> usize {
+        let blocks = self.plan.blocks.iter();
+        blocks.map(|block| block.servers.len()).sum()
+    }
+
+    /// How many slots there are, in nat and dr together.
+    fn slots(&self) -> usize {
+        let blocks = self.plan.blocks.iter();
+        blocks
+            .map(|block| match &block.choice {
+                Choice::Slots { owners, .. } => owners.len(),
+                Choice::Empty | Choice::Only(_) => 0,
+            })
+            .sum()
+    }
+
     fn services(
         &self,
         wanted: impl Fn(&Mode) -> bool + 'a,

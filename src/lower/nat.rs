@@ -53,10 +53,12 @@ struct Destinations {
 }
 
 impl Destinations {
-    fn new(family: Family) -> Self {
+    fn new(family: Family, servers: usize) -> Self {
         let map = |rest, purpose| {
             let name = name::per_family("addr", family, rest);
-            SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose).counted()
+            SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
+                .counted()
+                .expecting(servers)
         };
         Self {
             family,
@@ -103,8 +105,9 @@ impl Destinations {
 
 /// Chains `translate` and `slotted`, and the maps that they look up.
 fn translation(input: &Input<'_>, table: &mut Table) {
-    let mut destinations = Family::BOTH.map(Destinations::new);
-    let mut port = SetBuilder::by_mark("port", Some(DataType::Port), "real server to its port");
+    let mut destinations = Family::BOTH.map(|family| Destinations::new(family, input.servers()));
+    let mut port = SetBuilder::by_mark("port", Some(DataType::Port), "real server to its port")
+        .expecting(input.servers());
     for (block, numbers) in block::blocks(input, is_nat) {
         for server in block::servers(block, numbers) {
             for destination in &mut destinations {
@@ -126,7 +129,7 @@ fn translation(input: &Input<'_>, table: &mut Table) {
         purpose: "ct mark is a real server: send the connection there",
         rules,
     });
-    let slots = block::slot_map(block::blocks(input, is_nat));
+    let slots = block::slot_map(input, block::blocks(input, is_nat));
     if !slots.is_empty() {
         // ct mark set ct mark map @slot goto translate
         table.chains.push(Chain {
@@ -329,7 +332,8 @@ fn addresses(
     purpose: &'static str,
 ) -> Option<Set> {
     let name = name::per_family(stem, family, "");
-    let mut set = SetBuilder::new(&name, KeyType::Address(family), None, purpose);
+    let mut set =
+        SetBuilder::new(&name, KeyType::Address(family), None, purpose).expecting(all.len());
     for (address, span) in all.iter().filter(|(a, _)| Family::of(*a) == family) {
         set.push(Element {
             key: Key::Address(*address),

@@ -3,10 +3,12 @@
 //! A mark is a slot first, then a server. The two ranges never meet, so that a missing slot can never be
 //! taken for a server.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::Model;
@@ -43,7 +45,7 @@ pub struct ObservedNumbers {
     /// Every server.
     pub servers: Vec<KnownServer>,
     /// What the chain of each service and family draws, by the chain's name.
-    pub blocks: HashMap<Arc<str>, KnownBlock>,
+    pub blocks: FxHashMap<Arc<str>, KnownBlock>,
 }
 
 /// A server that has a number.
@@ -65,7 +67,7 @@ pub struct KnownBlock {
     /// The first slot, and how many; none where there is one server alone.
     pub slots: Option<(u32, u32)>,
     /// The numbers of servers that it can lead to.
-    pub servers: HashSet<u32>,
+    pub servers: FxHashSet<u32>,
 }
 
 /// Numbers for an empty kernel: blocks in the plan's order, servers by name within their block. Depends on
@@ -147,15 +149,9 @@ fn number_servers(
         .iter()
         .map(|block| vec![None; block.servers.len()])
         .collect();
-    let mut used: HashSet<u32> = HashSet::new();
+    let mut used: FxHashSet<u32> = FxHashSet::default();
     if !observed.servers.is_empty() {
-        let mut by_identity: HashMap<&str, Vec<&KnownServer>> = HashMap::new();
-        for server in &observed.servers {
-            by_identity
-                .entry(&server.identity)
-                .or_default()
-                .push(server);
-        }
+        let namesakes = Namesakes::new(&observed.servers);
         // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
         // own; the others are taken afterwards, the nearest first.
         for sure in [true, false] {
@@ -165,8 +161,8 @@ fn number_servers(
                         continue;
                     }
                     let identity = block::identity(model, block, server);
-                    let same = by_identity.get(&*identity).into_iter().flatten();
-                    let free = same
+                    let free = namesakes
+                        .of(&identity)
                         .filter(|known| {
                             known.port == server.port
                                 && known.address.is_none_or(|a| a == server.address)
@@ -188,7 +184,7 @@ fn number_servers(
         }
     }
     // A number that becomes free now still stands in the marks of connections that are to be forgotten.
-    let before: HashSet<u32> = observed
+    let before: FxHashSet<u32> = observed
         .servers
         .iter()
         .map(|server| server.number)
@@ -207,6 +203,35 @@ fn number_servers(
         }
     }
     numbers
+}
+
+/// Servers by who they are: mostly one of each.
+struct Namesakes<'o> {
+    servers: &'o [KnownServer],
+    /// The last of each name.
+    last: FxHashMap<&'o str, usize>,
+    /// For each server, the one before it of the same name.
+    before: Vec<Option<usize>>,
+}
+
+impl<'o> Namesakes<'o> {
+    fn new(servers: &'o [KnownServer]) -> Self {
+        let mut last = FxHashMap::default();
+        last.reserve(servers.len());
+        let named = servers.iter().enumerate();
+        let before = named.map(|(at, server)| last.insert(&*server.identity, at));
+        Self {
+            servers,
+            before: before.collect(),
+            last,
+        }
+    }
+
+    fn of(&self, identity: &str) -> impl Iterator<Item = &'o KnownServer> {
+        let last = self.last.get(identity).copied();
+        std::iter::successors(last, |at| self.before.get(*at).copied().flatten())
+            .filter_map(|at| self.servers.get(at))
+    }
 }
 
 /// The first slot of each block; `None` where no range is left that is long enough.

@@ -77,6 +77,30 @@ fn a_kernel_in_memory_follows_every_edit() {
 }
 
 #[test]
+fn rules_whose_numbers_are_unknown_are_replaced_too() {
+    let (_, span) = everything::source();
+    for seed in 0..60 {
+        let mut author = Author::new(seed, span, true);
+        let mut state = Observed::default();
+        let mut model = author.model();
+        for _ in 0..5 {
+            let (_, desired) = wanted(&model, &state, &interfaces());
+            let changes = diff(&state, &desired, &id());
+            let by_number = |c: &Change| {
+                let Step::AddRule { before, .. } = &c.step else {
+                    return matches!(c.step, Step::DeleteRule { .. });
+                };
+                before.is_some()
+            };
+            assert!(!changes.iter().any(by_number), "no number is known");
+            state.apply(&changes).expect("the changes fit");
+            assert_eq!(diff(&state, &desired, &id()), [], "seed {seed}");
+            model = author.edit(&model);
+        }
+    }
+}
+
+#[test]
 fn a_refused_change_leaves_all_as_it_was() {
     let (_, span) = everything::source();
     let mut kernel = Fake {

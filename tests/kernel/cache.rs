@@ -35,12 +35,15 @@ fn a_state_is_remembered_until_something_changes() {
         let cache = Cache::new(&place);
         assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
         cache
-            .remember(&mut kernel, "flbc", &state)
+            .remember(&mut kernel, "flbc", &state, b"note")
             .expect("remembers");
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
-        assert_eq!(recalled, state);
+        assert_eq!(recalled.observed, state);
+        assert_eq!(recalled.note, b"note");
+        assert!(recalled.current);
+        let recalled = recalled.observed;
         let read = kernel.observe("flbc").expect("the kernel's tables");
         assert_eq!(drift(&recalled, &read), []);
 
@@ -72,19 +75,21 @@ fn a_state_is_remembered_until_something_changes() {
             assert!(cache.recall(&mut kernel, "flbc").is_some());
         }
         chown(&place, Some(1000), None).expect("chown");
-        assert!(cache.remember(&mut kernel, "flbc", &state).is_err());
+        assert!(
+            cache
+                .remember(&mut kernel, "flbc", &state, b"note")
+                .is_err()
+        );
         chown(&place, Some(0), None).expect("chown");
 
         // Another table, another tool.
         assert_eq!(cache.recall(&mut kernel, "other"), None);
         run("nft", &["add", "table", "ip", "somebody"], "");
-        assert_eq!(
-            cache.recall(&mut kernel, "flbc"),
-            None,
-            "somebody committed"
-        );
+        let earlier = cache.recall(&mut kernel, "flbc").expect("the same tables");
+        assert!(!earlier.current, "somebody committed");
+        assert_eq!(earlier.observed, state);
         cache
-            .remember(&mut kernel, "flbc", &state)
+            .remember(&mut kernel, "flbc", &state, b"note")
             .expect("forgets");
         assert!(!file.exists(), "a state of another generation is not kept");
     });
@@ -110,7 +115,7 @@ fn another_namespace_is_another_kernel() {
         let mut kernel = load();
         let state = kernel.observe("flbc").expect("the kernel's tables");
         cache
-            .remember(&mut kernel, "flbc", &state)
+            .remember(&mut kernel, "flbc", &state, b"note")
             .expect("remembers");
         assert!(cache.recall(&mut kernel, "flbc").is_some());
         let other = Elsewhere::new();

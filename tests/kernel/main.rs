@@ -10,6 +10,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
     missing_docs
 )]
 
@@ -17,7 +19,14 @@
 mod lab;
 
 mod apply;
+mod apply_binary;
+mod apply_connections;
+mod apply_drift;
+mod apply_edits;
+mod apply_host;
+mod apply_refused;
 mod cache;
+mod connections;
 mod direct_return;
 mod everything;
 mod golden;
@@ -25,12 +34,15 @@ mod guard;
 mod laboratory;
 mod namespace;
 mod nat;
+mod numbering;
 mod operator;
 mod ports;
 mod prediction;
 mod random;
+mod refused;
 mod replace;
 mod scheduler;
 mod source_address;
 mod state;
 mod three_ways;
+mod timing;

@@ -122,7 +122,7 @@ pub(crate) fn fresh_listing(file: &str) -> String {
     sorted(&run("unshare", &["--net", "sh", "-ec", script], file))
 }
 
-fn sorted(text: &str) -> String {
+pub(crate) fn sorted(text: &str) -> String {
     let mut lines = Vec::new();
     let mut elements: Option<String> = None;
     for line in text.lines() {

@@ -213,14 +213,38 @@ fn a_check_changes_nothing() {
 fn chains_of_others_are_listed() {
     inside(|| {
         let mut kernel = Linux::open().expect("a socket");
-        run("nft", &["add", "table", "ip", "filter"], "");
-        let chain = "{ type filter hook forward priority 7; policy drop; }";
-        let command = format!("add chain ip filter passing {chain}\n");
-        run("nft", &["-f", "-"], &command);
-        let found = kernel.base_chains("flbc").expect("others' chains");
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].hook, "forward");
-        assert_eq!((found[0].priority, found[0].accepts), (7, false));
+        let foreign = "table ip filter {
+                chain passing { type filter hook forward priority 7; policy drop;
+                }
+                chain plain {
+                }
+            }
+            table netdev other {
+                chain early { type filter hook ingress device \"lo\" priority -500;
+                }
+            }
+            table arp other {
+                chain out { type filter hook output priority 0;
+                }
+            }
+            table inet flbc {
+                chain own { type filter hook input priority 0;
+                }
+            }\n";
+        run("nft", &["-f", "-"], foreign);
+        let mut found = kernel.base_chains("flbc").expect("others' chains");
+        found.sort_by(|a, b| a.family.cmp(b.family));
+        let told: Vec<_> = found
+            .iter()
+            .map(|c| (c.family, &*c.chain, &*c.kind, c.hook, c.priority, c.accepts))
+            .collect();
+        let expected = [
+            ("arp", "out", "filter", "output", 0, true),
+            ("ip", "passing", "filter", "forward", 7, false),
+            ("netdev", "early", "filter", "ingress", -500, true),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(found[2].devices, ["lo"]);
     });
 }
 

@@ -76,10 +76,10 @@ fn one_size(services: u32) {
     let mut state = kernel.observe("flbc").expect("the kernel's tables");
     for step in ["into an empty kernel", "one weight changed", "no change"] {
         println!("  {step}");
-        if step == "one weight changed" {
-            if let Member::Server(server) = &mut model.services[0].members[0] {
-                server.weight = 3;
-            }
+        if step == "one weight changed"
+            && let Member::Server(server) = &mut model.services[0].members[0]
+        {
+            server.weight = 3;
         }
         let mut sink = Diagnostics::new();
         let plan = timed("schedule", || schedule::schedule(&model, &mut sink));
@@ -106,11 +106,11 @@ fn one_size(services: u32) {
         }
         timed("remember", || {
             cache
-                .remember(&mut kernel, "flbc", &state)
+                .remember(&mut kernel, "flbc", &state, b"")
                 .expect("remembers");
         });
         state = timed("recall", || {
-            cache.recall(&mut kernel, "flbc").expect("recalls")
+            cache.recall(&mut kernel, "flbc").expect("recalls").observed
         });
     }
     let elements = |o: &Observed| -> usize {

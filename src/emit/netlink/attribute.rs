@@ -106,26 +106,41 @@ impl<'a> Attribute<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    pub(crate) fn inside(self) -> Reader<'a> {
-        Reader::new(self.value)
+    pub(crate) const fn inside(self) -> Attributes<'a> {
+        Attributes::new(self.value)
     }
 }
 
-/// Reads attributes one after the other; ends at the first that is damaged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
+/// Attributes, one after the other, up to the first that is damaged.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Attributes<'a> {
+    bytes: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Attributes<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { bytes }
     }
 
     /// The first attribute of this type.
-    pub(crate) fn find(mut self, kind: u16) -> Option<Attribute<'a>> {
-        Iterator::find(&mut self, |attribute| attribute.kind == kind)
+    pub(crate) fn find(self, kind: u16) -> Option<Attribute<'a>> {
+        self.into_iter().find(|attribute| attribute.kind == kind)
     }
+}
+
+impl<'a> IntoIterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+    type IntoIter = Reader<'a>;
+
+    fn into_iter(self) -> Reader<'a> {
+        Reader { rest: self.bytes }
+    }
+}
+
+/// Reads attributes.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
 }
 
 impl<'a> Iterator for Reader<'a> {
@@ -156,10 +171,10 @@ mod tests {
             inside.u8(4, 9);
         });
         let bytes = writer.into_bytes();
-        let all: Vec<Attribute<'_>> = Reader::new(&bytes).collect();
+        let all: Vec<Attribute<'_>> = Attributes::new(&bytes).into_iter().collect();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].u32(), Some(0x0102_0304));
-        let inside: Vec<Attribute<'_>> = all[1].inside().collect();
+        let inside: Vec<Attribute<'_>> = all[1].inside().into_iter().collect();
         assert_eq!(inside[0].string(), Some("eth0"));
         assert_eq!(inside[1].value, [9]);
     }
@@ -173,7 +188,7 @@ mod tests {
             &[0, 0, 0, 0],
             &[255, 255, 1, 0, 1],
         ] {
-            assert_eq!(Reader::new(bytes).next(), None, "{bytes:?}");
+            assert_eq!(Attributes::new(bytes).into_iter().next(), None, "{bytes:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Changes as one netlink batch: a transaction.
 
-use super::attribute::{Reader, Writer};
+use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
 use super::expression::{ANONYMOUS, write_verdict};
@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// The sequence number of the message that begins the batch.
-    pub(crate) const fn begin(&self) -> u32 {
+    pub(crate) const fn begin() -> u32 {
         FIRST
     }
 
@@ -139,7 +139,7 @@ impl Batch {
                 message::NEW_RULE => {
                     culprit.expression =
                         blamed(message, offset, rule::EXPRESSIONS).and_then(|(_, expression)| {
-                            let name = Reader::new(expression).find(expr::NAME)?.string()?;
+                            let name = Attributes::new(expression).find(expr::NAME)?.string()?;
                             Some(name.to_owned())
                         });
                 }
@@ -152,17 +152,20 @@ impl Batch {
 
 /// The member of the list `wanted` of a message in which `offset` lies: its place and its value.
 fn blamed(message: &[u8], offset: usize, wanted: u16) -> Option<(usize, &[u8])> {
-    let list = Reader::new(message.get(HEADER..)?).find(wanted)?.value;
+    let list = Attributes::new(message.get(HEADER..)?).find(wanted)?.value;
     let place = |part: &[u8]| part.as_ptr().addr() - message.as_ptr().addr();
-    Reader::new(list)
+    Attributes::new(list)
+        .into_iter()
         .map(|member| member.value)
         .enumerate()
         .find(|(_, value)| (place(value) - 4..place(value) + value.len()).contains(&offset))
 }
 
 fn acknowledge(bytes: &mut [u8], start: usize) {
-    if let Some([low, _high]) = bytes.get_mut(start + 6..start + 8) {
-        *low |= ACK.to_ne_bytes()[usize::from(cfg!(target_endian = "big"))];
+    if let Some(flags) = bytes.get_mut(start + 6..start + 8) {
+        for (byte, flag) in flags.iter_mut().zip(ACK.to_ne_bytes()) {
+            *byte |= flag;
+        }
     }
 }
 
@@ -289,7 +292,7 @@ impl Builder<'_> {
                     w.string(set::TABLE, name);
                     w.string(set::NAME, of);
                     write_shape(w, shape);
-                })
+                });
             }
             Step::DeleteSet { set: of } => self.message(message::DELETE_SET, 0, family, 0, |w| {
                 w.string(set::TABLE, name);
@@ -436,7 +439,7 @@ impl Builder<'_> {
 
 /// A list of expressions whose look-up in an anonymous set says which.
 fn write_with_set_id(w: &mut Writer, expressions: &[u8], id: u32) {
-    for expression in Reader::new(expressions) {
+    for expression in Attributes::new(expressions) {
         let inside = expression.inside().find(expr::DATA);
         let anonymous = inside.is_some_and(|data| {
             let set = data.inside().find(lookup::SET);

@@ -1,6 +1,7 @@
 //! A key or a value, up to 24 bytes, without an allocation: there are hundreds of thousands.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const LONGEST: usize = 24;
 
 /// Up to [`LONGEST`] bytes. What lies behind them is always zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Bytes {
     bytes: [u8; LONGEST],
     length: u8,
@@ -43,6 +44,17 @@ impl Bytes {
         self.bytes
             .get(..usize::from(self.length))
             .unwrap_or_default()
+    }
+}
+
+/// By words: a set is compared key by key.
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (words, _) = self.bytes.as_chunks::<8>();
+        for word in words {
+            state.write_u64(u64::from_ne_bytes(*word));
+        }
+        state.write_u8(self.length);
     }
 }
 

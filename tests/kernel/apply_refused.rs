@@ -1,0 +1,102 @@
+//! What apply refuses, how it says so, and that the kernel then has what it had.
+
+use crate::apply_host::Host;
+
+const RUNNING: &str = "service www { vip 192.0.2.10 tcp 80; server 10.20.0.11 }";
+
+/// A machine that balances, and what its kernel has.
+fn running() -> (Host, String, u32) {
+    let host = Host::alone();
+    host.apply(RUNNING);
+    let listed = host.list();
+    let generation = host.generation();
+    (host, listed, generation)
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named_with_its_place() {
+    let (host, listed, generation) = running();
+    let file = host.write(
+        "lb.flb",
+        "service www { vip 192.0.2.10 tcp 80; server 10.20.0.12 }
+service dns {
+    vip 192.0.2.53 udp 53
+    mode dr on eth7 via eth1
+    server 10.20.0.21
+}\n",
+    );
+    for arguments in [&["apply", &file][..], &["apply", "--dry-run", &file]] {
+        let ran = host.flbc(arguments, "");
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
+        assert!(ran.err.starts_with("error[no-such-interface]"), "{ran:?}");
+        assert!(ran.err.contains("no interface `eth7`"), "{ran:?}");
+        assert!(ran.err.contains("/run/lb.flb:4:"), "{ran:?}");
+    }
+    // The one that packets leave by is looked up too.
+    let leaving =
+        "service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth8; server 10.20.0.21 }";
+    let ran = host.flbc(&["apply", "-"], leaving);
+    assert_eq!(ran.code, Some(3));
+    assert!(ran.err.contains("no interface `eth8`"), "{ran:?}");
+    assert!(ran.err.contains("<stdin>:1:"), "{ran:?}");
+    assert_eq!((host.list(), host.generation()), (listed, generation));
+    assert_eq!(host.apply(RUNNING), "no difference\n");
+}
+
+#[test]
+fn without_privilege_nothing_happens_and_the_reason_is_said() {
+    let (host, listed, generation) = running();
+    let other = RUNNING.replace("10.20.0.11", "10.20.0.12");
+    for arguments in [
+        &["apply", "-"][..],
+        &["apply", "--dry-run", "-"],
+        &["unload"],
+        &["status"],
+    ] {
+        let ran = host.powerless(arguments, &other);
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(4), ""),
+            "{arguments:?} {ran:?}"
+        );
+        assert!(ran.err.contains("CAP_NET_ADMIN"), "{arguments:?} {ran:?}");
+    }
+    assert_eq!((host.list(), host.generation()), (listed, generation));
+}
+
+#[test]
+fn a_faulty_file_changes_nothing() {
+    let (host, listed, generation) = running();
+    let ran = host.flbc(
+        &["apply", "-"],
+        "service www { vip 192.0.2.10 tcp 80; server 10.20.0.300 }",
+    );
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(ran.err.contains("<stdin>:1:"), "{ran:?}");
+    assert_eq!((host.list(), host.generation()), (listed, generation));
+}
+
+#[test]
+fn a_dry_run_tells_and_changes_nothing() {
+    let (host, listed, generation) = running();
+    let same = host.flbc(&["apply", "--dry-run", "-"], RUNNING);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "no difference\n"));
+    let other = RUNNING.replace("10.20.0.11", "10.20.0.11 weight 3; server 10.20.0.12");
+    for _ in 0..2 {
+        let ran = host.flbc(&["apply", "--dry-run", "-"], &other);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.out.contains("~ www: + server 10.20.0.12\n"), "{ran:?}");
+        assert!(
+            ran.out.contains("~ www: 10.20.0.11 weight 1 -> 3\n"),
+            "{ran:?}"
+        );
+        assert!(ran.out.ends_with("(not applied)\n"), "{ran:?}");
+        assert_eq!(host.list(), listed);
+        assert_eq!(host.generation(), generation);
+    }
+    let empty = Host::alone();
+    let ran = empty.flbc(&["apply", "--dry-run", "-"], RUNNING);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(empty.list(), "");
+    assert!(!empty.remembers());
+}

@@ -1,0 +1,147 @@
+//! Edits here renumber nothing there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use flbc::diagnostic::Diagnostics;
+use flbc::diff::{Observed, diff};
+use flbc::emit::netlink::{Interfaces, desired};
+use flbc::kernel::numbers;
+use flbc::lower::number::{ObservedNumbers, SERVERS, SLOTS, assign, fresh};
+use flbc::model::Model;
+use flbc::schedule;
+
+use crate::everything;
+use crate::random::{Author, compile};
+
+fn interfaces() -> Interfaces {
+    [("lo".into(), 1), ("eth0".into(), 2), ("eth1".into(), 3)].into()
+}
+
+/// The state that applying a model to another state leaves.
+fn applied(model: &Model, before: &Observed) -> Observed {
+    let ruleset = compile(model, &numbers(before));
+    let wanted = desired(&ruleset, &interfaces()).expect("all interfaces are there");
+    let mut after = before.clone();
+    let changes = diff(before, &wanted, &Arc::from("flbc test"));
+    after.apply(&changes).expect("the changes fit");
+    // As the kernel would, so that rules can be told apart.
+    let mut handle = 0;
+    let tables = [&mut after.inet, &mut after.netdev].into_iter().flatten();
+    for rule in tables
+        .flat_map(|t| &mut t.chains)
+        .flat_map(|c| &mut c.rules)
+    {
+        handle += 1;
+        rule.handle = handle;
+    }
+    after
+}
+
+/// The numbers of servers whose name, address and port occur once.
+fn unique(numbers: &ObservedNumbers) -> HashMap<String, u32> {
+    let mut all: HashMap<String, Vec<u32>> = HashMap::new();
+    for server in &numbers.servers {
+        let key = format!("{} {:?} {:?}", server.identity, server.address, server.port);
+        all.entry(key).or_default().push(server.number);
+    }
+    all.into_iter()
+        .filter(|(_, numbers)| numbers.len() == 1)
+        .map(|(key, numbers)| (key, numbers[0]))
+        .collect()
+}
+
+#[test]
+fn a_server_keeps_its_number() {
+    let (_, span) = everything::source();
+    let mut kept = 0;
+    for seed in 0..300 {
+        let mut author = Author::new(seed, span, true);
+        let mut model = author.model();
+        let mut state = Observed::default();
+        for _ in 0..5 {
+            let next = applied(&model, &state);
+            let (before, after) = (unique(&numbers(&state)), unique(&numbers(&next)));
+            for (server, number) in &before {
+                if let Some(now) = after.get(server) {
+                    kept += 1;
+                    assert_eq!(now, number, "seed {seed}: {server}");
+                }
+            }
+            state = next;
+            model = author.edit(&model);
+        }
+    }
+    assert!(kept > 1000, "{kept}");
+}
+
+#[test]
+fn a_block_keeps_its_place_while_its_neighbours_come_and_go() {
+    let (_, span) = everything::source();
+    let mut kept = 0;
+    for seed in 0..300 {
+        let mut author = Author::new(seed, span, false);
+        let model = author.model();
+        let whole = applied(&model, &Observed::default());
+        for gone in 0..model.services.len() {
+            let mut less = model.clone();
+            less.services.remove(gone);
+            let state = applied(&less, &whole);
+            for service in &less.services {
+                let prefix = format!("svc_{}_", service.name);
+                let before = numbers(&whole);
+                for (chain, now) in numbers(&state).blocks {
+                    if chain.starts_with(&prefix) {
+                        kept += 1;
+                        assert_eq!(before.blocks.get(&chain), Some(&now), "{seed}: {chain}");
+                    }
+                }
+            }
+            // And back: the others stay again, and nothing grows.
+            let back = numbers(&applied(&model, &state));
+            let highest = |n: &ObservedNumbers| n.servers.iter().map(|s| s.number).max();
+            let first = numbers(&whole);
+            assert!(highest(&back) <= highest(&first).map(|n| n + 20));
+        }
+    }
+    assert!(kept > 200, "{kept}");
+}
+
+#[test]
+fn numbers_are_valid_whatever_was_observed() {
+    let (_, span) = everything::source();
+    for seed in 0..200 {
+        let mut author = Author::new(seed, span, true);
+        let mut model = author.model();
+        let mut state = Observed::default();
+        for _ in 0..4 {
+            let mut sink = Diagnostics::new();
+            let plan = schedule::schedule(&model, &mut sink);
+            let numbering = assign(&model, &plan, &numbers(&state), &mut sink);
+            let mut servers: Vec<u32> = Vec::new();
+            let mut slots: Vec<(u32, u32)> = Vec::new();
+            for (block, numbers) in plan.blocks.iter().zip(&numbering.blocks) {
+                assert_eq!(numbers.servers.len(), block.servers.len());
+                servers.extend(&numbers.servers);
+                if let schedule::Choice::Slots { owners, .. } = &block.choice {
+                    let count = u32::try_from(owners.len()).expect("few");
+                    slots.push((numbers.first_slot, count));
+                }
+            }
+            let count = servers.len();
+            servers.sort_unstable();
+            servers.dedup();
+            assert_eq!(servers.len(), count, "each number once");
+            assert!(servers.iter().all(|n| SERVERS.contains(n)));
+            slots.sort_unstable();
+            assert!(slots.iter().all(|(first, _)| SLOTS.contains(first)));
+            for pair in slots.windows(2) {
+                assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{slots:?}");
+            }
+            let empty = assign(&model, &plan, &ObservedNumbers::default(), &mut sink);
+            assert_eq!(fresh(&model, &plan, &mut sink), empty);
+            state = applied(&model, &state);
+            model = author.edit(&model);
+        }
+    }
+}

@@ -36,12 +36,19 @@ fn is_small(model: &Model) -> bool {
                 Scheduler::Maglev { table, .. } => table.unwrap_or(0),
                 _ => 0,
             };
-            table <= 1021 && service.vips.len() <= 64 && model.real_servers(service).count() <= 20
+            table <= 251 && service.vips.len() <= 64 && model.real_servers(service).count() <= 20
         })
 }
 
 fn compile(model: &Model, sources: &Sources, sink: &mut Diagnostics) {
     let plan = schedule::schedule(model, sink);
+    let slots = plan.blocks.iter().map(|block| match &block.choice {
+        schedule::Choice::Slots { owners, .. } => owners.len(),
+        _ => 0,
+    });
+    if slots.sum::<usize>() > 300 {
+        return;
+    }
     let numbers = lower::number::fresh(model, &plan, sink);
     let ruleset = lower::lower(model, &plan, &numbers, "flbc");
     let mut text = Vec::new();

@@ -1,6 +1,6 @@
 //! Reading a file that somebody else wrote, and that may be anything but a file.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -53,7 +53,15 @@ impl OpenFile {
             .read(true)
             .custom_flags(flags.bits().cast_signed())
             .open(path)
-            .map_err(ReadFault::Refused)?;
+            .map_err(|error| {
+                // A socket is not opened as a file is, and the system's words for that say nothing.
+                let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+                if is_socket {
+                    ReadFault::NotRegular("a socket")
+                } else {
+                    ReadFault::Refused(error)
+                }
+            })?;
         let metadata = file.metadata().map_err(ReadFault::Refused)?;
         let kind = metadata.file_type();
         if kind.is_file() {
@@ -62,7 +70,6 @@ impl OpenFile {
         Err(ReadFault::NotRegular(match kind {
             kind if kind.is_dir() => "a folder",
             kind if kind.is_fifo() => "a pipe",
-            kind if kind.is_socket() => "a socket",
             _ => "a device",
         }))
     }

@@ -1,0 +1,205 @@
+//! Where rules are written to, and what happens when they cannot be.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{BAD, GOOD, flbc_in, folder, program};
+
+fn compile_to(folder: &Path, to: &str) -> super::Run {
+    flbc_in(folder, ["compile", "-o", to, "lb.flb"])
+}
+
+fn rules(folder: &Path) -> String {
+    flbc_in(folder, ["compile", "lb.flb"]).stdout
+}
+
+#[test]
+fn output_is_replaced_whole_with_its_mode() {
+    let folder = folder(&[("lb.flb", GOOD), ("out.nft", "old\n")]);
+    let out = folder.path().join("out.nft");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o600)).unwrap();
+    for to in ["out.nft", "new.nft"] {
+        compile_to(folder.path(), to).assert_quiet();
+        let written = fs::read_to_string(folder.path().join(to)).unwrap();
+        assert_eq!(written, rules(folder.path()));
+    }
+    assert_eq!(
+        fs::metadata(&out).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        3,
+        "nothing is left over"
+    );
+    // A new file is made as any program would.
+    let masked = Command::new("sh")
+        .args([
+            "-c",
+            "umask 027; exec \"$0\" compile --output masked.nft lb.flb",
+            env!("CARGO_BIN_EXE_flbc"),
+        ])
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(masked.success());
+    let mode = fs::metadata(folder.path().join("masked.nft"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o640);
+}
+
+#[test]
+fn links_are_followed() {
+    let folder = folder(&[("lb.flb", GOOD), ("deep/out.nft", "old\n")]);
+    symlink("deep/out.nft", folder.path().join("link.nft")).unwrap();
+    symlink("deep/none-yet.nft", folder.path().join("dangling.nft")).unwrap();
+    symlink("dangling.nft", folder.path().join("second.nft")).unwrap();
+    for (to, file) in [
+        ("link.nft", "deep/out.nft"),
+        ("second.nft", "deep/none-yet.nft"),
+        ("dangling.nft", "deep/none-yet.nft"),
+    ] {
+        compile_to(folder.path(), to).assert_quiet();
+        assert!(
+            fs::symlink_metadata(folder.path().join(to))
+                .unwrap()
+                .is_symlink(),
+            "{to}"
+        );
+        assert_eq!(
+            fs::read_to_string(folder.path().join(file)).unwrap(),
+            rules(folder.path())
+        );
+    }
+    symlink("a.nft", folder.path().join("b.nft")).unwrap();
+    symlink("b.nft", folder.path().join("a.nft")).unwrap();
+    compile_to(folder.path(), "a.nft").assert_bad("cannot write a.nft");
+}
+
+#[test]
+fn an_error_leaves_the_old_output() {
+    let folder = folder(&[("lb.flb", BAD), ("out.nft", "old\n")]);
+    compile_to(folder.path(), "out.nft").assert_bad("bad-port");
+    compile_to(folder.path(), "new.nft").assert_bad("bad-port");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("out.nft")).unwrap(),
+        "old\n"
+    );
+    assert!(!folder.path().join("new.nft").exists());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let folder = folder(&[("lb.flb", GOOD)]);
+    let run = compile_to(folder.path(), "none/out.nft");
+    run.assert_bad("cannot write none/out.nft: No such file or directory\n");
+    compile_to(folder.path(), ".").assert_bad("cannot write .: ");
+    compile_to(folder.path(), "/dev/full")
+        .assert_bad("cannot write /dev/full: No space left on device\n");
+    flbc_in(folder.path(), ["man", "lb.flb"]).assert_bad("cannot write lb.flb: ");
+}
+
+/// Every command that writes to standard output says when that is full.
+#[test]
+fn full_standard_output_is_an_error() {
+    let folder = folder(&[
+        ("lb.flb", GOOD),
+        ("untidy.flb", "service  a{}"),
+        ("none.flb", "# none\n"),
+    ]);
+    for arguments in [
+        &["compile", "lb.flb"][..],
+        &["compile", "--format", "json", "lb.flb"],
+        &["compile", "-o", "/dev/stdout", "lb.flb"],
+        &["check", "--format", "json", "lb.flb"],
+        &["fmt", "--check", "untidy.flb"],
+        &["fmt", "-"],
+        &["diff", "none.flb", "lb.flb"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let stdin = fs::File::open(folder.path().join("lb.flb")).unwrap();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = program();
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(stdin);
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let run = super::Run::from(child.wait_with_output().unwrap());
+        run.assert_bad("cannot write");
+        run.assert_bad("No space left on device");
+    }
+}
+
+/// `flbc compile lb.flb | head -1`
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let servers: String = (0..200)
+        .map(|i| format!("service s{i} {{\n    vip 192.0.2.{i} tcp 80\n    server 10.20.0.[1-40] weight 100\n}}\n"))
+        .collect();
+    let folder = folder(&[("lb.flb", &servers)]);
+    for format in ["nft", "json"] {
+        let mut command = program();
+        command
+            .args(["compile", "--format", format, "lb.flb"])
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut reader = BufReader::with_capacity(16, child.stdout.take().unwrap());
+        let seen = reader.fill_buf().unwrap().len();
+        assert!(seen > 0);
+        drop(reader);
+        super::Run::from(child.wait_with_output().unwrap()).assert_quiet();
+    }
+}
+
+/// On a disk of its own, 64 KiB large, in a mount namespace of its own.
+#[test]
+fn a_full_disk_keeps_the_old_output() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test mounts a small disk in a namespace of its own: run it as root"
+    );
+    let servers: String = (0..200)
+        .map(|i| {
+            format!("service s{i} {{\n    vip 192.0.2.{i} tcp 80\n    server 10.20.0.[1-20]\n}}\n")
+        })
+        .collect();
+    let folder = folder(&[
+        ("lb.flb", &servers),
+        ("small.flb", GOOD),
+        ("disk/empty", ""),
+    ]);
+    let script = "set -e
+        mount -t tmpfs -o size=64k none disk
+        echo old >disk/out.nft
+        cp small.flb disk/in.flb
+        status=0
+        \"$0\" compile -o disk/out.nft lb.flb || status=$?
+        cat disk/out.nft
+        ls -A disk
+        exit $status";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_flbc")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let run = super::Run::from(output);
+    assert_eq!(run.status, 2, "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "error: cannot write disk/out.nft: No space left on device\n"
+    );
+    assert_eq!(
+        run.stdout, "old\nin.flb\nout.nft\n",
+        "the old file, and nothing left over"
+    );
+}

@@ -556,3 +556,41 @@ fn a_letter_of_several_bytes_after_a_quote_is_pointed_to_whole() {
         &["2:18 bad-statement A blank is missing after the quote"],
     );
 }
+
+/// A line of a hundred megabytes came back whole in the message about it.
+#[test]
+fn no_word_is_too_long_for_its_message() {
+    let long = "x".repeat(5000);
+    for text in [
+        format!("{long}\n"),
+        format!("{long} {{\n}}\n"),
+        format!("service {long}\n"),
+        format!("service {long} {long} {{\n}}\n"),
+        format!("include {long}\n"),
+        format!("define {long}\n"),
+        format!("define a = {long} {long}\n"),
+        format!("define a {long}\n"),
+        format!("defaults {long} {{\n}}\n"),
+        format!("service a {{\n{long}\n}}\n"),
+        format!("service a {{\npool {long} {{\n}}\n}}\n"),
+        format!("service a {{\nmode {long}\n}}\n"),
+        format!("service a {{\nmode nat {long}\n}}\n"),
+        format!("service a {{\nmode dr {long}\n}}\n"),
+        format!("service a {{\nvip {long}\n}}\n"),
+        format!("service a {{\nvip {long} tcp {long} {long}\n}}\n"),
+        format!("service a {{\nscheduler {long} {long}\n}}\n"),
+        format!("service a {{\nscheduler {long} by\n}}\n"),
+        format!("service a {{\nserver {long} 10.0.0.1 {long}\n}}\n"),
+        format!("service a {{\nserver a 10.0.0.1 weight {long} {long}\n}}\n"),
+        format!("service a {{\npersist {long} {long}\n}}\n"),
+        format!("service a {{\nallow {long}\n}}\n"),
+        format!("service a {{\nallow from {long} {long}\n}}\n"),
+        format!("vip{long} {{\n}}\n"),
+        format!("wlc{long}\n"),
+    ] {
+        let (_, faults) = read(&text);
+        for fault in faults {
+            assert!(fault.len() < 1000, "{} bytes about {text:.40}", fault.len());
+        }
+    }
+}

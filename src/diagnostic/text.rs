@@ -36,17 +36,20 @@ pub fn is_treacherous(character: char) -> bool {
 
 /// A word of the source as messages show it: between backticks, safe for a terminal, and not too long.
 pub fn quote(word: &str) -> String {
-    let mut quoted = String::with_capacity(word.len().min(QUOTED) + 2);
-    quoted.push('`');
+    format!("`{}`", clip(word))
+}
+
+/// A word of the source as it can stand in a message among others: safe for a terminal, and not too long.
+pub fn clip(word: &str) -> String {
+    let mut clipped = String::with_capacity(word.len().min(QUOTED));
     for (count, character) in word.chars().enumerate() {
         if count == QUOTED {
-            quoted.push_str("...");
+            clipped.push_str("...");
             break;
         }
-        push_safe(&mut quoted, character);
+        push_safe(&mut clipped, character);
     }
-    quoted.push('`');
-    quoted
+    clipped
 }
 
 /// A text whole, safe for a terminal: for file names.

@@ -2,7 +2,7 @@
 
 use pest::error::{ErrorVariant, InputLocation};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, clip, quote};
 use crate::source::Span;
 
 use super::characters::comment_start;
@@ -181,12 +181,13 @@ impl<'t> Gap<'t> {
         if last == keyword {
             return self.says(format!("`{keyword}` needs {wanted}"));
         }
-        self.says(format!("`{keyword}` needs {wanted} after `{last}`"))
+        self.says(format!("`{keyword}` needs {wanted} after {}", quote(last)))
     }
 
     /// Something else stands there than what must.
     fn wrong(&self, form: &Form, found: &str, wanted: &str) -> Diagnostic {
         let keyword = form.keyword;
+        let found = &clip(found);
         match form.rule {
             Rule::include if found.starts_with('$') => {
                 self.says("A constant cannot stand for the path of `include`")
@@ -205,6 +206,8 @@ impl<'t> Gap<'t> {
 
     /// The statement goes on where it should end.
     fn too_much(&self, form: &Form, found: &str) -> Diagnostic {
+        let found = clip(found);
+        let found = found.as_str();
         let fault = match form.rule {
             Rule::server => return not_an_option(self.span, found),
             Rule::vip if is_protocol(found) => {
@@ -217,7 +220,7 @@ impl<'t> Gap<'t> {
             Rule::vip | Rule::allow | Rule::deny | Rule::define => {
                 return self
                     .says(format!("A comma is missing before `{found}`"))
-                    .help(format!("write `{}, {found}`", last_word(self.before)));
+                    .help(format!("write `{}, {found}`", clip(last_word(self.before))));
             }
             Rule::defaults => self.says(format!(
                 "`defaults` has no name, and `{found}` cannot follow it"
@@ -283,7 +286,7 @@ fn not_an_option(span: Span, word: &str) -> Diagnostic {
     let fault = Diagnostic::new(
         Code::BadStatement,
         span,
-        format!("`{word}` is no option of `server`"),
+        format!("{} is no option of `server`", quote(word)),
     );
     if reads_as_address(word) {
         return fault

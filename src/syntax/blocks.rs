@@ -4,7 +4,7 @@
 //! that one missing brace costs one fault: a `service`, `pool` or `defaults` that is not further in
 //! than the block around it shows that this block was left open.
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, clip};
 use crate::source::{FileId, Span};
 
 use super::arguments::second_word;
@@ -339,7 +339,7 @@ impl<'t, 's> Blocks<'t, 's> {
             )
             .help(format!(
                 "move it out of the block, and write `{}` here to use it",
-                explain::on_one_line(piece)
+                clip(&explain::on_one_line(piece))
             )),
             _ => Diagnostic::new(
                 Code::MisplacedStatement,

@@ -1,6 +1,6 @@
 //! What is wrong with a statement that the grammar does not read, in the operator's words.
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, clip, quote};
 use crate::source::Span;
 
 use super::arguments::{reads_as_address, second_address, wrong_arguments};
@@ -48,7 +48,7 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
 
 /// `service NAME` without a `{` behind it.
 pub(super) fn missing_brace(piece: &Piece<'_>) -> Diagnostic {
-    let text = on_one_line(piece);
+    let text = clip(&on_one_line(piece));
     Diagnostic::new(
         Code::BadStatement,
         piece.span(),
@@ -99,7 +99,7 @@ fn unknown_statement(piece: &Piece<'_>, place: Place) -> Diagnostic {
     let keyword = piece.keyword_text();
     let fault = |message| Diagnostic::new(Code::UnknownStatement, piece.keyword(), message);
     if let Some(help) = foreign_word(keyword) {
-        return fault(format!("`{keyword}` starts no statement")).help(help);
+        return fault(format!("{} starts no statement", quote(keyword))).help(help);
     }
     let (here, where_to) = match place {
         Place::Top => (TOP_STATEMENTS, "at the top level"),
@@ -112,7 +112,7 @@ fn unknown_statement(piece: &Piece<'_>, place: Place) -> Diagnostic {
     let near = nearest(keyword, here.iter().copied())
         .or_else(|| nearest(keyword, everywhere.copied()))
         .or_else(|| glued(keyword));
-    let fault = fault(format!("`{keyword}` is no statement"));
+    let fault = fault(format!("{} is no statement", quote(keyword)));
     match near {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
         None if here.is_empty() => fault,

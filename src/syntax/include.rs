@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
+use crate::diagnostic::quote;
+
 /// What a path names.
 #[derive(Debug)]
 pub(super) enum Named {
@@ -38,7 +40,7 @@ pub(super) fn find(directory: &Path, path: &str) -> Result<Named, String> {
     for part in path.split('/').filter(|part| !part.is_empty()) {
         if part.contains(['*', '?', '[']) {
             let pattern = Pattern::new(part)
-                .map_err(|error| format!("`{part}` is no glob: {}", error.msg))?;
+                .map_err(|error| format!("{} is no glob: {}", quote(part), error.msg))?;
             found = found
                 .iter()
                 .flat_map(|folder| matches(folder, &pattern, &mut refused))

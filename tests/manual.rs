@@ -1,0 +1,254 @@
+//! What the manual, the README and the examples say is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use flbc::diagnostic::{Code, Severity};
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A section of flb.5, from its heading to the next.
+fn section<'p>(page: &'p str, name: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!("\n.Sh {name}\n")).unwrap();
+    rest.split("\n.Sh ").next().unwrap()
+}
+
+/// Runs flbc; standard output, and the whole of what went wrong.
+fn flbc(arguments: &[&str], stdin: &str) -> Result<String, String> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flbc"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() && stderr.is_empty() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(format!("{}\n{stderr}", output.status))
+    }
+}
+
+/// It compiles without a fault, not even a warning, and is in its canonical form.
+#[track_caller]
+fn assert_right(what: &str, text: &str) {
+    if let Err(fault) = flbc(&["compile", "-"], text) {
+        panic!("{what} does not compile: {fault}\n{text}");
+    }
+    let canonical = flbc(&["fmt", "-"], text).unwrap();
+    assert_eq!(text, canonical, "{what} is not in canonical form");
+}
+
+#[test]
+fn flb_5_explains_every_code_in_order() {
+    let page = read("man/flb.5");
+    let faults = section(&page, "FAULTS");
+    let explained: Vec<&str> = faults
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Cm "))
+        .collect();
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(explained, codes);
+    // Each in a sentence or more.
+    for item in faults.split(".It Cm ").skip(1) {
+        let (name, text) = item.split_once('\n').unwrap();
+        let text = text.split("\n.El").next().unwrap();
+        assert!(
+            text.trim().len() > 20 && text.trim_end().ends_with('.'),
+            "{name}: {text}"
+        );
+    }
+    // Warnings stand apart.
+    let (errors, warnings) = faults.split_once(".Ss Warnings").unwrap();
+    for code in Code::ALL {
+        let part = match code.severity() {
+            Severity::Error => errors,
+            Severity::Warning => warnings,
+        };
+        assert!(part.contains(&format!(".It Cm {code}\n")), "{code}");
+    }
+}
+
+#[test]
+fn flb_5_names_no_code_that_does_not_exist() {
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    let page = read("man/flb.5");
+    let named = page.lines().filter_map(|line| {
+        let line = line.strip_prefix(".Cm ")?;
+        line.split(' ').next()
+    });
+    let mut seen = 0;
+    for name in named {
+        seen += 1;
+        assert!(codes.contains(name), "{name}");
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn every_example_of_flb_5_compiles() {
+    let page = read("man/flb.5");
+    let examples: Vec<&str> = section(&page, "EXAMPLES")
+        .split(".Bd -literal -offset indent\n")
+        .skip(1)
+        .map(|rest| rest.split(".Ed").next().unwrap())
+        .collect();
+    assert!(examples.len() >= 5, "only {} found", examples.len());
+    for (at, example) in examples.iter().enumerate() {
+        assert_right(&format!("example {} of flb.5", at + 1), example);
+    }
+    let first = page.split(".Bd -literal -offset indent\n").nth(1).unwrap();
+    assert_right(
+        "the first file of flb.5",
+        first.split(".Ed").next().unwrap(),
+    );
+}
+
+/// The blocks of a page that begin with this line.
+fn blocks<'p>(page: &'p str, fence: &str) -> Vec<&'p str> {
+    let start = format!("\n{fence}\n");
+    page.split(&start)
+        .skip(1)
+        .map(|rest| {
+            let end = rest.find("\n```").unwrap();
+            &rest[..=end]
+        })
+        .collect()
+}
+
+#[test]
+fn every_flb_block_of_the_readme_compiles() {
+    let readme = read("README.md");
+    let blocks = blocks(&readme, "```flb");
+    assert!(blocks.len() >= 2, "only {} found", blocks.len());
+    for block in blocks {
+        assert_right("a block of README.md", block);
+    }
+}
+
+/// The rules that a page shows of a file stand in what that file compiles to, in their order.
+#[test]
+fn the_rules_that_the_readme_shows_are_those_that_come_out() {
+    let readme = read("README.md");
+    let section = readme.split_once("## What comes out").unwrap().1;
+    let source = blocks(section, "```flb")[0];
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("lb.flb"), source).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_flbc"))
+        .args(["compile", "lb.flb"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let rules = String::from_utf8(output.stdout).unwrap();
+    let shown = section.split("\n```\ntable inet flbc {\n").nth(1).unwrap();
+    let shown = shown.split("\n```").next().unwrap();
+    let mut rest = rules.lines();
+    for line in shown.lines().filter(|line| !line.is_empty()) {
+        assert!(
+            rest.any(|rule| rule == line),
+            "not in the rules, or not there: {line}\n{rules}"
+        );
+    }
+}
+
+/// The first words of code in the rows of tables, and in running text, that name maps and chains.
+#[test]
+fn docs_ruleset_names_maps_and_chains_that_exist() {
+    let page = read("docs/ruleset.md");
+    let mut all = String::new();
+    for file in fs::read_dir("tests/golden").unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "nft") {
+            all += &read(path);
+        }
+    }
+    let declared: BTreeSet<&str> = all
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            matches!(words.next()?, "map" | "set" | "chain").then(|| words.next())?
+        })
+        .collect();
+    // What a page shows in full is what comes out somewhere.
+    for block in page.split("\n```\n").skip(1).step_by(2) {
+        for line in block.lines().filter(|line| !line.trim().is_empty()) {
+            let rule = line.trim().split(" # ").next().unwrap();
+            assert!(
+                all.contains(rule),
+                "docs/ruleset.md shows `{rule}`, which no golden has"
+            );
+        }
+    }
+    // And every set, map and chain of the goldens is explained, whatever family or interface it is of.
+    for name in declared {
+        let stem = name.split("_eth").next().unwrap();
+        let stem = if stem.starts_with("svc_") {
+            "svc_NAME_v4"
+        } else {
+            stem
+        };
+        let stem = if name.starts_with("on_") {
+            "on_IFACE"
+        } else {
+            stem
+        };
+        let is_there = |name: &str| page.contains(&format!("`{name}"));
+        let twin = stem.replace('6', "4");
+        assert!(
+            is_there(stem) || is_there(&twin),
+            "docs/ruleset.md does not explain {name}"
+        );
+    }
+}
+
+fn examples() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = ["examples", "examples/site", "examples/site/conf.d"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "flb"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_example_says_what_it_is_for_and_compiles() {
+    let mut compiled = 0;
+    for file in examples() {
+        let name = file.to_str().unwrap();
+        assert!(
+            read(&file).starts_with("# "),
+            "{name}: the first line says what it is for"
+        );
+        flbc(&["fmt", "--check", name], "").unwrap();
+        let is_part = name.starts_with("examples/site/") && !name.ends_with("/main.flb");
+        if !is_part {
+            for format in ["nft", "json"] {
+                flbc(&["compile", "--format", format, name], "").unwrap();
+            }
+            compiled += 1;
+        }
+    }
+    assert!(compiled >= 7, "only {compiled}");
+}
+
+#[test]
+fn every_example_is_named_in_a_page() {
+    let pages = read("README.md") + &read("man/flb.5") + &read("docs/architecture.md");
+    assert!(pages.contains("[examples](examples)"));
+}

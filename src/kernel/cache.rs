@@ -84,17 +84,16 @@ impl Cache {
         let metadata = file.metadata().ok()?;
         secure(&metadata, false).ok()?;
         let now = binding(kernel, table).ok()?;
-        if now.identities.iter().all(Option::is_none) {
-            return None;
-        }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
         let (sum, bytes) = bytes.split_at_checked(8)?;
         let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
         let same_tables = Binding {
             generation: now.generation,
+            identities: now.identities.clone(),
             ..then.clone()
-        } == now;
+        } == now
+            && same_identities(&then.identities, &now.identities);
         if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
@@ -168,6 +167,21 @@ impl Cache {
         }
         secure(&fs::symlink_metadata(&self.directory)?, true)
     }
+}
+
+/// Whether the tables are those that they were: one is, and none is another. That one is gone or new is somebody's
+/// change to them.
+fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> bool {
+    let mut same = false;
+    for pair in then.iter().zip(now) {
+        if let (Some(then), Some(now)) = pair {
+            if then != now {
+                return false;
+            }
+            same = true;
+        }
+    }
+    same
 }
 
 /// Whether nobody but root can have written here.

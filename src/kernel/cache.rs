@@ -143,7 +143,25 @@ impl Cache {
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
         file.persist(self.path(table))?;
+        let _ = fs::remove_file(self.aside(table));
         Ok(())
+    }
+
+    /// Puts what is remembered out of sight while a transaction is made: whoever looks in between, and the next run if
+    /// this one is killed, must not take the change for somebody else's.
+    pub fn set_aside(&self, table: &str) {
+        // If it cannot be moved it is out of date later, which costs words and nothing more.
+        let _ = fs::rename(self.path(table), self.aside(table));
+    }
+
+    /// Undoes [`Self::set_aside`] after a transaction that was not made, unless another run remembered something since.
+    pub fn put_back(&self, table: &str) {
+        let _ = fs::hard_link(self.aside(table), self.path(table));
+        let _ = fs::remove_file(self.aside(table));
+    }
+
+    fn aside(&self, table: &str) -> PathBuf {
+        self.directory.join(format!("{table}.state.aside"))
     }
 
     /// Remembers nothing.
@@ -152,6 +170,7 @@ impl Cache {
     ///
     /// The file cannot be removed.
     pub fn forget(&self, table: &str) -> io::Result<()> {
+        let _ = fs::remove_file(self.aside(table));
         match fs::remove_file(self.path(table)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

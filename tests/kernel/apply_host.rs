@@ -96,7 +96,9 @@ impl Host {
         let ran = self.flbc(&["apply", "-"], file);
         assert!(
             ran.code == Some(0) && ran.err.is_empty(),
-            "{ran:?}\nabout:\n{file}"
+            "{:?}: {}\nsaid about:\n{file:.2000}",
+            ran.code,
+            ran.err
         );
         ran.out
     }

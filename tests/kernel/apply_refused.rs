@@ -30,7 +30,8 @@ service dns {
         assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
         assert!(ran.err.starts_with("error[no-such-interface]"), "{ran:?}");
         assert!(ran.err.contains("no interface `eth7`"), "{ran:?}");
-        assert!(ran.err.contains("/run/lb.flb:4:"), "{ran:?}");
+        assert!(ran.err.contains("[/run/lb.flb:"), "{ran:?}");
+        assert!(ran.err.contains("mode dr on eth7 via eth1"), "{ran:?}");
     }
     // The one that packets leave by is looked up too.
     let leaving =

@@ -118,15 +118,16 @@ fn one_round(shop: &Workshop, files: &[impl AsRef<Path>; 3]) -> Result<Vec<Cost>
     let mut script = "mount -t tmpfs none /run\n".to_owned();
     for (number, step) in STEPS.iter().enumerate() {
         if step.disturbed {
-            script.push_str(&format!("nft add table ip other{number}\n"));
+            script.extend(["nft add table ip other", &number.to_string(), "\n"]);
         }
         if step.what.ends_with("nothing remembered") {
             script.push_str("rm -r /run/flbc\n");
         }
-        script.push_str(&format!(
+        let timed = format!(
             "time -f '{FORMAT}' \"$FLBC\" apply \"${}\" >/dev/null\n",
             step.file
-        ));
+        );
+        script.push_str(&timed);
     }
     let mut command = Command::new("unshare");
     command

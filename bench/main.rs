@@ -29,6 +29,10 @@ fn main() -> ExitCode {
 fn bench() -> Result<(), String> {
     let shop = Workshop::new()?;
     println!("{}\n", run::machine());
+    // `bench apply` is that part alone.
+    if std::env::args().nth(1).as_deref() == Some("apply") {
+        return apply::apply_beside_nft(&shop);
+    }
     compile_beside_nft(&shop)?;
     load_growth(&shop)?;
     shared_pool(&shop)?;

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rustc_hash::FxHashSet;
+
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::kernel::numbers;
@@ -77,9 +79,14 @@ impl View {
                     continue;
                 };
                 service.mode = mode_of(family);
-                if let Some(block) = known.blocks.get(&chain.name) {
-                    add_servers(service, name, block, &slots, &servers);
-                }
+                // Where no server is left there is nothing to draw from, but the service has its servers.
+                let nobody = KnownBlock {
+                    slots: None,
+                    servers: FxHashSet::default(),
+                };
+                let block = known.blocks.get(&chain.name).unwrap_or(&nobody);
+                let v4 = chain.name.ends_with("_v4");
+                add_servers(service, (name, v4), block, &slots, &servers);
             }
             view.all_servers.extend(servers.into_values());
         }
@@ -302,7 +309,7 @@ fn standing(comment: &str) -> Option<ServerView> {
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
 fn add_servers(
     service: &mut ServiceView,
-    name: &str,
+    (name, v4): (&str, bool),
     block: &KnownBlock,
     slots: &HashMap<u32, u32>,
     servers: &BTreeMap<u32, ServerView>,
@@ -329,10 +336,6 @@ fn add_servers(
         .keys()
         .find_map(|number| servers.get(number))
         .map_or(name, |server| server.group.as_str());
-    let v4 = owned
-        .keys()
-        .find_map(|number| servers.get(number)?.address)
-        .is_none_or(|address| address.is_ipv4());
     for server in servers.values() {
         let same_family = server.address.is_none_or(|address| address.is_ipv4() == v4);
         if owned.contains_key(&server.number) || (server.group == group && same_family) {

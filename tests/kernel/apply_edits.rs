@@ -71,7 +71,7 @@ impl Draft {
 }
 
 fn servers(net: usize, dr: bool, dice: &mut Dice) -> Vec<String> {
-    (0..1 + dice.below(4))
+    (0..=dice.below(4))
         .map(|host| {
             let port = if dr || dice.below(2) == 0 {
                 ""

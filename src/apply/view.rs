@@ -1,6 +1,6 @@
 //! What the kernel's tables say, read back into services and servers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustc_hash::FxHashSet;
@@ -69,6 +69,11 @@ impl View {
                 continue;
             };
             let servers = servers(table);
+            let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
+            for server in servers.values() {
+                let group = groups.entry(server.group.clone()).or_default();
+                group.push(server.number);
+            }
             view.read_services(family, table);
             let slots = slot_owners(table);
             for chain in &table.chains {
@@ -86,7 +91,7 @@ impl View {
                 };
                 let block = known.blocks.get(&chain.name).unwrap_or(&nobody);
                 let v4 = chain.name.ends_with("_v4");
-                add_servers(service, (name, v4), block, &slots, &servers);
+                add_servers(service, (name, v4), block, &slots, (&servers, &groups));
             }
             view.all_servers.extend(servers.into_values());
         }
@@ -312,7 +317,7 @@ fn add_servers(
     (name, v4): (&str, bool),
     block: &KnownBlock,
     slots: &HashMap<u32, u32>,
-    servers: &BTreeMap<u32, ServerView>,
+    (servers, groups): (&BTreeMap<u32, ServerView>, &HashMap<String, Vec<u32>>),
 ) {
     let mut owned: HashMap<u32, usize> = HashMap::new();
     let mut total = 0;
@@ -336,7 +341,10 @@ fn add_servers(
         .keys()
         .find_map(|number| servers.get(number))
         .map_or(name, |server| server.group.as_str());
-    for server in servers.values() {
+    // Not all servers for each service: there may be a million.
+    let mut candidates: BTreeSet<u32> = owned.keys().copied().collect();
+    candidates.extend(groups.get(group).into_iter().flatten());
+    for server in candidates.iter().filter_map(|number| servers.get(number)) {
         let same_family = server.address.is_none_or(|address| address.is_ipv4() == v4);
         if owned.contains_key(&server.number) || (server.group == group && same_family) {
             service.servers.push(ServerView {

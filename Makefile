@@ -60,11 +60,10 @@ bench: toolchain
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)
 	FLBC_SOAK=1 PROPTEST_CASES=20000 $(CARGO) test --locked
-	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
-	    echo 'cargo-fuzz is missing: `cargo install cargo-fuzz` and `rustup toolchain install nightly`, then try again' >&2; \
-	    exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@# Coverage is an unstable option of the compiler; this lets the stable one have it.
 	for target in $$($(CARGO) fuzz list); do \
-	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 man: build

@@ -4,6 +4,7 @@
 //! shared and noisy; what to believe are the ratios. Needs root, nft and GNU time; loads only into network
 //! namespaces that `unshare` makes and that end with the command.
 
+mod apply;
 mod generate;
 mod run;
 
@@ -28,9 +29,15 @@ fn main() -> ExitCode {
 fn bench() -> Result<(), String> {
     let shop = Workshop::new()?;
     println!("{}\n", run::machine());
+    // `bench apply` is that part alone.
+    if std::env::args().nth(1).as_deref() == Some("apply") {
+        return apply::apply_beside_nft(&shop);
+    }
     compile_beside_nft(&shop)?;
     load_growth(&shop)?;
-    shared_pool(&shop)
+    shared_pool(&shop)?;
+    println!();
+    apply::apply_beside_nft(&shop)
 }
 
 /// `flbc compile` beside the time that `nft -c -f` takes to read its output.

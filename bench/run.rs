@@ -13,7 +13,7 @@ pub(crate) struct Cost {
     /// From start to end.
     pub(crate) seconds: f64,
     /// Peak resident memory.
-    megabytes: f64,
+    pub(crate) megabytes: f64,
 }
 
 impl Cost {
@@ -64,8 +64,18 @@ impl Workshop {
 
     /// Writes a source file.
     pub(crate) fn source(&self, shape: &Shape) -> Result<PathBuf, String> {
+        self.source_text(&shape.text())
+    }
+
+    /// The program under test.
+    pub(crate) fn flbc(&self) -> &Path {
+        &self.flbc
+    }
+
+    /// Writes a source file.
+    pub(crate) fn source_text(&self, text: &str) -> Result<PathBuf, String> {
         let path = self.new_file("flb");
-        fs::write(&path, shape.text()).map_err(|error| error.to_string())?;
+        fs::write(&path, text).map_err(|error| error.to_string())?;
         Ok(path)
     }
 
@@ -107,7 +117,7 @@ fn nft(arguments: &[&str], rules: &Path) -> Result<Cost, String> {
 }
 
 /// Seconds and kilobytes.
-const FORMAT: &str = "cost %e %M";
+pub(crate) const FORMAT: &str = "cost %e %M";
 
 fn timed() -> Command {
     let mut command = Command::new("time");
@@ -125,17 +135,21 @@ fn cost(command: &mut Command) -> Result<Cost, String> {
     if !output.status.success() {
         return Err(format!("{command:?} failed: {messages}"));
     }
+    costs(&messages)
+        .next()
+        .ok_or_else(|| format!("{command:?}: no figures"))
+}
+
+/// All that `time` wrote with [`FORMAT`].
+pub(crate) fn costs(messages: &str) -> impl Iterator<Item = Cost> {
     let figures = messages
         .lines()
-        .find_map(|line| line.strip_prefix("cost "))
-        .and_then(|figures| figures.split_once(' '))
-        .and_then(|(seconds, kilobytes)| {
-            Some((seconds.parse().ok()?, kilobytes.parse::<f64>().ok()?))
-        });
-    let (seconds, kilobytes) = figures.ok_or_else(|| format!("{command:?}: no figures"))?;
-    Ok(Cost {
-        seconds,
-        megabytes: kilobytes / 1024.0,
+        .filter_map(|line| line.strip_prefix("cost ")?.split_once(' '));
+    figures.filter_map(|(seconds, kilobytes)| {
+        Some(Cost {
+            seconds: seconds.parse().ok()?,
+            megabytes: kilobytes.parse::<f64>().ok()? / 1024.0,
+        })
     })
 }
 

@@ -30,7 +30,6 @@ const ELSEWHERE: &[(Code, &str)] = &[
         Code::WorldWritable,
         "a_file_that_everybody_may_write, below",
     ),
-    (Code::FormatCannotSay, "the tests of the JSON format"),
     (Code::RoundedWeights, "the tests of the schedule"),
     (Code::NoSuchInterface, "the kernel suite's tests of apply"),
     (Code::KernelRefused, "the kernel suite's tests of apply"),

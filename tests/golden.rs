@@ -3,6 +3,14 @@
 //! `tests/golden/NAME.flb` compiles to `NAME.nft` and `NAME.json`. `FLBC_BLESS=1` writes both anew; read the difference
 //! before you commit it. The kernel tests load the same files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -177,9 +177,16 @@ pub fn apply(
         let mut now = seen.observed;
         if !changes.is_empty() {
             let dying = dying(&now, Some(request));
+            cache.set_aside(request.table);
             match kernel.commit(request.table, &changes, now.generation) {
-                Err(KernelError::Changed) => continue,
-                committed => now.generation = committed?.generation,
+                Ok(committed) => now.generation = committed.generation,
+                Err(error) => {
+                    cache.put_back(request.table);
+                    if error == KernelError::Changed {
+                        continue;
+                    }
+                    return Err(error.into());
+                }
             }
             let followed = now.apply(&changes).is_ok();
             applied.forgotten = forget_connections(kernel, &dying, &mut applied.notes);
@@ -240,10 +247,14 @@ pub fn unload(
             return Ok(None);
         }
         let dying = dying(&observed, None);
-        match kernel.commit(table, &changes, observed.generation) {
-            Err(KernelError::Changed) => continue,
-            committed => committed?,
-        };
+        cache.set_aside(table);
+        if let Err(error) = kernel.commit(table, &changes, observed.generation) {
+            cache.put_back(table);
+            if error == KernelError::Changed {
+                continue;
+            }
+            return Err(error.into());
+        }
         let mut applied = Applied {
             difference: Difference::between(&outline, &Outline::default()),
             drift: Vec::new(),

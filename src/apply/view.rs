@@ -1,7 +1,9 @@
 //! What the kernel's tables say, read back into services and servers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustc_hash::FxHashSet;
 
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
@@ -67,6 +69,11 @@ impl View {
                 continue;
             };
             let servers = servers(table);
+            let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
+            for server in servers.values() {
+                let group = groups.entry(server.group.clone()).or_default();
+                group.push(server.number);
+            }
             view.read_services(family, table);
             let slots = slot_owners(table);
             for chain in &table.chains {
@@ -77,9 +84,14 @@ impl View {
                     continue;
                 };
                 service.mode = mode_of(family);
-                if let Some(block) = known.blocks.get(&chain.name) {
-                    add_servers(service, name, block, &slots, &servers);
-                }
+                // Where no server is left there is nothing to draw from, but the service has its servers.
+                let nobody = KnownBlock {
+                    slots: None,
+                    servers: FxHashSet::default(),
+                };
+                let block = known.blocks.get(&chain.name).unwrap_or(&nobody);
+                let v4 = chain.name.ends_with("_v4");
+                add_servers(service, (name, v4), block, &slots, (&servers, &groups));
             }
             view.all_servers.extend(servers.into_values());
         }
@@ -302,10 +314,10 @@ fn standing(comment: &str) -> Option<ServerView> {
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
 fn add_servers(
     service: &mut ServiceView,
-    name: &str,
+    (name, v4): (&str, bool),
     block: &KnownBlock,
     slots: &HashMap<u32, u32>,
-    servers: &BTreeMap<u32, ServerView>,
+    (servers, groups): (&BTreeMap<u32, ServerView>, &HashMap<String, Vec<u32>>),
 ) {
     let mut owned: HashMap<u32, usize> = HashMap::new();
     let mut total = 0;
@@ -329,11 +341,10 @@ fn add_servers(
         .keys()
         .find_map(|number| servers.get(number))
         .map_or(name, |server| server.group.as_str());
-    let v4 = owned
-        .keys()
-        .find_map(|number| servers.get(number)?.address)
-        .is_none_or(|address| address.is_ipv4());
-    for server in servers.values() {
+    // Not all servers for each service: there may be a million.
+    let mut candidates: BTreeSet<u32> = owned.keys().copied().collect();
+    candidates.extend(groups.get(group).into_iter().flatten());
+    for server in candidates.iter().filter_map(|number| servers.get(number)) {
         let same_family = server.address.is_none_or(|address| address.is_ipv4() == v4);
         if owned.contains_key(&server.number) || (server.group == group && same_family) {
             service.servers.push(ServerView {

@@ -62,17 +62,15 @@ fn render(man: &Man, is_whole: bool) -> io::Result<String> {
     }
     let mut page = String::from_utf8(page).map_err(io::Error::other)?;
     page += ".SH EXIT STATUS\n";
-    for line in EXIT_CODES.lines() {
-        if let Some((code, meaning)) = line.trim_start().split_once("  ") {
-            page += &format!(".TP\n{code}\n{}\n", escaped(meaning));
-        }
-    }
+    let codes = EXIT_CODES.lines().filter_map(|line| {
+        let (code, meaning) = line.trim_start().split_once("  ")?;
+        Some(format!(".TP\n{code}\n{}\n", escaped(meaning)))
+    });
+    page.extend(codes);
     if is_whole {
         let commands = EXAMPLES.lines().filter(|line| line.starts_with("  "));
         page += ".SH EXAMPLES\n.nf\n";
-        for command in commands {
-            page += &format!("{}\n", escaped(command.trim_start()));
-        }
+        page.extend(commands.map(|command| escaped(command.trim_start()) + "\n"));
         page += ".fi\n";
     }
     page += ".SH SEE ALSO\n";

@@ -139,8 +139,6 @@ codes! {
     TooMany = "too-many", Error;
     /// A statement that this version cannot compile yet.
     NotCompiledYet = "not-compiled-yet", Error;
-    /// A statement that the output format cannot express.
-    FormatCannotSay = "format-cannot-say", Error;
 
     // The kernel
     /// An interface that is not there when the rules are applied.

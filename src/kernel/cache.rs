@@ -84,17 +84,16 @@ impl Cache {
         let metadata = file.metadata().ok()?;
         secure(&metadata, false).ok()?;
         let now = binding(kernel, table).ok()?;
-        if now.identities.iter().all(Option::is_none) {
-            return None;
-        }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
         let (sum, bytes) = bytes.split_at_checked(8)?;
         let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
         let same_tables = Binding {
             generation: now.generation,
+            identities: now.identities.clone(),
             ..then.clone()
-        } == now;
+        } == now
+            && same_identities(&then.identities, &now.identities);
         if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
@@ -144,7 +143,25 @@ impl Cache {
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
         file.persist(self.path(table))?;
+        let _ = fs::remove_file(self.aside(table));
         Ok(())
+    }
+
+    /// Puts what is remembered out of sight while a transaction is made: whoever looks in between, and the next run if
+    /// this one is killed, must not take the change for somebody else's.
+    pub fn set_aside(&self, table: &str) {
+        // If it cannot be moved it is out of date later, which costs words and nothing more.
+        let _ = fs::rename(self.path(table), self.aside(table));
+    }
+
+    /// Undoes [`Self::set_aside`] after a transaction that was not made, unless another run remembered something since.
+    pub fn put_back(&self, table: &str) {
+        let _ = fs::hard_link(self.aside(table), self.path(table));
+        let _ = fs::remove_file(self.aside(table));
+    }
+
+    fn aside(&self, table: &str) -> PathBuf {
+        self.directory.join(format!("{table}.state.aside"))
     }
 
     /// Remembers nothing.
@@ -153,6 +170,7 @@ impl Cache {
     ///
     /// The file cannot be removed.
     pub fn forget(&self, table: &str) -> io::Result<()> {
+        let _ = fs::remove_file(self.aside(table));
         match fs::remove_file(self.path(table)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -168,6 +186,21 @@ impl Cache {
         }
         secure(&fs::symlink_metadata(&self.directory)?, true)
     }
+}
+
+/// Whether the tables are those that they were: one is, and none is another. That one is gone or new is somebody's
+/// change to them.
+fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> bool {
+    let mut same = false;
+    for pair in then.iter().zip(now) {
+        if let (Some(then), Some(now)) = pair {
+            if then != now {
+                return false;
+            }
+            same = true;
+        }
+    }
+    same
 }
 
 /// Whether nobody but root can have written here.

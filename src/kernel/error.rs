@@ -52,6 +52,8 @@ pub struct Refusal {
 pub enum Reason {
     /// There is no interface of this name.
     NoInterface(Arc<str>),
+    /// The table belongs to a process that is still there (`flags owner`).
+    Owned,
     /// What is to be removed is still used.
     Busy,
     /// The kernel has no memory left.
@@ -92,6 +94,8 @@ fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
     let unknown = matches!(errno, Errno::NOENT | Errno::OPNOTSUPP);
     match (&change.step, errno) {
         (_, Errno::NOMEM | Errno::NOBUFS) => Reason::OutOfMemory,
+        // Without privilege the kernel refuses the whole transaction, not each change.
+        (_, Errno::PERM) => Reason::Owned,
         (_, Errno::BUSY) => Reason::Busy,
         (_, Errno::EXIST) => Reason::Exists,
         (Step::AddElements { .. }, Errno::NFILE) => Reason::SetFull,
@@ -118,6 +122,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoInterface(name) => write!(f, "there is no interface `{name}`"),
+            Self::Owned => write!(f, "another program holds this table for itself"),
             Self::Busy => write!(f, "something still uses it"),
             Self::OutOfMemory => write!(f, "the kernel has no memory left for it"),
             Self::SetFull => write!(f, "the set has no room left"),

@@ -14,7 +14,7 @@ use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
 
-use super::error::Refusal;
+use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, conntrack, read};
 
@@ -266,6 +266,10 @@ fn verdict(batch: &Batch, changes: &[Change], answers: &[Answer]) -> Result<(), 
                 errno,
             ));
         }
+    }
+    // Where the table is somebody else's, every change to it is refused, and one tells it all.
+    if refusals.iter().all(|r| r.reason == Reason::Owned) {
+        refusals.truncate(1);
     }
     if !refusals.is_empty() {
         return Err(if refusals.iter().all(|r| r.errno == Errno::NOMEM) {

@@ -1,16 +1,14 @@
 //! What NAT and direct return share: blocks of slots, and the rule that draws one.
 
-use std::sync::Arc;
-
-use crate::model::{Family, HashKey, Mode, Model, RealServer, State};
+use crate::model::{Family, HashKey, Mode, RealServer};
 use crate::ruleset::{
-    Chain, Data, DataType, Element, Expression, Key, KeyType, MAX_COMMENT, Name, Rule, Set,
-    Statement, Target, name,
+    Chain, Data, DataType, Element, Expression, Key, KeyType, Name, Rule, Set, Statement, Target,
+    name,
 };
 use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
 use super::number::BlockNumbers;
-use super::{Input, empty};
+use super::{Input, empty, identity};
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -105,54 +103,6 @@ impl NumberedServer<'_> {
             origin: self.server.span,
         }
     }
-
-    /// `weight 3, web1 of www` or `weight 1 drain, web3 of pool web`: what the kernel keeps about this server, for
-    /// those who list it, and so that it is known again.
-    fn describe(&self, input: &Input<'_>) -> Arc<str> {
-        let server = self.server;
-        let state = match server.state {
-            State::Up => "",
-            State::Drain => " drain",
-            State::Down => " down",
-            State::Backup => " backup",
-        };
-        let identity = identity(input.model, self.block, server);
-        format!("weight {}{state}{STANDS}{identity}", server.weight).into()
-    }
-}
-
-/// What stands between how a server stands and who it is.
-const STANDS: &str = ", ";
-
-/// The longest text before who it is: `weight 65535 backup, `.
-const LONGEST_STANDING: usize = 21;
-
-/// Who a comment of the server set speaks of: the part that a change of weight or state leaves alone.
-pub fn identity_in(comment: &str) -> Option<&str> {
-    Some(comment.split_once(STANDS)?.1)
-}
-
-/// Who a server is, as [`identity_in`] finds it again: `web1 of www` or `web1 of pool web`.
-pub fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String {
-    let group = match block.pools.as_slice() {
-        [] => block.service.name.to_string(),
-        pools => {
-            let names: Vec<&str> = pools.iter().map(|id| &*model.pool(*id).name).collect();
-            format!("pool {}", names.join(" "))
-        }
-    };
-    abbreviate(format!("{} of {group}", server.name))
-}
-
-/// Short enough for a comment; what was longer ends in `~` and a hash of the whole, so that it stays unique.
-fn abbreviate(text: String) -> String {
-    if text.len() <= MAX_COMMENT - LONGEST_STANDING {
-        return text;
-    }
-    let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
-    let room = MAX_COMMENT - LONGEST_STANDING - 9;
-    let kept: String = text.chars().take(room).collect();
-    format!("{kept}~{hash:08x}")
 }
 
 /// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.
@@ -165,7 +115,7 @@ pub(super) fn server_set<'a>(
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {
             set.push(Element {
-                comment: Some(server.describe(input)),
+                comment: Some(identity::comment(input.model, block, server.server).into()),
                 ..server.element(None)
             });
         }

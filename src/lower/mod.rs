@@ -13,10 +13,11 @@ mod block;
 mod dispatch;
 mod dr;
 mod empty;
+mod identity;
 mod nat;
 pub mod number;
 
-pub use block::{identity, identity_in};
+pub use identity::{identity, identity_in};
 use number::Numbering;
 
 /// Everything that lowering reads.

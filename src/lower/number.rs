@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::ruleset::name;
 use crate::schedule::{Choice, Plan};
 
-use super::block;
+use super::identity;
 
 /// The numbers that servers may have. 0 is "no mark".
 pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
@@ -160,7 +160,7 @@ fn number_servers(
                     if number.is_some() {
                         continue;
                     }
-                    let identity = block::identity(model, block, server);
+                    let identity = identity(model, block, server);
                     let free = namesakes
                         .of(&identity)
                         .filter(|known| {

@@ -207,6 +207,26 @@ fn status_counts_what_was_sent() {
 }
 
 #[test]
+fn status_shows_servers_that_take_nobody() {
+    let host = Host::alone();
+    host.apply(
+        "service none { vip 192.0.2.14, 2001:db8::14 udp 5
+            server gone 10.20.0.41 down; server last 10.20.0.42 drain; server six 2001:db8:1::1 }",
+    );
+    let human = host.flbc(&["status"], "").out;
+    for (server, state) in [("gone", "down"), ("last", "drain"), ("six", "up")] {
+        let lines: Vec<&str> = human
+            .lines()
+            .filter(|line| line.split_whitespace().next() == Some(server))
+            .collect();
+        assert!(
+            lines.len() == 1 && lines[0].contains(state),
+            "{server}: {human}"
+        );
+    }
+}
+
+#[test]
 fn unload_removes_both_tables_and_nothing_else() {
     let host = Host::alone();
     let foreign = "table inet foreign { set s { type ipv4_addr; elements = { 10.0.0.1 } }; chain c { type filter hook input priority 5; ip saddr @s accept; }; }";

@@ -71,7 +71,7 @@ impl Draft {
 }
 
 fn servers(net: usize, dr: bool, dice: &mut Dice) -> Vec<String> {
-    (0..1 + dice.below(4))
+    (0..=dice.below(4))
         .map(|host| {
             let port = if dr || dice.below(2) == 0 {
                 ""
@@ -123,7 +123,7 @@ fn entry(place: usize, dice: &mut Dice) -> Entry {
 #[test]
 fn a_sequence_of_edits_ends_where_the_last_file_alone_does() {
     let mut compared = 0;
-    for seed in 0..u64::from(sampled(6, 300)) {
+    for seed in 0..u64::from(sampled(3, 300)) {
         let mut dice = Dice::new(seed);
         let mut draft = Draft::default();
         for pool in 0..2 {
@@ -157,7 +157,7 @@ fn a_sequence_of_edits_ends_where_the_last_file_alone_does() {
             (Some(0), "no difference\n")
         );
     }
-    assert!(compared >= 60);
+    assert!(compared >= 30);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Host {
         format!("/run/{name}")
     }
 
-    /// Whether `/run/NAME` is there.
+    /// Whether something is remembered for the next apply.
     pub(crate) fn remembers(&self) -> bool {
         self.run.path().join("flbc/flbc.state").exists()
     }
@@ -96,7 +96,9 @@ impl Host {
         let ran = self.flbc(&["apply", "-"], file);
         assert!(
             ran.code == Some(0) && ran.err.is_empty(),
-            "{ran:?}\nabout:\n{file}"
+            "{:?}: {}\nsaid about:\n{file:.2000}",
+            ran.code,
+            ran.err
         );
         ran.out
     }
@@ -125,7 +127,7 @@ impl Host {
         self.namespace.nft_list(&["ruleset"])
     }
 
-    /// What nft lists with the handles of everything.
+    /// What nft lists of a chain, with handles.
     pub(crate) fn handles(&self, chain: &str) -> String {
         let arguments = ["-a", "list", "chain", "inet", "flbc", chain];
         let finished = self.namespace.command("nft", &arguments, "");
@@ -195,13 +197,13 @@ fn quoted_whole(listing: &str) -> String {
 
 fn unnumbered_table(table: &str) -> BTreeSet<String> {
     let table = sorted(table);
-    let mut names = BTreeMap::new();
+    let mut who = BTreeMap::new();
     let mut slots = BTreeMap::new();
     let elements = table.lines().filter(|line| line.starts_with("0x"));
     for element in elements {
         let (key, rest) = element.split_once(' ').unwrap_or((element, ""));
         if let Some(comment) = rest.strip_prefix("comment ") {
-            names.insert(key, comment);
+            who.insert(key, comment);
         } else if let Some(slot) = rest.strip_prefix(": ")
             && key >= "0x01000000"
         {
@@ -212,13 +214,13 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
     let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for element in table.lines().filter(|line| line.starts_with("0x")) {
         if let Some((key, value)) = element.split_once(' ')
-            && names.contains_key(key)
+            && who.contains_key(key)
             && !value.starts_with("comment ")
         {
             places.entry(key).or_default().push(value);
         }
     }
-    let named = |key: &str| match names.get(key) {
+    let named = |key: &str| match who.get(key) {
         Some(name) => format!("<{name} {:?}>", places.get(key)),
         None => key.to_owned(),
     };

@@ -1,6 +1,12 @@
 //! What apply refuses, how it says so, and that the kernel then has what it had.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::apply_host::Host;
+use crate::lab::PATIENCE;
 
 const RUNNING: &str = "service www { vip 192.0.2.10 tcp 80; server 10.20.0.11 }";
 
@@ -30,7 +36,8 @@ service dns {
         assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
         assert!(ran.err.starts_with("error[no-such-interface]"), "{ran:?}");
         assert!(ran.err.contains("no interface `eth7`"), "{ran:?}");
-        assert!(ran.err.contains("/run/lb.flb:4:"), "{ran:?}");
+        assert!(ran.err.contains("[/run/lb.flb:"), "{ran:?}");
+        assert!(ran.err.contains("mode dr on eth7 via eth1"), "{ran:?}");
     }
     // The one that packets leave by is looked up too.
     let leaving =
@@ -99,4 +106,42 @@ fn a_dry_run_tells_and_changes_nothing() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(empty.list(), "");
     assert!(!empty.remembers());
+}
+
+#[test]
+fn a_table_that_another_program_holds_is_left_to_it_and_told_once() {
+    let host = Host::alone();
+    let mut owner = host.namespace.run(|| {
+        Command::new("nft")
+            .arg("-i")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    });
+    let mut words = owner.stdin.take().unwrap();
+    words
+        .write_all(b"table inet flbc { flags owner; }\n")
+        .unwrap();
+    let patience = Instant::now();
+    while host.list().is_empty() {
+        assert!(patience.elapsed() < PATIENCE, "nft -i did not make it");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let listed = host.list();
+    for arguments in [
+        &["apply", "-"][..],
+        &["apply", "--dry-run", "-"],
+        &["unload"],
+    ] {
+        let ran = host.flbc(arguments, RUNNING);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
+        let told = ran.err.matches("another program holds this table").count();
+        assert_eq!(told, 1, "{ran:?}");
+    }
+    assert_eq!(host.list(), listed);
+    drop(words);
+    owner.wait().unwrap();
+    // The kernel takes the table away with its owner.
+    host.apply(RUNNING);
 }

@@ -24,6 +24,7 @@ mod apply_connections;
 mod apply_drift;
 mod apply_edits;
 mod apply_host;
+mod apply_race;
 mod apply_refused;
 mod cache;
 mod connections;

@@ -100,17 +100,21 @@ fn no_new_client_is_lost_while_rules_are_replaced() {
         let asking = scope.spawn(|| {
             let mut asked = 0_u32;
             while !done.load(Ordering::Relaxed) {
-                for protocol in [Protocol::Tcp, Protocol::Udp] {
-                    let answer = client::ask(
-                        &topology.client,
-                        protocol,
-                        None,
-                        at("192.0.2.10:80"),
-                        PATIENCE,
-                    );
-                    assert!(answer.is_ok(), "{protocol:?} after {asked}: {answer:?}");
-                    asked += 1;
-                }
+                let answer = client::ask(
+                    &topology.client,
+                    Protocol::Tcp,
+                    None,
+                    at("192.0.2.10:80"),
+                    PATIENCE,
+                );
+                assert!(answer.is_ok(), "TCP after {asked}: {answer:?}");
+                let datagrams =
+                    Datagrams::open(&topology.client, None, at("192.0.2.10:80"), PATIENCE).unwrap();
+                // A datagram may get lost on a busy machine. A flow that slipped past the rules would not be
+                // answered the second time either: it stays where it went first.
+                let answer = datagrams.ask().or_else(|_| datagrams.ask());
+                assert!(answer.is_ok(), "UDP after {asked}: {answer:?}");
+                asked += 2;
             }
             asked
         });

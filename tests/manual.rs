@@ -1,5 +1,12 @@
 //! What the manual, the README and the examples say is so.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests too"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;

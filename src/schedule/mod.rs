@@ -259,10 +259,15 @@ fn rounded(
         let effect = if worst.error <= -1.0 {
             format!("`{}` gets no new clients at all", server.name)
         } else {
+            let percent = worst.error.abs() * 100.0;
+            let how_far = if percent < 0.1 {
+                "less than 0.1".to_owned()
+            } else {
+                format!("{percent:.1}")
+            };
             format!(
-                "the share of `{}` is {:.1}% too {}",
+                "the share of `{}` is {how_far}% too {}",
                 server.name,
-                worst.error.abs() * 100.0,
                 if worst.error > 0.0 { "large" } else { "small" },
             )
         };

@@ -141,10 +141,10 @@ fn full_standard_output_is_an_error() {
 /// `flbc compile lb.flb | head -1`
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let servers: String = (0..200)
+    let servers: Vec<String> = (0..200)
         .map(|i| format!("service s{i} {{\n    vip 192.0.2.{i} tcp 80\n    server 10.20.0.[1-40] weight 100\n}}\n"))
         .collect();
-    let folder = folder(&[("lb.flb", &servers)]);
+    let folder = folder(&[("lb.flb", &servers.concat())]);
     for format in ["nft", "json"] {
         let mut command = program();
         command
@@ -168,13 +168,13 @@ fn a_full_disk_keeps_the_old_output() {
         rustix::process::geteuid().is_root(),
         "this test mounts a small disk in a namespace of its own: run it as root"
     );
-    let servers: String = (0..200)
+    let servers: Vec<String> = (0..200)
         .map(|i| {
             format!("service s{i} {{\n    vip 192.0.2.{i} tcp 80\n    server 10.20.0.[1-20]\n}}\n")
         })
         .collect();
     let folder = folder(&[
-        ("lb.flb", &servers),
+        ("lb.flb", &servers.concat()),
         ("small.flb", GOOD),
         ("disk/empty", ""),
     ]);

@@ -270,7 +270,7 @@ fn analyze(arguments: &[&str]) -> (bool, String) {
         .args(arguments)
         .arg(&unit)
         .output()
-        .expect("systemd-analyze (package systemd) is installed");
+        .unwrap_or_else(|error| panic!("systemd-analyze (package systemd): {error}"));
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.success(),

@@ -23,9 +23,11 @@ use crate::outline::{Difference, Outline};
 use crate::schedule::Plan;
 
 mod remembered;
+mod restore;
 mod view;
 
 pub use remembered::Remembered;
+pub use restore::{before, restore};
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -189,7 +191,7 @@ pub fn apply(
         }
         let mut now = seen.observed;
         if !changes.is_empty() {
-            let dying = dying(&now, Some(request));
+            let dying = dying(&now, &staying(request));
             cache.set_aside(request.table);
             match kernel.commit(request.table, &changes, now.generation) {
                 Ok(committed) => now.generation = committed.generation,
@@ -262,7 +264,7 @@ pub fn unload(
         if changes.is_empty() {
             return Ok(None);
         }
-        let dying = dying(&observed, None);
+        let dying = dying(&observed, &Staying::new());
         cache.set_aside(table);
         if let Err(error) = kernel.commit(table, &changes, observed.generation) {
             cache.put_back(table);
@@ -295,20 +297,26 @@ struct Dying {
     vips: HashSet<IpAddr>,
 }
 
-/// The servers in the kernel that are not in what is to come, or down there.
-fn dying(observed: &Observed, to_come: Option<&Request<'_>>) -> Dying {
-    let view = View::of(observed);
-    let mut staying: HashSet<(String, IpAddr, Option<u16>)> = HashSet::new();
-    if let Some(request) = to_come {
-        for block in &request.plan.blocks {
-            for server in &block.servers {
-                if server.state != State::Down {
-                    let identity = identity(request.model, block, server);
-                    staying.insert((identity, server.address, server.port));
-                }
+/// Servers that take packets: who they are, and where.
+type Staying = HashSet<(String, IpAddr, Option<u16>)>;
+
+/// Those of a plan.
+fn staying(request: &Request<'_>) -> Staying {
+    let mut staying = Staying::new();
+    for block in &request.plan.blocks {
+        for server in &block.servers {
+            if server.state != State::Down {
+                let identity = identity(request.model, block, server);
+                staying.insert((identity, server.address, server.port));
             }
         }
     }
+    staying
+}
+
+/// The servers in the kernel that are not among those that stay.
+fn dying(observed: &Observed, staying: &Staying) -> Dying {
+    let view = View::of(observed);
     let stays = |server: &ServerView| {
         server.address.is_none_or(|address| {
             staying.contains(&(server.identity.clone(), address, server.port))

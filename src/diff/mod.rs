@@ -16,8 +16,8 @@ mod bytecode;
 mod drift;
 mod elements;
 mod observed;
+mod restore;
 
-pub(crate) use bytecode::ANONYMOUS_STEM;
 pub use drift::{Drift, How, What, drift};
 pub use observed::{
     Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::diff::{Observed, diff};
+use crate::diff::{Given, Observed, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
-use crate::kernel::{Kernel, KernelError, random_id};
+use crate::kernel::{Kernel, KernelError, numbers, random_id};
 use crate::outline::{Difference, Outline};
 
 use super::{
-    Applied, Failure, Remembered, Staying, TRIES, Totals, View, cannot_remember, dying,
-    forget_connections, see,
+    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, cannot_remember, see,
 };
 
 /// What the kernel has now, as [`restore`] takes it.
@@ -19,11 +18,14 @@ use super::{
 ///
 /// Those of reading.
 pub fn before(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Before, KernelError> {
-    let seen = see(kernel, cache, table)?;
-    let note = seen.remembered.as_ref().map(Remembered::to_note);
+    // What was remembered comes back with the tables, if they follow from it.
+    let note = match see(kernel, cache, table)?.basis {
+        Basis::Left(remembered) => remembered.to_note(),
+        Basis::Read(..) => Vec::new(),
+    };
     Ok(Before {
-        observed: seen.observed,
-        note: note.unwrap_or_default(),
+        observed: kernel.observe(table)?,
+        note,
     })
 }
 
@@ -40,33 +42,21 @@ pub fn restore(
     table: &str,
     before: &Before,
 ) -> Result<Applied, Failure> {
-    let wanted = before.observed.as_desired(table);
-    let staying = staying(&before.observed);
     let id: Arc<str> = match before.observed.id() {
         Some(id) => id,
         None => random_id()?.into(),
     };
-    let outline = match Remembered::from_note(&before.note) {
-        Some(remembered) => Outline::of(&remembered.model),
-        None => View::of(&before.observed).outline(),
-    };
+    let remembered = Remembered::from_note(&before.note);
     for _ in 0..TRIES {
-        let seen = see(kernel, cache, table)?;
-        let changes = diff(&seen.observed, &wanted, &id);
+        let mut now = kernel.observe(table)?;
+        let changes = diff(&now, before.observed.as_desired(table), &id);
         let mut applied = Applied {
-            difference: if outline.partial {
-                Difference::between(&View::of(&seen.observed).outline(), &outline)
-            } else {
-                Difference::between(&seen.outline(), &outline)
-            },
-            drift: seen.drift,
+            difference: difference(&now, before, remembered.as_ref()),
             totals: Totals::of(&changes),
-            forgotten: 0,
-            notes: Vec::new(),
+            ..Applied::default()
         };
-        let mut now = seen.observed;
+        let dying = dying(&now, &before.observed);
         if !changes.is_empty() {
-            let dying = dying(&now, &staying);
             cache.set_aside(table);
             match kernel.commit(table, &changes, now.generation) {
                 Ok(committed) => now.generation = committed.generation,
@@ -78,18 +68,21 @@ pub fn restore(
                     return Err(error.into());
                 }
             }
-            let followed = now.apply(&changes).is_ok();
-            applied.forgotten = forget_connections(kernel, &dying, &mut applied.notes);
-            if !followed || kernel.read_handles(table, &mut now).is_err() {
-                // Somebody came right behind: what is there now is for the next run to read.
-                now.generation = 0;
-            }
         }
-        let nothing = now.inet.is_none() && now.netdev.is_none();
-        let kept = if nothing || now.generation == 0 {
-            cache.forget(table)
-        } else {
-            cache.remember(kernel, table, &now, &before.note)
+        let followed = now.apply(&changes).is_ok();
+        applied.forgotten = dying.forget(kernel, &mut applied.notes);
+        let known = followed && kernel.read_handles(table, &mut now).is_ok();
+        let kept = match remembered.clone().filter(|_| known) {
+            Some(remembered) => {
+                let given = Given::of(&now);
+                let of = (now.generation, given.ids());
+                let remembered = Remembered {
+                    given: given.clone(),
+                    ..remembered
+                };
+                cache.remember(kernel, table, of, &remembered.to_note())
+            }
+            None => cache.forget(table),
         };
         if let Err(error) = kept {
             applied.notes.push(cannot_remember(&error));
@@ -99,11 +92,27 @@ pub fn restore(
     Err(Failure::Crowded)
 }
 
-/// The servers that took packets then.
-fn staying(observed: &Observed) -> Staying {
-    let view = View::of(observed);
-    view.servers()
-        .filter(|server| server.state != "down")
-        .filter_map(|s| Some((s.identity.clone(), s.address?, s.port)))
-        .collect()
+/// What changes in the operator's words, as far as the tables tell.
+fn difference(now: &Observed, before: &Before, remembered: Option<&Remembered<'_>>) -> Difference {
+    let now = View::of(now).outline();
+    let before = match remembered {
+        Some(remembered) => Outline::beside(&now, &remembered.model),
+        None => View::of(&before.observed).outline(),
+    };
+    Difference::between(&now, &before)
+}
+
+/// The servers that the kernel has now and that took no packets then.
+fn dying(now: &Observed, before: &Observed) -> Dying {
+    let view = View::of(before);
+    let living = view.servers().filter(|server| server.state != "down");
+    let living: Vec<_> = living
+        .map(|s| (s.number, s.identity.as_str(), s.address, s.port))
+        .collect();
+    let living: std::collections::HashSet<_> = living.into_iter().collect();
+    let numbers = numbers(now).servers;
+    let dying = numbers.iter().filter(|server| {
+        !living.contains(&(server.number, &server.identity, server.address, server.port))
+    });
+    Dying::among(now, dying.map(|server| server.number))
 }

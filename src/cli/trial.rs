@@ -106,7 +106,8 @@ pub(super) fn exclusive(table: &str) -> Result<Option<Lock>, Exit> {
 
 /// In whole seconds, the last one begun too.
 fn seconds(duration: Duration) -> String {
-    let whole = Duration::from_secs(duration.as_millis().div_ceil(1_000) as u64);
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    let whole = Duration::from_secs(duration.as_secs() + begun);
     DurationWords(whole).to_string()
 }
 

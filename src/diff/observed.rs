@@ -46,7 +46,7 @@ pub struct ObservedSet {
 }
 
 /// What an element counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
     /// Look-ups: packets, or new connections in a nat chain.
     pub packets: u64,
@@ -91,6 +91,13 @@ impl Observed {
         }
     }
 
+    /// Forgets the sets.
+    pub fn drop_sets(&mut self) {
+        for table in [&mut self.inet, &mut self.netdev].into_iter().flatten() {
+            table.sets = Vec::new();
+        }
+    }
+
     /// Whether numbers of rules are still to be read. A chain of one rule needs none: it is replaced whole.
     pub fn lacks_handles(&self) -> bool {
         let tables = TableFamily::BOTH.into_iter().filter_map(|f| self.table(f));
@@ -103,17 +110,23 @@ impl Observed {
     /// # Errors
     ///
     /// The place of the first change that cannot be made, and why; what is before it is made.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<(), Misfit> {
+    pub fn apply<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<(), Misfit> {
         let mut tables =
             TableFamily::BOTH.map(|family| Working::new(self.table_mut(family).take()));
-        let outcome = changes.iter().enumerate().try_for_each(|(at, change)| {
-            let [inet, netdev] = &mut tables;
-            let table = match change.family {
-                TableFamily::Inet => inet,
-                TableFamily::Netdev => netdev,
-            };
-            table.apply(&change.step).map_err(|why| Misfit { at, why })
-        });
+        let outcome = changes
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(at, change)| {
+                let [inet, netdev] = &mut tables;
+                let table = match change.family {
+                    TableFamily::Inet => inet,
+                    TableFamily::Netdev => netdev,
+                };
+                table.apply(&change.step).map_err(|why| Misfit { at, why })
+            });
         let [inet, netdev] = tables;
         self.inet = inet.finish();
         self.netdev = netdev.finish();

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::constant::{expr, lookup};
+use crate::emit::netlink::constant::{dynset, expr, lookup};
 use crate::emit::netlink::{self, Data, Desired, Element, Rule, RuleBody, Table, TableFamily};
 use crate::source::Span;
 
@@ -100,6 +100,8 @@ impl Plan {
         }
         for set in &wanted.sets {
             match has.set(&set.name) {
+                // What packets put there is theirs.
+                Some(old) if old.shape == set.shape && set.shape.is_dynamic() => continue,
                 Some(old) if old.shape == set.shape => {
                     let difference = elements::difference(&old.elements, set);
                     self.delete_elements(&set.name, difference.gone);
@@ -115,7 +117,7 @@ impl Plan {
             self.add_sets.push(Step::AddSet {
                 set: set.name.clone(),
                 shape: set.shape.clone(),
-                origin: set.origins.first().copied(),
+                origin: set.origin.or_else(|| set.origins.first().copied()),
             });
             self.add_elements(&set.name, set.elements.clone(), set.origins.clone());
         }
@@ -235,15 +237,18 @@ fn uses(body: &RuleBody, sets: &FxHashSet<&str>) -> bool {
     lookups(body).any(|set| sets.contains(set))
 }
 
-/// The sets that a rule looks up.
+/// The sets that a rule looks up or adds to.
 pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
     Attributes::new(&body.expressions)
         .into_iter()
         .filter_map(|expression| {
             let inside = expression.inside();
-            let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
-            let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
-            is_lookup.then(|| set.string()).flatten()
+            let attribute = match inside.find(expr::NAME)?.string()? {
+                "lookup" => lookup::SET,
+                "dynset" => dynset::SET,
+                _ => return None,
+            };
+            inside.find(expr::DATA)?.inside().find(attribute)?.string()
         })
 }
 

@@ -14,8 +14,12 @@ use crate::namespace::{bytecode, inside, interface, listing, run};
 fn load(ruleset: &Ruleset) {
     let mut kernel = Linux::open().expect("a socket");
     let interfaces = kernel.interfaces().expect("interfaces");
-    let desired = netlink::desired(ruleset, &interfaces).expect("all interfaces are there");
-    let changes = diff(&Observed::default(), &desired, &Arc::from("flbc test"));
+    let desired = netlink::desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+    let changes = diff(
+        &Observed::default(),
+        desired.clone(),
+        &Arc::from("flbc test"),
+    );
     kernel
         .check("flbc", &changes)
         .expect("the kernel would take it");
@@ -90,13 +94,13 @@ fn what_rules_put_into_a_map_is_never_touched_nor_read_nor_drift() {
         let sets = &observed.inet.as_ref().expect("a table").sets;
         assert_eq!(sets.len(), 4);
         assert!(sets.iter().all(|set| set.elements.is_empty()));
-        let desired = netlink::desired(&ruleset, &interfaces).expect("all interfaces are there");
-        assert!(diff(&observed, &desired, &Arc::from("flbc test")).is_empty());
+        let desired = netlink::desired(ruleset, &interfaces).expect("all interfaces are there");
+        assert!(diff(&observed, desired.clone(), &Arc::from("flbc test")).is_empty());
         // Another size is another map.
         let mut larger = desired;
         let table = larger.inet.as_mut().expect("a table");
         table.sets[0].shape.size *= 2;
-        let changes = diff(&observed, &larger, &Arc::from("flbc test"));
+        let changes = diff(&observed, larger, &Arc::from("flbc test"));
         assert!(changes.len() > 2, "{changes:?}");
         kernel
             .commit("flbc", &changes, observed.generation)

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Service};
+use crate::model::{
+    Access, DurationWords, Family, Member, Model, Override, Place, RealServer, Service,
+};
 use crate::schedule::maglev_size;
 
 /// One configuration: what it is made of, by name.
@@ -80,6 +82,31 @@ impl Outline {
             |service| known.services.contains_key(service),
             |pool| known.pools.contains_key(pool),
         )
+    }
+
+    /// Marks what was set beside the file: `drain (set)`.
+    pub fn mark(&mut self, overrides: &[Override]) {
+        for one in overrides {
+            let servers = match &one.place {
+                Place::Pool(pool) => self.pools.get_mut(&**pool),
+                Place::Service(service) => {
+                    let service = self.services.get_mut(&**service);
+                    service.map(|service| &mut service.servers)
+                }
+            };
+            let Some(server) = servers.and_then(|servers| servers.get_mut(&*one.server)) else {
+                continue;
+            };
+            let standing = one.standing();
+            for (name, set) in [
+                ("state", standing.state != one.file.state),
+                ("weight", standing.weight != one.file.weight),
+            ] {
+                if set && let Some(value) = server.settings.get_mut(name) {
+                    value.push_str(" (set)");
+                }
+            }
+        }
     }
 
     fn detailed(

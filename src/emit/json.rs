@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta, MetaKey,
+    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta, MetaKey,
     NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
 };
 use nftables::schema::{
@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
-    Statement, Table, Target,
+    Statement, Table, Target, mask,
 };
 
 /// See [`super::text`].
@@ -140,6 +140,7 @@ enum DataValue<'a> {
     Plain(Expr<'a>),
     Goto { goto: JumpTarget<'a> },
     Drop { drop: () },
+    Return { r#return: () },
 }
 
 #[derive(Clone, Copy)]
@@ -263,6 +264,9 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::AddressProtocol(family) => {
             SetTypeValue::Concatenated(vec![address(family), SetType::InetProto].into())
         }
+        KeyType::AddressMark(family) => {
+            SetTypeValue::Concatenated(vec![address(family), SetType::Mark].into())
+        }
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
         ),
@@ -305,6 +309,9 @@ fn element(element: &Element) -> ElementValue<'_> {
             }
             Expr::Named(Named::Concat(fields))
         }
+        Key::AddressMark(ip, mark) => {
+            Expr::Named(Named::Concat(vec![address(ip), Expr::Number(mark)]))
+        }
     };
     let key = match &element.comment {
         None => KeyValue::Plain(plain),
@@ -328,6 +335,7 @@ fn element(element: &Element) -> ElementValue<'_> {
             goto: target(chain),
         },
         Data::Drop => DataValue::Drop { drop: () },
+        Data::Return => DataValue::Return { r#return: () },
     };
     ElementValue::Mapping(key, data)
 }
@@ -401,6 +409,7 @@ fn statement(statement: &Statement) -> Stmt<'_> {
         Statement::Drop => Stmt::Drop(None),
         Statement::Goto(chain) => Stmt::Goto(target(chain)),
         Statement::Jump(chain) => Stmt::Jump(target(chain)),
+        Statement::Return => Stmt::Return(None),
     }
 }
 
@@ -419,6 +428,7 @@ fn nat<'a>(family: Family, address: &'a Expression, port: Option<&'a Expression>
 fn condition(condition: &Condition) -> Stmt<'_> {
     match condition {
         Condition::InSet(key, set) => equals(expression(key), set_name(set)),
+        Condition::MarkIs(left, mark) => equals(expression(left), Expr::Number(*mark)),
         Condition::Protocol(protocol) => equals(meta(MetaKey::L4proto), string(protocol.name())),
         Condition::HasPorts => {
             let protocols = ["tcp", "udp", "sctp"].map(|name| SetItem::Element(string(name)));
@@ -488,6 +498,11 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::SourcePrefix(family, length) => {
+            let field = payload(protocol(*family), "saddr");
+            let mask = address(mask(*family, *length));
+            Expr::BinaryOperation(Box::new(BinaryOperation::AND(field, mask)))
+        }
         Expression::Concat(fields) => {
             Expr::Named(Named::Concat(fields.iter().map(expression).collect()))
         }

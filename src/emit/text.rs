@@ -10,7 +10,7 @@ use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
-    Statement, Table, Target,
+    Statement, Table, Target, mask,
 };
 use crate::source::{Sources, Span};
 
@@ -195,7 +195,7 @@ impl Emitter<'_> {
 /// Whether an element's place in the source is worth a comment: it names a server, a VIP, or a block of slots.
 fn traced(element: &Element) -> bool {
     element.comment.is_some()
-        || matches!(element.key, Key::Vip(..))
+        || matches!(element.key, Key::Vip(..) | Key::AddressMark(..))
         || matches!(element.data, Some(Data::Mark(_)))
 }
 
@@ -227,6 +227,8 @@ const fn key_type(key: KeyType) -> &'static str {
         KeyType::Address(Family::V6) => "ipv6_addr",
         KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
         KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::AddressMark(Family::V4) => "ipv4_addr . mark",
+        KeyType::AddressMark(Family::V6) => "ipv6_addr . mark",
         KeyType::AddressProtocolPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
         KeyType::AddressProtocolPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
     }
@@ -288,6 +290,7 @@ impl fmt::Display for ElementText<'_> {
                     Ports::Any => {}
                 }
             }
+            Key::AddressMark(address, mark) => write!(f, "{address} . {}", Mark(*mark))?,
         }
         if let Some(comment) = comment {
             write!(f, " comment \"{comment}\"")?;
@@ -304,6 +307,7 @@ impl fmt::Display for ElementText<'_> {
             Some(Data::Interface(name)) => write!(f, " : \"{name}\""),
             Some(Data::Goto(chain)) => write!(f, " : goto {chain}"),
             Some(Data::Drop) => write!(f, " : drop"),
+            Some(Data::Return) => write!(f, " : return"),
         }
     }
 }
@@ -380,6 +384,7 @@ impl fmt::Display for StatementText<'_> {
             Statement::Drop => write!(f, "drop"),
             Statement::Goto(chain) => write!(f, "goto {chain}"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
+            Statement::Return => write!(f, "return"),
         }
     }
 }
@@ -399,6 +404,7 @@ impl fmt::Display for ConditionText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Condition::InSet(key, set) => write!(f, "{} @{set}", ExpressionText(key)),
+            Condition::MarkIs(left, mark) => write!(f, "{} {}", ExpressionText(left), Mark(*mark)),
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
@@ -426,6 +432,10 @@ impl fmt::Display for ExpressionText<'_> {
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
             Expression::EtherDestination => write!(f, "ether daddr"),
+            Expression::SourcePrefix(family, length) => {
+                let mask = mask(*family, *length);
+                write!(f, "{} saddr & {mask}", protocol(*family))
+            }
             Expression::Concat(fields) => {
                 for (at, field) in fields.iter().enumerate() {
                     let dot = if at == 0 { "" } else { " . " };

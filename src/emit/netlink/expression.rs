@@ -3,8 +3,10 @@
 //! Register by register what nft 1.0.6 makes of the same rule, so that a rule loaded as text and one sent as
 //! netlink are the same rule.
 
+use std::net::IpAddr;
+
 use crate::model::Family;
-use crate::ruleset::{Condition, Expression, Rule, Statement, Target};
+use crate::ruleset::{Condition, Expression, Rule, Statement, Target, mask};
 
 use super::attribute::Writer;
 use super::constant::{
@@ -100,6 +102,7 @@ fn length(expression: &Expression) -> u32 {
         | Expression::Jhash { .. } => 4,
         Expression::L4Proto => 1,
         Expression::Source(family)
+        | Expression::SourcePrefix(family, _)
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
         Expression::SourcePort | Expression::DestinationPort => 2,
@@ -177,6 +180,7 @@ impl Encoder<'_> {
             Statement::Drop => self.verdict(verdict::DROP, None),
             Statement::Goto(chain) => self.verdict(verdict::GOTO, Some(chain)),
             Statement::Jump(chain) => self.verdict(verdict::JUMP, Some(chain)),
+            Statement::Return => self.verdict(verdict::RETURN, None),
         }
     }
 
@@ -194,6 +198,10 @@ impl Encoder<'_> {
                 let register = self.take(Some(key));
                 self.key(key, register, set);
                 self.look_up(set, register, None);
+            }
+            Condition::MarkIs(left, mark) => {
+                let register = self.value(left);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
             }
             Condition::Protocol(protocol) => {
                 let register = self.take(None);
@@ -339,6 +347,27 @@ impl Encoder<'_> {
         });
     }
 
+    /// Keeps the bits of a register that an address of ones has.
+    fn mask(&mut self, mask: IpAddr, register: Register) {
+        let octets = match mask {
+            IpAddr::V4(mask) => mask.octets().to_vec(),
+            IpAddr::V6(mask) => mask.octets().to_vec(),
+        };
+        let number = register.number();
+        self.expr("bitwise", |w| {
+            w.u32(bitwise::FROM, number);
+            w.u32(bitwise::TO, number);
+            w.u32(
+                bitwise::LENGTH,
+                u32::try_from(octets.len()).unwrap_or(u32::MAX),
+            );
+            let nothing = vec![0; octets.len()];
+            for (kind, value) in [(bitwise::MASK, &octets), (bitwise::XOR, &nothing)] {
+                w.nested(kind, |w| w.bytes(data::VALUE, value));
+            }
+        });
+    }
+
     fn compare(&mut self, operator: u32, register: Register, value: &[u8]) {
         self.expr("cmp", |w| {
             w.u32(cmp::FROM, register.number());
@@ -375,6 +404,10 @@ impl Encoder<'_> {
             Expression::Source(Family::V6) => self.payload(payload::NETWORK, 8, 16, to),
             Expression::Destination(Family::V4) => self.payload(payload::NETWORK, 16, 4, to),
             Expression::Destination(Family::V6) => self.payload(payload::NETWORK, 24, 16, to),
+            Expression::SourcePrefix(family, length) => {
+                self.load(&Expression::Source(*family), to, ranges);
+                self.mask(mask(*family, *length), to);
+            }
             Expression::OriginalDestination(family) => {
                 let key = match family {
                     Family::V4 => ct::DESTINATION_V4,
@@ -436,7 +469,9 @@ impl Encoder<'_> {
     /// What the rule has to make sure of before it looks at this field.
     fn depend(&mut self, expression: &Expression) {
         match expression {
-            Expression::Source(family) | Expression::Destination(family) => {
+            Expression::Source(family)
+            | Expression::SourcePrefix(family, _)
+            | Expression::Destination(family) => {
                 self.need_network(*family);
             }
             Expression::EtherDestination => self.need_ethernet(),

@@ -141,7 +141,10 @@ fn share_access_lists(services: &mut [Service]) {
         for list in [allow, deny] {
             let one = shared.entry(Arc::as_ptr(list)).or_insert_with(|| {
                 let prefixes = list.iter().map(|entry| entry.prefix).collect();
-                known.entry(prefixes).or_insert_with(|| list.clone()).clone()
+                known
+                    .entry(prefixes)
+                    .or_insert_with(|| list.clone())
+                    .clone()
             });
             *list = one.clone();
         }

@@ -10,8 +10,8 @@ use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta, MetaKey,
-    NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
+    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta,
+    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
 };
 use nftables::schema::{
     Chain as JsonChain, NfCmd, NfListObject, Rule as JsonRule, Set as JsonSet, SetFlag, SetType,

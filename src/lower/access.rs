@@ -163,8 +163,8 @@ fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<Entry> {
     entries.sort();
     let mut merged: Vec<Entry> = Vec::with_capacity(entries.len());
     for mut entry in entries {
-        let last = merged.last();
-        if last.is_some_and(|last| last.prefix.contains(entry.prefix.address())) {
+        let before = merged.last();
+        if before.is_some_and(|before| before.prefix.contains(entry.prefix.address())) {
             continue;
         }
         while let Some(last) = merged.last()

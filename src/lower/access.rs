@@ -12,8 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::{Access, AccessEntry, AccessList, Family, Mode, Prefix, Service};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, Name, Rule, Statement,
-    Table, Target, name,
+    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, Mask, Name, Rule,
+    Statement, Table, Target, name,
 };
 use crate::schedule::jhash;
 use crate::source::Span;
@@ -394,7 +394,10 @@ impl Gates {
                 let source = if *length == family.bits() {
                     Expression::Source(family)
                 } else {
-                    Expression::SourcePrefix(family, *length)
+                    Expression::Masked(
+                        Box::new(Expression::Source(family)),
+                        Mask::prefix(family, *length),
+                    )
                 };
                 Rule::fixed([Statement::Vmap {
                     key: Expression::Concat(vec![source, self.value.clone()]),

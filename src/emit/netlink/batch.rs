@@ -490,8 +490,13 @@ mod userdata {
     pub(super) const NETWORK: u32 = 2;
     /// A byte order: it has none.
     pub(super) const NONE: u32 = 0;
+    pub(super) const DATA_TYPEOF: u8 = 4;
     /// nft's number for an expression that is a concatenation.
     pub(super) const CONCATENATION: u32 = 13;
+    /// nft's number for `meta`, and for its key `mark`.
+    pub(super) const META: (u32, u32) = (9, 3);
+    /// nft's number for `numgen`.
+    pub(super) const NUMGEN: u32 = 23;
 }
 
 /// One piece of userdata: type, length, value.
@@ -556,12 +561,36 @@ fn shape_userdata(shape: &Shape) -> Vec<u8> {
         return all;
     };
     all.extend(number_userdata(userdata::DATA_ORDER, byte_order(data_type)));
-    if shape.key_type > kind::LARGEST_SINGLE {
+    let fields = kind::fields(shape.key_type);
+    if shape.is_dynamic() && fields.contains(&kind::INTEGER) {
+        let fields = (0..).zip(&fields);
+        let fields = fields.flat_map(|(at, field)| piece(at, &typeof_userdata(*field)));
+        let mut typeof_key = number_userdata(0, userdata::CONCATENATION);
+        typeof_key.extend(piece(1, &fields.collect::<Vec<u8>>()));
+        all.extend(piece(userdata::KEY_TYPE, &typeof_key));
+        all.extend(piece(userdata::DATA_TYPEOF, &typeof_userdata(data_type)));
+    } else if shape.key_type > kind::LARGEST_SINGLE {
         let mut typeof_key = number_userdata(0, userdata::CONCATENATION);
         typeof_key.extend(piece(1, &[]));
         all.extend(piece(userdata::KEY_TYPE, &typeof_key));
     }
     all.extend(number_userdata(userdata::DATA_IS_RANGE, 0));
+    all
+}
+
+/// An expression of this type, as nft writes down what stood behind `typeof`.
+fn typeof_userdata(of: u32) -> Vec<u8> {
+    let (number, inside) = if of == kind::INTEGER {
+        // numgen inc mod 2
+        let pieces = [(0, 0), (1, 2), (2, 0)].map(|(kind, value)| number_userdata(kind, value));
+        (userdata::NUMGEN, pieces.concat())
+    } else {
+        // meta mark
+        let (meta, key) = userdata::META;
+        (meta, number_userdata(0, key))
+    };
+    let mut all = number_userdata(0, number);
+    all.extend(piece(1, &inside));
     all
 }
 

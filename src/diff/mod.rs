@@ -19,8 +19,8 @@ mod drift;
 mod elements;
 mod given;
 mod observed;
+mod restore;
 
-pub(crate) use bytecode::ANONYMOUS_STEM;
 pub use drift::{Drift, How, What, drift};
 pub use given::Given;
 pub use observed::{

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::diff::{
-    ANONYMOUS_STEM, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups,
-};
+use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
+use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
 
 use super::error::{Reason, Refusal};

@@ -3,7 +3,7 @@
 use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
-use super::expression::{ANONYMOUS, write_verdict};
+use super::expression::{ANONYMOUS, ANONYMOUS_STEM, write_verdict};
 use super::{Data, Element, Hook, RuleBody, Shape, TableFamily, kind};
 
 /// The bytes of a message before its attributes: `nlmsghdr` and `nfgenmsg`.
@@ -443,14 +443,19 @@ fn write_with_set_id(w: &mut Writer, expressions: &[u8], id: u32) {
         let inside = expression.inside().find(expr::DATA);
         let anonymous = inside.is_some_and(|data| {
             let set = data.inside().find(lookup::SET);
-            set.and_then(|set| set.string().map(|name| name == ANONYMOUS))
+            set.and_then(|set| set.string().map(|name| name.starts_with(ANONYMOUS_STEM)))
                 .unwrap_or(false)
         });
         w.nested(expr::ELEMENT, |w| {
             if anonymous && let Some(data) = inside {
                 w.string(expr::NAME, "lookup");
                 w.nested(expr::DATA, |w| {
-                    w.raw(data.value);
+                    // A rule that was read back names the set of the rule that it was.
+                    w.string(lookup::SET, ANONYMOUS);
+                    let others = data.inside().into_iter();
+                    for other in others.filter(|other| other.kind != lookup::SET) {
+                        w.bytes(other.kind, other.value);
+                    }
                     w.u32(lookup::SET_ID, id);
                 });
             } else {

@@ -18,6 +18,9 @@ use super::{KEY_UNIT, TableFamily};
 /// The name under which a rule looks up its own anonymous set, until the kernel numbers it.
 pub(crate) const ANONYMOUS: &str = "__set%d";
 
+/// How names of anonymous sets begin, before and after.
+pub(crate) const ANONYMOUS_STEM: &str = "__set";
+
 /// A rule, encoded.
 #[derive(Debug)]
 pub(super) struct Encoded {

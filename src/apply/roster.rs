@@ -27,18 +27,17 @@ impl View {
             let mut left = std::mem::take(&mut seen.servers);
             for (place, server) in declared(&known.model, service) {
                 let found = left.iter().position(|seen| seen.name == *server.name);
-                let mut shown = match found {
-                    Some(at) => left.remove(at),
-                    None => {
-                        let identity = identity_of(&known.model, service, &server.name);
-                        let namesakes = idle.get(&*identity).into_iter().flatten();
-                        let mut same = namesakes
-                            .filter(|idle| idle.address.is_none_or(|a| a == server.address));
-                        let Some(idle) = same.next() else {
-                            continue;
-                        };
-                        (*idle).clone()
-                    }
+                let mut shown = if let Some(at) = found {
+                    left.remove(at)
+                } else {
+                    let identity = identity_of(&known.model, service, &server.name);
+                    let namesakes = idle.get(&*identity).into_iter().flatten();
+                    let mut same =
+                        namesakes.filter(|idle| idle.address.is_none_or(|a| a == server.address));
+                    let Some(idle) = same.next() else {
+                        continue;
+                    };
+                    (*idle).clone()
                 };
                 shown.address = Some(server.address);
                 shown.port = server.port;

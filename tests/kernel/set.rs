@@ -75,7 +75,11 @@ fn what_is_set_holds_for_packets_until_it_is_ended() {
     assert_ne!(flow("192.0.2.53:80").unwrap().server, first);
     assert!(done(&host, &format!("own {first} up")).contains("down (set) -> up\n"));
     done(&host, "www a up");
-    assert_eq!(host.unnumbered(), before, "what the file says is no override");
+    assert_eq!(
+        host.unnumbered(),
+        before,
+        "what the file says is no override"
+    );
     assert_eq!(host.apply(FILE), "no difference\n");
 }
 

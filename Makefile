@@ -2,6 +2,7 @@
 
 PREFIX = /usr/local
 DESTDIR =
+UNITS = $(PREFIX)/lib/systemd/system
 CARGO = cargo
 INSTALL = install
 
@@ -11,10 +12,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Where cargo builds.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-# To link, and to send traffic; to check the manual.
+# To link, and to send traffic; to check the manual and the unit.
 BUILD_PACKAGES = gcc libc6-dev
 TRAFFIC_PACKAGES = nftables iproute2
-MANUAL_PACKAGES = mandoc man-db
+MANUAL_PACKAGES = mandoc man-db systemd
 
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
@@ -28,7 +29,7 @@ help:
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
-	@echo 'make install  program, manual pages and completions, under $$DESTDIR$$PREFIX'
+	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
 
 toolchain:
 	@command -v $(CARGO) >/dev/null || { \
@@ -76,10 +77,12 @@ install: man
 	    $(DESTDIR)$(PREFIX)/share/man/man5 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
-	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
+	    $(DESTDIR)$(UNITS)
 	$(INSTALL) -m 755 $(TARGET)/release/flbc $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 $(TARGET)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	$(INSTALL) -m 644 $(TARGET)/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/flbc.service >$(DESTDIR)$(UNITS)/flbc.service
 	$(TARGET)/release/flbc completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/flbc
 	$(TARGET)/release/flbc completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_flbc
 	$(TARGET)/release/flbc completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/flbc.fish

@@ -1,25 +1,21 @@
 //! A configuration in the operator's words, and what differs between two of them.
 //!
-//! An [`Outline`] is small and can be kept beside the kernel's state, so that a later run can say
-//! `web1 weight 3 -> 5` rather than which slots changed.
+//! So that a run can say `web1 weight 3 -> 5` rather than which slots changed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Scheduler};
-use crate::schedule::{Choice, Plan, ServicePlan};
+use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Service};
+use crate::schedule::maglev_size;
 
 /// One configuration: what it is made of, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outline {
     /// Pools that services use.
     pub pools: BTreeMap<String, Servers>,
     /// Services.
     pub services: BTreeMap<String, ServiceOutline>,
     /// Whether it was read off the kernel's tables, which do not tell everything: only what it says can differ.
-    #[serde(skip)]
     pub partial: bool,
 }
 
@@ -27,7 +23,7 @@ pub struct Outline {
 pub type Servers = BTreeMap<String, ServerOutline>;
 
 /// One service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceOutline {
     /// Its VIPs, sorted.
     pub vips: Vec<String>,
@@ -40,7 +36,7 @@ pub struct ServiceOutline {
 }
 
 /// One real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerOutline {
     /// Its place among the servers, from 0: round-robin takes them in this order.
     pub place: usize,
@@ -51,11 +47,10 @@ pub struct ServerOutline {
 }
 
 impl Outline {
-    /// The outline of a model with its slots.
-    pub fn of(model: &Model, plan: &Plan<'_>) -> Self {
+    /// The outline of a model.
+    pub fn of(model: &Model) -> Self {
         let mut outline = Self::default();
-        for planned in &plan.services {
-            let service = planned.service;
+        for service in &model.services {
             let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
             vips.sort_unstable();
             let mut entry = ServiceOutline {
@@ -75,7 +70,7 @@ impl Outline {
                 set("track", DurationWords(track.timeout).to_string());
             }
             access(&service.access, &mut set);
-            if let Some(sizes) = maglev_tables(plan, planned) {
+            if let Some(sizes) = maglev_tables(model, service) {
                 set(TABLE, sizes);
             }
             for member in &service.members {
@@ -107,19 +102,14 @@ impl Outline {
 const TABLE: &str = "table";
 
 /// `509`, or `509 for IPv4, 251 for IPv6`
-fn maglev_tables(plan: &Plan<'_>, planned: &ServicePlan<'_>) -> Option<String> {
-    if !matches!(planned.service.scheduler, Scheduler::Maglev { .. }) {
-        return None;
-    }
-    let sizes: Vec<(Family, usize)> = planned
-        .families
-        .iter()
-        .filter_map(
-            |(family, place)| match &plan.blocks.get((*place)?)?.choice {
-                Choice::Slots { owners, .. } => Some((*family, owners.len())),
-                Choice::Empty | Choice::Only(_) => None,
-            },
-        )
+fn maglev_tables(model: &Model, service: &Service) -> Option<String> {
+    let sizes: Vec<(Family, u32)> = Family::BOTH
+        .into_iter()
+        .filter(|family| {
+            let mut vips = service.vips.iter();
+            vips.any(|vip| Family::of(vip.address) == *family)
+        })
+        .filter_map(|family| Some((family, maglev_size(model, service, family)?)))
         .collect();
     match *sizes {
         [] => None,

@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 mod read;
 
 pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
@@ -35,6 +37,19 @@ pub struct Span {
 }
 
 impl Span {
+    /// The place of what no file of this run says: it was remembered.
+    pub const NOWHERE: Self = Self {
+        file: FileId(u32::MAX),
+        start: 0,
+        end: 0,
+    };
+
+    /// Whether a file says it.
+    #[must_use]
+    pub fn is_somewhere(self) -> bool {
+        self != Self::NOWHERE
+    }
+
     /// The span from the start of `self` to the end of `last`, both in one file.
     #[must_use]
     pub fn to(self, last: Self) -> Self {
@@ -57,6 +72,19 @@ impl Span {
             end: self.start,
             ..self
         }
+    }
+}
+
+/// Nothing: a place in a file means nothing to a later run, and what is the same but for its place is the same bytes.
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Self::NOWHERE)
     }
 }
 

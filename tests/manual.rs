@@ -258,3 +258,35 @@ fn every_example_says_what_it_is_for_and_compiles() {
     }
     assert!(compiled >= 7, "only {compiled}");
 }
+
+/// Runs systemd-analyze on the unit as it would be installed, with the program where the unit expects it.
+fn analyze(arguments: &[&str]) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("flbc.service");
+    let flbc = format!("{} ", env!("CARGO_BIN_EXE_flbc"));
+    let text = read("systemd/flbc.service").replace("/usr/local/bin/flbc ", &flbc);
+    fs::write(&unit, text).unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(arguments)
+        .arg(&unit)
+        .output()
+        .unwrap_or_else(|error| panic!("systemd-analyze (package systemd): {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn systemd_has_nothing_to_complain_of_in_the_unit() {
+    let (fine, said) = analyze(&["verify", "--man=no"]);
+    assert!(fine && said.is_empty(), "{said}");
+}
+
+#[test]
+fn the_unit_leaves_the_program_next_to_nothing() {
+    // In tenths: systemd calls what is up to 1.9 "OK", its best word but "PERFECT".
+    let (fine, said) = analyze(&["security", "--offline=true", "--threshold=19"]);
+    assert!(fine, "{said}");
+}

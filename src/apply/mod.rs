@@ -6,6 +6,7 @@
 //!  └── somebody else committed meanwhile ──┘
 //! ```
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use crate::model::{Model, State};
 use crate::outline::{Difference, Outline};
 use crate::schedule::Plan;
 
+mod remembered;
 mod view;
 
+pub use remembered::Remembered;
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -110,12 +113,22 @@ pub struct Request<'a> {
 pub struct Seen {
     /// The tables.
     pub observed: Observed,
-    /// What the last apply said, or what can be read off the tables.
-    pub outline: Outline,
+    /// What the last apply made of these tables, where it is known.
+    pub remembered: Option<Remembered<'static>>,
     /// What others changed since the last apply.
     pub drift: Vec<Drift>,
-    /// Whether it was remembered, not read.
-    remembered: bool,
+    /// Whether the tables were not read, as nobody has committed anything since.
+    current: bool,
+}
+
+impl Seen {
+    /// What the last apply said, or what can be read off the tables.
+    pub fn outline(&self) -> Outline {
+        match &self.remembered {
+            Some(remembered) => Outline::of(&remembered.model),
+            None => View::of(&self.observed).outline(),
+        }
+    }
 }
 
 /// Looks at what the kernel has: what is remembered if it is known to be true, else what can be read.
@@ -125,10 +138,10 @@ pub struct Seen {
 /// Those of reading.
 pub fn see(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Seen, KernelError> {
     let left = cache.recall(kernel, table);
-    let outline = left
+    let remembered = left
         .as_ref()
-        .and_then(|left| serde_json::from_slice(&left.note).ok());
-    let (observed, drift, remembered) = match left {
+        .and_then(|left| Remembered::from_note(&left.note));
+    let (observed, drift, current) = match left {
         Some(left) if left.current => (left.observed, Vec::new(), true),
         left => {
             let observed = kernel.observe(table)?;
@@ -137,10 +150,10 @@ pub fn see(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Seen,
         }
     };
     Ok(Seen {
-        outline: outline.unwrap_or_else(|| View::of(&observed).outline()),
         observed,
-        drift,
         remembered,
+        drift,
+        current,
     })
 }
 
@@ -155,14 +168,14 @@ pub fn apply(
     request: &Request<'_>,
     sink: &mut Diagnostics,
 ) -> Result<Applied, Failure> {
-    let new = Outline::of(request.model, request.plan);
+    let new = Outline::of(request.model);
     for _ in 0..TRIES {
         let seen = see(kernel, cache, request.table)?;
         let wanted = wanted(kernel, request, &seen.observed, sink)?;
         let id: Arc<str> = random_id()?.into();
         let changes = diff(&seen.observed, &wanted, &id);
         let mut applied = Applied {
-            difference: Difference::between(&seen.outline, &new),
+            difference: Difference::between(&seen.outline(), &new),
             drift: seen.drift,
             totals: Totals::of(&changes),
             forgotten: 0,
@@ -198,8 +211,11 @@ pub fn apply(
                 return Ok(applied);
             }
         }
-        if !(changes.is_empty() && seen.remembered && applied.difference.is_empty()) {
-            let note = serde_json::to_vec(&new).unwrap_or_default();
+        if !(changes.is_empty() && seen.current && applied.difference.is_empty()) {
+            let remembered = Remembered {
+                model: Cow::Borrowed(request.model),
+            };
+            let note = remembered.to_note();
             if let Err(error) = cache.remember(kernel, request.table, &now, &note) {
                 applied.notes.push(cannot_remember(&error));
             }
@@ -239,9 +255,9 @@ pub fn unload(
     table: &str,
 ) -> Result<Option<Applied>, Failure> {
     for _ in 0..TRIES {
-        let Seen {
-            observed, outline, ..
-        } = see(kernel, cache, table)?;
+        let seen = see(kernel, cache, table)?;
+        let outline = seen.outline();
+        let observed = seen.observed;
         let changes = diff(&observed, &Desired::nothing(table.into()), &"".into());
         if changes.is_empty() {
             return Ok(None);

@@ -88,8 +88,9 @@ fn outline(report: &Report, file: &Path) -> Result<Outline, Exit> {
     let input = Report::input(file).map_err(|error| Report::unread(&error))?;
     let model: Option<Model> = crate::read(input, &mut sources, &mut sink);
     let outline = model.map(|model| {
-        let plan = schedule::schedule(&model, &mut sink);
-        Outline::of(&model, &plan)
+        // For its warnings.
+        schedule::schedule(&model, &mut sink);
+        Outline::of(&model)
     });
     report.human(&sink, &sources);
     outline.ok_or(Exit::Bad)

@@ -33,7 +33,7 @@ impl Severity {
 pub struct Diagnostic {
     /// What kind.
     pub code: Code,
-    /// Where; `None` only where no file could be read at all.
+    /// Where; `None` where no file could be read at all, or none says it.
     pub span: Option<Span>,
     /// One sentence in the operator's words, without a full stop.
     pub message: String,
@@ -46,11 +46,11 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A fault at a place.
+    /// A fault at a place; without one, if no file of this run has it.
     pub fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self {
             code,
-            span: Some(span),
+            span: span.is_somewhere().then_some(span),
             message: message.into(),
             label: None,
             related: Vec::new(),
@@ -80,7 +80,9 @@ impl Diagnostic {
     /// With another place that matters.
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.related.push((span, label.into()));
+        if span.is_somewhere() {
+            self.related.push((span, label.into()));
+        }
         self
     }
 

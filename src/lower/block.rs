@@ -1,5 +1,7 @@
 //! What NAT and direct return share: blocks of slots, and the rule that draws one.
 
+use std::ops::Deref;
+
 use crate::model::{Family, HashKey, Mode, RealServer};
 use crate::ruleset::{
     Chain, Data, DataType, Element, Expression, Key, KeyType, Name, Rule, Set, Statement, Target,
@@ -17,10 +19,26 @@ pub(super) fn room(elements: usize) -> u32 {
     u32::try_from(wanted).unwrap_or(u32::MAX)
 }
 
+/// An element; `None`: there is one, but it is outside of the scope.
+pub(super) struct Counted(Option<Element>);
+
+impl Counted {
+    /// An element that is outside of the scope.
+    pub(super) const OUTSIDE: Self = Self(None);
+}
+
+impl From<Element> for Counted {
+    fn from(element: Element) -> Self {
+        Self(Some(element))
+    }
+}
+
 /// A set or map whose elements are of one kind, filled while blocks are lowered.
 pub(super) struct SetBuilder {
     set: Set,
     expected: usize,
+    /// How many elements there are, made or not.
+    count: usize,
 }
 
 impl SetBuilder {
@@ -47,6 +65,7 @@ impl SetBuilder {
                 elements: Vec::new(),
             },
             expected: 0,
+            count: 0,
         }
     }
 
@@ -56,21 +75,36 @@ impl SetBuilder {
         self
     }
 
+    /// Keys are ranges.
+    pub(super) fn of_ranges(mut self) -> Self {
+        self.set.interval = true;
+        self
+    }
+
     /// Room for so many elements as soon as there is one: a large set that grows is copied many times.
     pub(super) fn expecting(mut self, elements: usize) -> Self {
         self.expected = elements;
         self
     }
 
-    pub(super) fn push(&mut self, element: Element) {
+    pub(super) fn push(&mut self, element: impl Into<Counted>) {
+        self.count += 1;
+        let Counted(Some(element)) = element.into() else {
+            return;
+        };
         if self.set.elements.is_empty() {
             self.set.elements.reserve_exact(self.expected);
         }
         self.set.elements.push(element);
     }
 
+    /// So many elements more, which are outside of the scope.
+    pub(super) fn count(&mut self, elements: usize) {
+        self.count += elements;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.set.elements.is_empty()
+        self.count == 0
     }
 
     pub(super) fn name(&self) -> Name {
@@ -80,8 +114,8 @@ impl SetBuilder {
     /// The set, if anything is in it.
     pub(super) fn finish(self) -> Option<Set> {
         let mut set = self.set;
-        set.size = room(set.elements.len());
-        (!set.elements.is_empty()).then_some(set)
+        set.size = room(self.count);
+        (self.count > 0).then_some(set)
     }
 }
 
@@ -91,33 +125,61 @@ pub(super) struct NumberedServer<'a> {
     pub(super) block: &'a Block<'a>,
     pub(super) server: &'a RealServer,
     pub(super) number: u32,
+    /// Whether it is in the scope.
+    made: bool,
 }
 
 impl NumberedServer<'_> {
     /// The element that maps this server's number to `data`, or holds it where there is none.
-    pub(super) fn element(&self, data: Option<Data>) -> Element {
+    pub(super) fn element(&self, data: Option<Data>) -> Counted {
+        if self.made {
+            self.with(data, None).into()
+        } else {
+            Counted::OUTSIDE
+        }
+    }
+
+    fn with(&self, data: Option<Data>, comment: Option<String>) -> Element {
         Element {
             key: Key::Mark(self.number),
             data,
-            comment: None,
+            comment: comment.map(Into::into),
             origin: self.server.span,
         }
+    }
+}
+
+/// The numbers of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers<'a> {
+    of: &'a BlockNumbers,
+    /// Whether the block is in the scope.
+    made: bool,
+}
+
+impl Deref for Numbers<'_> {
+    type Target = BlockNumbers;
+
+    fn deref(&self) -> &BlockNumbers {
+        self.of
     }
 }
 
 /// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.
 pub(super) fn server_set<'a>(
     input: &Input<'a>,
-    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+    blocks: impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)>,
 ) -> SetBuilder {
     let purpose = "every real server: weight, state, name; for readers";
     let mut set = SetBuilder::by_mark("server", None, purpose).expecting(input.servers());
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {
-            set.push(Element {
-                comment: Some(identity::comment(input.model, block, server.server).into()),
-                ..server.element(None)
-            });
+            if server.made {
+                let comment = identity::comment(input.model, block, server.server);
+                set.push(server.with(None, Some(comment)));
+            } else {
+                set.push(Counted::OUTSIDE);
+            }
         }
     }
     set
@@ -127,34 +189,39 @@ pub(super) fn server_set<'a>(
 pub(super) fn blocks<'a>(
     input: &Input<'a>,
     wanted: impl Fn(&Mode) -> bool + 'a,
-) -> impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)> {
+) -> impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)> {
+    let scope = input.scope;
     let blocks = input.plan.blocks.iter().zip(&input.numbers.blocks);
-    blocks.filter(move |(block, _)| wanted(block.mode))
+    let numbered = blocks.enumerate().map(move |(at, (block, of))| {
+        let made = scope.has_block(at);
+        (block, Numbers { of, made })
+    });
+    numbered.filter(move |(block, _)| wanted(block.mode))
 }
 
 /// The servers of a block, in the order of their numbers.
-pub(super) fn servers<'a>(
-    block: &'a Block<'a>,
-    numbers: &'a BlockNumbers,
-) -> Vec<NumberedServer<'a>> {
+pub(super) fn servers<'a>(block: &'a Block<'a>, numbers: Numbers<'a>) -> Vec<NumberedServer<'a>> {
     let mut servers: Vec<NumberedServer<'a>> = block
         .servers
         .iter()
-        .zip(&numbers.servers)
+        .zip(&numbers.of.servers)
         .map(|(server, number)| NumberedServer {
             block,
             server,
             number: *number,
+            made: numbers.made,
         })
         .collect();
-    servers.sort_by_key(|server| server.number);
+    if numbers.made {
+        servers.sort_by_key(|server| server.number);
+    }
     servers
 }
 
 /// The map from slots to servers: `0x01000000 : 0x00000001`
 pub(super) fn slot_map<'a>(
     input: &Input<'a>,
-    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+    blocks: impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)>,
 ) -> SetBuilder {
     let mut map = SetBuilder::by_mark("slot", Some(DataType::Mark), "slot to real server")
         .expecting(input.slots());
@@ -162,6 +229,10 @@ pub(super) fn slot_map<'a>(
         let Choice::Slots { owners, .. } = &block.choice else {
             continue;
         };
+        if !numbers.made {
+            map.count(owners.len());
+            continue;
+        }
         for (slot, owner) in (numbers.first_slot..=u32::MAX).zip(owners) {
             if let Some(number) = numbers.servers.get(*owner as usize) {
                 map.push(Element {
@@ -200,6 +271,9 @@ pub(super) fn service_chains(
     onward: Onward,
 ) -> Vec<Chain> {
     let service = plan.service;
+    if !input.scope.has_service(&service.name) {
+        return Vec::new();
+    }
     let chain = |(family, place): &(Family, Option<usize>)| {
         let block = place.and_then(|at| {
             let block = input.plan.blocks.get(at)?;

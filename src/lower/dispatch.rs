@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::model::{Family, Ports, Vip};
+use crate::model::{Family, Ports, Service, Vip};
 use crate::ruleset::{
     Condition, Data, DataType, Element, Expression, Key, KeyType, Rule, Set, Statement,
 };
+
+use super::Input;
+use super::block::{Counted, SetBuilder};
 
 /// The kinds of map, in the order in which they are looked up.
 const KINDS: [Kind; 3] = [Kind::Exact, Kind::Range, Kind::Any];
@@ -36,6 +39,28 @@ impl Kind {
     }
 }
 
+/// A VIP and where it leads.
+pub(super) struct Entry {
+    vip: Vip,
+    data: Data,
+    /// Whether its service is in the scope.
+    made: bool,
+}
+
+/// The VIPs of a service, and where each leads.
+pub(super) fn entries<'a>(
+    input: &Input<'_>,
+    service: &'a Service,
+    leads: impl Fn(&Vip) -> Data + 'a,
+) -> impl Iterator<Item = Entry> + 'a {
+    let made = input.scope.has_service(&service.name);
+    service.vips.iter().map(move |vip| Entry {
+        vip: *vip,
+        data: leads(vip),
+        made,
+    })
+}
+
 /// What the maps of one dispatch have in common.
 pub(super) struct Dispatch<'n> {
     /// The maps' names: this, the family's digit, the kind, `tail`.
@@ -58,52 +83,54 @@ impl Dispatch<'_> {
     /// ip daddr . meta l4proto . th dport vmap @svc4_range
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
-    pub(super) fn build(&self, entries: &[(Vip, Data)]) -> (Vec<Set>, Vec<Rule>) {
+    pub(super) fn build(&self, entries: &[Entry]) -> (Vec<Set>, Vec<Rule>) {
         let mut sets = Vec::new();
         let mut rules = Vec::new();
         for family in Family::BOTH {
             for kind in KINDS {
-                let elements: Vec<Element> = entries
-                    .iter()
-                    .filter(|(vip, _)| {
-                        Family::of(vip.address) == family && Kind::of(vip.ports) == kind
-                    })
-                    .map(|(vip, data)| Element {
-                        key: Key::Vip(vip.address, vip.protocol, vip.ports),
-                        data: Some(data.clone()),
-                        comment: None,
-                        origin: vip.span,
-                    })
-                    .collect();
-                if elements.is_empty() {
-                    continue;
+                let mut set = self.set(family, kind);
+                for entry in entries {
+                    let vip = entry.vip;
+                    if Family::of(vip.address) != family || Kind::of(vip.ports) != kind {
+                        continue;
+                    }
+                    if entry.made {
+                        set.push(Element {
+                            key: Key::Vip(vip.address, vip.protocol, vip.ports),
+                            data: Some(entry.data.clone()),
+                            comment: None,
+                            origin: vip.span,
+                        });
+                    } else {
+                        set.push(Counted::OUTSIDE);
+                    }
                 }
-                let set = self.set(family, kind, elements);
-                rules.push(self.rule(family, kind, &set.name));
-                sets.push(set);
+                if let Some(set) = set.finish() {
+                    rules.push(self.rule(family, kind, &set.name));
+                    sets.push(set);
+                }
             }
         }
         (sets, rules)
     }
 
-    fn set(&self, family: Family, kind: Kind, elements: Vec<Element>) -> Set {
+    fn set(&self, family: Family, kind: Kind) -> SetBuilder {
         let digit = match family {
             Family::V4 => 4,
             Family::V6 => 6,
         };
-        Set {
-            name: format!("{}{digit}{}{}", self.stem, kind.suffix(), self.tail).into(),
-            key: if kind == Kind::Any {
-                KeyType::AddressProtocol(family)
-            } else {
-                KeyType::AddressProtocolPort(family)
-            },
-            data: Some(DataType::Verdict),
-            size: super::block::room(elements.len()),
-            interval: kind == Kind::Range,
-            counter: self.counter,
-            purpose: self.purpose,
-            elements,
+        let name = format!("{}{digit}{}{}", self.stem, kind.suffix(), self.tail);
+        let key = if kind == Kind::Any {
+            KeyType::AddressProtocol(family)
+        } else {
+            KeyType::AddressProtocolPort(family)
+        };
+        let set = SetBuilder::new(&name, key, Some(DataType::Verdict), self.purpose);
+        let set = if self.counter { set.counted() } else { set };
+        if kind == Kind::Range {
+            set.of_ranges()
+        } else {
+            set
         }
     }
 

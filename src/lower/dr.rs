@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{DirectReturn, Family, Interface, Mode, RealServer, Vip};
+use crate::model::{DirectReturn, Family, Interface, Mode, RealServer};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
 };
 
 use super::block::{self, NumberedServer, Onward, SetBuilder};
-use super::dispatch::Dispatch;
+use super::dispatch::{self, Dispatch};
 use super::{Input, empty, inhabited};
 
 const SLOTTED: &str = "slotted";
@@ -253,7 +253,7 @@ fn sending(input: &Input<'_>, table: &mut Table) {
 
 /// A chain for each service, and on each interface the dispatch to the services that listen there.
 fn services(input: &Input<'_>, table: &mut Table) {
-    let mut by_interface: BTreeMap<&Interface, Vec<(Vip, Data)>> = BTreeMap::new();
+    let mut by_interface: BTreeMap<&Interface, Vec<dispatch::Entry>> = BTreeMap::new();
     for plan in input.services(is_dr) {
         let Mode::Dr(mode) = &plan.service.mode else {
             continue;
@@ -263,9 +263,10 @@ fn services(input: &Input<'_>, table: &mut Table) {
             .extend(block::service_chains(input, plan, ONWARD));
         for on in &mode.on {
             let entries = by_interface.entry(on).or_default();
-            entries.extend(plan.service.vips.iter().map(|vip| {
-                let chain = name::service_chain(&plan.service.name, Family::of(vip.address));
-                (*vip, Data::Goto(chain))
+            let service = plan.service;
+            entries.extend(dispatch::entries(input, service, |vip| {
+                let family = Family::of(vip.address);
+                Data::Goto(name::service_chain(&service.name, family))
             }));
         }
     }

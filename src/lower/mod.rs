@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Mode, Model};
 use crate::ruleset::{Ruleset, Table};
-use crate::schedule::{Choice, Plan, ServicePlan};
+use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
 mod block;
 mod dispatch;
@@ -16,28 +16,36 @@ mod empty;
 mod identity;
 mod nat;
 pub mod number;
+mod scope;
 
 pub use identity::{identity, identity_in};
 use number::Numbering;
+pub use scope::{Part, Scope};
 
 /// Everything that lowering reads.
 struct Input<'a> {
     model: &'a Model,
     plan: &'a Plan<'a>,
     numbers: &'a Numbering,
+    scope: &'a Scope,
 }
 
 impl<'a> Input<'a> {
-    /// How many real servers there are, in nat and dr together.
-    fn servers(&self) -> usize {
-        let blocks = self.plan.blocks.iter();
-        blocks.map(|block| block.servers.len()).sum()
+    /// The blocks that are made.
+    fn made(&self) -> impl Iterator<Item = &'a Block<'a>> {
+        let blocks = self.plan.blocks.iter().enumerate();
+        let made = blocks.filter(|(at, _)| self.scope.has_block(*at));
+        made.map(|(_, block)| block)
     }
 
-    /// How many slots there are, in nat and dr together.
+    /// How many real servers are made, in nat and dr together.
+    fn servers(&self) -> usize {
+        self.made().map(|block| block.servers.len()).sum()
+    }
+
+    /// How many slots are made, in nat and dr together.
     fn slots(&self) -> usize {
-        let blocks = self.plan.blocks.iter();
-        blocks
+        self.made()
             .map(|block| match &block.choice {
                 Choice::Slots { owners, .. } => owners.len(),
                 Choice::Empty | Choice::Only(_) => 0,
@@ -56,10 +64,22 @@ impl<'a> Input<'a> {
 
 /// Makes the rules for a plan of a model, in tables called `table`.
 pub fn lower(model: &Model, plan: &Plan<'_>, numbers: &Numbering, table: &str) -> Ruleset {
+    lower_part(model, plan, numbers, table, &Scope::Whole)
+}
+
+/// Makes the rules for a plan of a model, in tables called `table`, as far as `scope` goes.
+pub fn lower_part(
+    model: &Model,
+    plan: &Plan<'_>,
+    numbers: &Numbering,
+    table: &str,
+    scope: &Scope,
+) -> Ruleset {
     let input = Input {
         model,
         plan,
         numbers,
+        scope,
     };
     Ruleset {
         table: Arc::from(table),

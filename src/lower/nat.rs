@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Family, Mode, SourceNat, Vip};
+use crate::model::{Family, Mode, SourceNat};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Set,
     Statement, Table, Target, name,
 };
 use crate::source::Span;
 
-use super::block::{self, NumberedServer, Onward, SetBuilder};
-use super::dispatch::Dispatch;
-use super::{Input, empty, inhabited};
+use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
+use super::dispatch::{self, Dispatch};
+use super::{Input, Scope, empty, inhabited};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
@@ -165,15 +165,15 @@ fn translation(input: &Input<'_>, table: &mut Table) {
 
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.
 fn services(input: &Input<'_>, table: &mut Table) {
-    let mut entries: Vec<(Vip, Data)> = Vec::new();
+    let mut entries = Vec::new();
     for plan in input.services(is_nat) {
+        let service = plan.service;
         table
             .chains
             .extend(block::service_chains(input, plan, ONWARD));
-        entries.extend(plan.service.vips.iter().map(|vip| {
+        entries.extend(dispatch::entries(input, service, |vip| {
             let family = Family::of(vip.address);
-            let chain = name::service_chain(&plan.service.name, family);
-            (*vip, Data::Goto(chain))
+            Data::Goto(name::service_chain(&service.name, family))
         }));
     }
     let (sets, rules) = Dispatch {
@@ -258,10 +258,9 @@ fn sources(input: &Input<'_>, table: &mut Table) {
         all.sort_by_key(|(address, _)| *address);
         all.dedup_by_key(|(address, _)| *address);
     }
-    let vip_sets =
-        Family::BOTH.map(|f| addresses("vip", f, &vips, "addresses of virtual services"));
-    let real_sets =
-        Family::BOTH.map(|f| addresses("real", f, &real, "addresses of real servers, for hairpin"));
+    let vip_sets = addresses(input, "vip", &vips, "addresses of virtual services");
+    let hairpin = "addresses of real servers, for hairpin";
+    let real_sets = addresses(input, "real", &real, hairpin);
     let mut rules = Vec::new();
     let in_set = |key, set: &Set| Statement::Match(Condition::InSet(key, set.name.clone()));
     if !masquerade.is_empty() {
@@ -324,39 +323,48 @@ fn sources(input: &Input<'_>, table: &mut Table) {
         .extend(vip_sets.into_iter().chain(real_sets).flatten());
 }
 
-/// A set of addresses of one family.
+/// Sets of addresses, one for each family.
 fn addresses(
+    input: &Input<'_>,
     stem: &str,
-    family: Family,
     all: &[(IpAddr, Span)],
     purpose: &'static str,
-) -> Option<Set> {
-    let name = name::per_family(stem, family, "");
-    let mut set =
-        SetBuilder::new(&name, KeyType::Address(family), None, purpose).expecting(all.len());
-    for (address, span) in all.iter().filter(|(a, _)| Family::of(*a) == family) {
-        set.push(Element {
-            key: Key::Address(*address),
-            data: None,
-            comment: None,
-            origin: *span,
-        });
-    }
-    set.finish()
+) -> [Option<Set>; 2] {
+    let expected = match input.scope {
+        Scope::Whole => all.len(),
+        Scope::Part(part) => part.addresses.len(),
+    };
+    Family::BOTH.map(|family| {
+        let name = name::per_family(stem, family, "");
+        let mut set =
+            SetBuilder::new(&name, KeyType::Address(family), None, purpose).expecting(expected);
+        for (address, span) in all.iter().filter(|(a, _)| Family::of(*a) == family) {
+            if input.scope.has_address(*address) {
+                set.push(Element {
+                    key: Key::Address(*address),
+                    data: None,
+                    comment: None,
+                    origin: *span,
+                });
+            } else {
+                set.push(Counted::OUTSIDE);
+            }
+        }
+        set.finish()
+    })
 }
 
 /// What arrives at the balancer's own sockets for a VIP was not translated: a flow that was open before the
 /// rules came, or one from an interface that direct return does not listen on. It gets what an empty service
 /// gives.
 fn local_guard(input: &Input<'_>, table: &mut Table) {
-    let entries: Vec<(Vip, Data)> = input
+    let entries: Vec<dispatch::Entry> = input
         .plan
         .services
         .iter()
         .flat_map(|plan| {
             let verdict = empty::verdict(plan.service.on_empty);
-            let vips = plan.service.vips.iter();
-            vips.map(move |vip| (*vip, verdict.clone()))
+            dispatch::entries(input, plan.service, move |_| verdict.clone())
         })
         .collect();
     let (sets, lookups) = Dispatch {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::source::Span;
 
 mod address;
@@ -14,7 +16,7 @@ pub use address::{Family, MacAddress, Prefix};
 pub use words::DurationWords;
 
 /// Everything that one file set says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Model {
     /// Pools, in the order written.
     pub pools: Vec<Pool>,
@@ -23,11 +25,11 @@ pub struct Model {
 }
 
 /// The place of a pool in [`Model::pools`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PoolId(pub usize);
 
 /// Real servers that services can share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pool {
     /// The name, unique among pools.
     pub name: Arc<str>,
@@ -38,7 +40,7 @@ pub struct Pool {
 }
 
 /// One virtual service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Service {
     /// The name, unique among services.
     pub name: Arc<str>,
@@ -63,7 +65,7 @@ pub struct Service {
 }
 
 /// One source of real servers of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Member {
     /// All servers of a pool.
     Pool(PoolId),
@@ -91,7 +93,7 @@ impl Model {
 }
 
 /// One thing that clients connect to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// The virtual IP address.
     pub address: IpAddr,
@@ -104,7 +106,7 @@ pub struct Vip {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP, protocol number 6
     Tcp,
@@ -135,7 +137,7 @@ impl Protocol {
 }
 
 /// Which ports of an address belong to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ports {
     /// One port, 1 to 65535; beats ranges.
     One(u16),
@@ -146,7 +148,7 @@ pub enum Ports {
 }
 
 /// How a packet reaches its real server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// Destination rewritten (DNAT).
     Nat(SourceNat),
@@ -155,7 +157,7 @@ pub enum Mode {
 }
 
 /// What `nat` does to the source address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceNat {
     /// Nothing: the server sees the client.
     Keep,
@@ -171,7 +173,7 @@ pub enum SourceNat {
 }
 
 /// Where direct return takes packets from and where it puts them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DirectReturn {
     /// Interfaces on which clients' packets arrive, each once, at least one.
     pub on: Vec<Interface>,
@@ -200,7 +202,7 @@ impl DirectReturn {
 }
 
 /// An outgoing interface.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Via {
     /// The interface.
     pub interface: Interface,
@@ -212,7 +214,7 @@ pub struct Via {
 pub type Interface = Arc<str>;
 
 /// How a service chooses among its real servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scheduler {
     /// In turn.
     RoundRobin,
@@ -230,7 +232,7 @@ pub enum Scheduler {
 }
 
 /// What a hashing scheduler looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HashKey {
     /// The client's address.
     Source,
@@ -239,7 +241,7 @@ pub enum HashKey {
 }
 
 /// `persist`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Persistence {
     /// How long a silent client is remembered; whole seconds, at least one.
     pub timeout: Duration,
@@ -252,7 +254,7 @@ pub struct Persistence {
 }
 
 /// `track`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tracking {
     /// How long a silent flow is remembered; whole seconds, at least one.
     pub timeout: Duration,
@@ -261,7 +263,7 @@ pub struct Tracking {
 }
 
 /// What clients get when no server is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum OnEmpty {
     /// A TCP reset, or ICMP port unreachable.
     Reject,
@@ -270,7 +272,7 @@ pub enum OnEmpty {
 }
 
 /// Who may come. Both empty: everybody.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Access {
     /// If there is one: only clients inside one of these.
     pub allow: Vec<AccessEntry>,
@@ -279,7 +281,7 @@ pub struct Access {
 }
 
 /// A prefix of an `allow` or `deny`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessEntry {
     /// The prefix.
     pub prefix: Prefix,
@@ -288,7 +290,7 @@ pub struct AccessEntry {
 }
 
 /// One real server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RealServer {
     /// The name, unique within a service.
     pub name: Arc<str>,
@@ -309,7 +311,7 @@ pub struct RealServer {
 }
 
 /// Whether a real server takes clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Takes new clients.
     Up,

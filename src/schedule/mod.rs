@@ -237,6 +237,21 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
     Choice::Slots { draw, owners }
 }
 
+/// How many slots the Maglev table of a service has for this family; `None` where there is none.
+///
+/// The size alone: the table is not made.
+pub fn maglev_size(model: &Model, service: &Service, family: Family) -> Option<u32> {
+    let Scheduler::Maglev { table, .. } = service.scheduler else {
+        return None;
+    };
+    let servers: Vec<&RealServer> = model
+        .real_servers(service)
+        .filter(|server| Family::of(server.address) == family)
+        .collect();
+    let drawn = servers.len() > 1 && !live(&servers).is_empty();
+    drawn.then(|| table.unwrap_or_else(|| maglev::table_size(servers.len())))
+}
+
 /// Each server's slots one after the other: a drawn or hashed slot needs no interleaving.
 fn runs(counts: &[u32]) -> Vec<u32> {
     (0..)

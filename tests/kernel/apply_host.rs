@@ -90,6 +90,24 @@ impl Host {
         finish(self.start_under(&wrapper, arguments), stdin)
     }
 
+    /// Runs `flbc` to its end as a service that may do little: with these capabilities alone, none to be gained, and a
+    /// file system that cannot be written to but for `/run`.
+    pub(crate) fn confined(&self, capabilities: &str, arguments: &[&str]) -> Ran {
+        let bounds = format!("--bounding-set=-all,{capabilities}");
+        let inherited = format!("--inh-caps=-all,{capabilities}");
+        let wrapper = [
+            "sh",
+            "-ec",
+            "mount -o remount,bind,ro /; exec \"$@\"",
+            "sh",
+            "setpriv",
+            "--no-new-privs",
+            &bounds,
+            &inherited,
+        ];
+        finish(self.start_under(&wrapper, arguments), "")
+    }
+
     /// Applies a file, which must succeed without a warning; returns what it says.
     #[track_caller]
     pub(crate) fn apply(&self, file: &str) -> String {

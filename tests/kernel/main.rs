@@ -47,3 +47,4 @@ mod source_address;
 mod state;
 mod three_ways;
 mod timing;
+mod unit;

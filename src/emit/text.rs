@@ -318,6 +318,7 @@ impl fmt::Display for HookText<'_> {
             Hook::NatOutput => write!(f, "type nat hook output priority -100;")?,
             Hook::NatPostrouting => write!(f, "type nat hook postrouting priority srcnat;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
+            Hook::RawPrerouting => write!(f, "type filter hook prerouting priority raw;")?,
             Hook::Ingress(device) => write!(
                 f,
                 "type filter hook ingress device \"{device}\" priority filter;"
@@ -402,6 +403,7 @@ impl fmt::Display for ConditionText<'_> {
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
+            Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::ForThisHost => write!(f, "meta pkttype host"),
             Condition::FromThisHost => write!(f, "fib saddr type local"),
         }

@@ -156,6 +156,8 @@ pub enum Hook {
     NatPostrouting,
     /// `type filter hook input priority filter`
     FilterInput,
+    /// `type filter hook prerouting priority raw`: before connection tracking
+    RawPrerouting,
     /// `type filter hook ingress device DEVICE priority filter`
     Ingress(Interface),
 }
@@ -263,6 +265,8 @@ pub enum Condition {
     HasPorts,
     /// `ct status dnat`
     Dnatted,
+    /// `meta mark MARK`
+    Marked(u32),
     /// `meta pkttype host`
     ForThisHost,
     /// `fib saddr type local`

@@ -222,6 +222,11 @@ impl Encoder<'_> {
                 });
                 self.compare(cmp::DIFFERENT, register, &[0; 4]);
             }
+            Condition::Marked(mark) => {
+                let register = self.take(None);
+                self.meta(meta::MARK, register);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
+            }
             Condition::ForThisHost => {
                 let register = self.take(None);
                 self.meta(meta::PACKET_TYPE, register);

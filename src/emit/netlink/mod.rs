@@ -351,6 +351,7 @@ fn hook(hook: &ruleset::Hook) -> Hook {
         ruleset::Hook::NatOutput => ("nat", 3, -100),
         ruleset::Hook::NatPostrouting => ("nat", 4, 100),
         ruleset::Hook::FilterInput => ("filter", 1, 0),
+        ruleset::Hook::RawPrerouting => ("filter", 0, -300),
         ruleset::Hook::Ingress(_) => ("filter", 0, 0),
     };
     Hook {

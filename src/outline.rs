@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
 
 use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Service};
 use crate::schedule::maglev_size;
@@ -46,11 +49,65 @@ pub struct ServerOutline {
     pub settings: BTreeMap<String, String>,
 }
 
+/// Services and pools that matter, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Focus {
+    /// The services.
+    pub services: FxHashSet<Arc<str>>,
+    /// The pools.
+    pub pools: FxHashSet<Arc<str>>,
+}
+
 impl Outline {
     /// The outline of a model.
     pub fn of(model: &Model) -> Self {
+        Self::detailed(model, |_| true, |_| true)
+    }
+
+    /// The same, where all but what is in focus has a name and nothing else.
+    pub fn focused(model: &Model, focus: &Focus) -> Self {
+        Self::detailed(
+            model,
+            |service| focus.services.contains(service),
+            |pool| focus.pools.contains(pool),
+        )
+    }
+
+    /// The outline of a model to compare with `known`: what is not in that has a name and nothing else.
+    pub fn beside(known: &Self, model: &Model) -> Self {
+        Self::detailed(
+            model,
+            |service| known.services.contains_key(service),
+            |pool| known.pools.contains_key(pool),
+        )
+    }
+
+    fn detailed(
+        model: &Model,
+        wants_service: impl Fn(&str) -> bool,
+        wants_pool: impl Fn(&str) -> bool,
+    ) -> Self {
         let mut outline = Self::default();
         for service in &model.services {
+            for pool in service.members.iter().filter_map(|member| match member {
+                Member::Pool(id) => Some(model.pool(*id)),
+                Member::Server(_) => None,
+            }) {
+                if !outline.pools.contains_key(&*pool.name) {
+                    let mut servers = Servers::new();
+                    if wants_pool(&pool.name) {
+                        for server in &pool.real_servers {
+                            insert(&mut servers, server);
+                        }
+                    }
+                    outline.pools.insert(pool.name.to_string(), servers);
+                }
+            }
+            if !wants_service(&service.name) {
+                let empty = ServiceOutline::default();
+                outline.services.insert(service.name.to_string(), empty);
+                continue;
+            }
             let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
             vips.sort_unstable();
             let mut entry = ServiceOutline {
@@ -76,20 +133,7 @@ impl Outline {
             for member in &service.members {
                 match member {
                     Member::Server(server) => insert(&mut entry.servers, server),
-                    Member::Pool(id) => {
-                        let pool = model.pool(*id);
-                        entry.pools.push(pool.name.to_string());
-                        outline
-                            .pools
-                            .entry(pool.name.to_string())
-                            .or_insert_with(|| {
-                                let mut servers = Servers::new();
-                                for server in &pool.real_servers {
-                                    insert(&mut servers, server);
-                                }
-                                servers
-                            });
-                    }
+                    Member::Pool(id) => entry.pools.push(model.pool(*id).name.to_string()),
                 }
             }
             outline.services.insert(service.name.to_string(), entry);

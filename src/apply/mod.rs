@@ -7,24 +7,26 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Drift, Observed, diff, drift};
+use crate::diff::{Drift, Given, Observed, diff, drift};
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::{Desired, MissingInterface, desired};
-use crate::kernel::cache::Cache;
-use crate::kernel::{Balanced, Kernel, KernelError, numbers, random_id};
-use crate::lower::{identity, lower, number};
-use crate::model::{Model, State};
+use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
+use crate::kernel::cache::{Cache, Left};
+use crate::kernel::{Kernel, KernelError, numbers, random_id};
+use crate::lower::Scope;
+use crate::model::Model;
 use crate::outline::{Difference, Outline};
-use crate::schedule::Plan;
+use crate::schedule::{Plan, schedule};
 
+mod delta;
+mod dying;
 mod remembered;
 mod view;
+mod work;
 
+use dying::Dying;
 pub use remembered::Remembered;
 pub use view::{ServerView, ServiceView, View};
 
@@ -32,7 +34,7 @@ pub use view::{ServerView, ServiceView, View};
 const TRIES: usize = 20;
 
 /// What an apply did, or with `--dry-run` would do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Applied {
     /// What changes in the operator's words.
     pub difference: Difference,
@@ -111,24 +113,21 @@ pub struct Request<'a> {
 /// What the kernel has, and what is known of how it came about.
 #[derive(Debug)]
 pub struct Seen {
-    /// The tables.
-    pub observed: Observed,
-    /// What the last apply made of these tables, where it is known.
-    pub remembered: Option<Remembered<'static>>,
+    /// What is known of the tables.
+    pub basis: Basis,
+    /// The generation that it was true at.
+    pub generation: u32,
     /// What others changed since the last apply.
     pub drift: Vec<Drift>,
-    /// Whether the tables were not read, as nobody has committed anything since.
-    current: bool,
 }
 
-impl Seen {
-    /// What the last apply said, or what can be read off the tables.
-    pub fn outline(&self) -> Outline {
-        match &self.remembered {
-            Some(remembered) => Outline::of(&remembered.model),
-            None => View::of(&self.observed).outline(),
-        }
-    }
+/// What is known of the tables.
+#[derive(Debug)]
+pub enum Basis {
+    /// They are as the last apply left them: all that is in them follows from this.
+    Left(Box<Remembered<'static>>),
+    /// They were read. What the last apply left was another thing, or is not known.
+    Read(Observed, Option<Box<Remembered<'static>>>),
 }
 
 /// Looks at what the kernel has: what is remembered if it is known to be true, else what can be read.
@@ -138,22 +137,54 @@ impl Seen {
 /// Those of reading.
 pub fn see(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Seen, KernelError> {
     let left = cache.recall(kernel, table);
+    let interfaces = kernel.interfaces()?;
+    see_beside(kernel, left, table, &interfaces)
+}
+
+fn see_beside(
+    kernel: &mut impl Kernel,
+    left: Option<Left>,
+    table: &str,
+    interfaces: &Interfaces,
+) -> Result<Seen, KernelError> {
     let remembered = left
         .as_ref()
-        .and_then(|left| Remembered::from_note(&left.note));
-    let (observed, drift, current) = match left {
-        Some(left) if left.current => (left.observed, Vec::new(), true),
-        left => {
-            let observed = kernel.observe(table)?;
-            let drift = left.map(|left| drift(&left.observed, &observed));
-            (observed, drift.unwrap_or_default(), false)
-        }
+        .and_then(|left| Some(Box::new(Remembered::from_note(&left.note)?)));
+    let Some(mut remembered) = remembered else {
+        let observed = kernel.observe(table)?;
+        return Ok(Seen {
+            generation: observed.generation,
+            basis: Basis::Read(observed, None),
+            drift: Vec::new(),
+        });
     };
+    // An interface that is made anew has another number, and may have lost what was bound to it.
+    let same_interfaces = remembered.are_there(interfaces);
+    if let Some(left) = left.filter(|left| left.current && same_interfaces) {
+        return Ok(Seen {
+            generation: left.generation,
+            basis: Basis::Left(remembered),
+            drift: Vec::new(),
+        });
+    }
+    let observed = kernel.observe(table)?;
+    let generation = observed.generation;
+    let drift = {
+        let plan = schedule(&remembered.model, &mut Diagnostics::new());
+        let left = remembered.tables(&plan, table, &Scope::Whole);
+        left.map(|left| drift(&left, &observed))
+    };
+    let untouched = drift.as_ref().is_some_and(Vec::is_empty);
     Ok(Seen {
-        observed,
-        remembered,
-        drift,
-        current,
+        basis: if untouched && same_interfaces {
+            // Whoever puts a rule back as it was gives it another number.
+            remembered.given = Given::of(&observed);
+            Basis::Left(remembered)
+        } else {
+            Basis::Read(observed, Some(remembered))
+        },
+        generation,
+        drift: drift.unwrap_or_default(),
     })
 }
 
@@ -168,30 +199,46 @@ pub fn apply(
     request: &Request<'_>,
     sink: &mut Diagnostics,
 ) -> Result<Applied, Failure> {
-    let new = Outline::of(request.model);
     for _ in 0..TRIES {
-        let seen = see(kernel, cache, request.table)?;
-        let wanted = wanted(kernel, request, &seen.observed, sink)?;
+        let interfaces = kernel.interfaces()?;
+        let left = cache.recall(kernel, request.table);
+        if left
+            .as_ref()
+            .is_some_and(|left| left.current && remembered::says(left, request.model, &interfaces))
+        {
+            return Ok(Applied::default());
+        }
+        let seen = see_beside(kernel, left, request.table, &interfaces)?;
         let id: Arc<str> = random_id()?.into();
-        let changes = diff(&seen.observed, &wanted, &id);
+        let work = match seen.basis {
+            Basis::Left(remembered) => work::since(&remembered, request, &interfaces, &id, sink)?,
+            Basis::Read(observed, remembered) => {
+                let before = (observed, remembered.as_deref());
+                Some(work::anew(before, request, &interfaces, &id, sink)?)
+            }
+        };
+        let Some(work) = work else {
+            // It was not flbc that remembered this.
+            let _ = cache.forget(request.table);
+            continue;
+        };
         let mut applied = Applied {
-            difference: Difference::between(&seen.outline(), &new),
+            difference: work.difference,
             drift: seen.drift,
-            totals: Totals::of(&changes),
-            forgotten: 0,
-            notes: Vec::new(),
+            totals: Totals::of(&work.changes),
+            ..Applied::default()
         };
         if !request.commit {
-            if !changes.is_empty() {
-                kernel.check(request.table, &changes)?;
+            if !work.changes.is_empty() {
+                kernel.check(request.table, &work.changes)?;
             }
             return Ok(applied);
         }
-        let mut now = seen.observed;
-        if !changes.is_empty() {
-            let dying = dying(&now, Some(request));
+        let mut now = work.structure;
+        now.generation = seen.generation;
+        if !work.changes.is_empty() {
             cache.set_aside(request.table);
-            match kernel.commit(request.table, &changes, now.generation) {
+            match kernel.commit(request.table, &work.changes, now.generation) {
                 Ok(committed) => now.generation = committed.generation,
                 Err(error) => {
                     cache.put_back(request.table);
@@ -201,8 +248,9 @@ pub fn apply(
                     return Err(error.into());
                 }
             }
-            let followed = now.apply(&changes).is_ok();
-            applied.forgotten = forget_connections(kernel, &dying, &mut applied.notes);
+            let structure = work.changes.iter().filter(|change| change.is_structure());
+            let followed = now.apply(structure).is_ok();
+            applied.forgotten = work.dying.forget(kernel, &mut applied.notes);
             if !followed || kernel.read_handles(request.table, &mut now).is_err() {
                 // Somebody came right behind: what is there now is for the next run to read.
                 if let Err(error) = cache.forget(request.table) {
@@ -211,14 +259,18 @@ pub fn apply(
                 return Ok(applied);
             }
         }
-        if !(changes.is_empty() && seen.current && applied.difference.is_empty()) {
-            let remembered = Remembered {
-                model: Cow::Borrowed(request.model),
-            };
-            let note = remembered.to_note();
-            if let Err(error) = cache.remember(kernel, request.table, &now, &note) {
-                applied.notes.push(cannot_remember(&error));
-            }
+        let mut given = work.given;
+        given.adopt(&now);
+        let remembered = Remembered {
+            model: Cow::Borrowed(request.model),
+            numbers: Cow::Borrowed(&work.numbers),
+            interfaces: remembered::named(request.model, &interfaces),
+            given,
+        };
+        let note = remembered.to_note();
+        let of = (now.generation, remembered.given.ids());
+        if let Err(error) = cache.remember(kernel, request.table, of, &note) {
+            applied.notes.push(cannot_remember(&error));
         }
         return Ok(applied);
     }
@@ -227,21 +279,6 @@ pub fn apply(
 
 fn cannot_remember(error: &std::io::Error) -> String {
     format!("the rules are in place, but the next apply will read them from the kernel: {error}")
-}
-
-/// What the kernel should have, with the numbers that it has already.
-fn wanted(
-    kernel: &mut impl Kernel,
-    request: &Request<'_>,
-    observed: &Observed,
-    sink: &mut Diagnostics,
-) -> Result<Desired, Failure> {
-    let numbers = number::assign(request.model, request.plan, &numbers(observed), sink);
-    if sink.errors() > 0 {
-        return Err(Failure::Numbers);
-    }
-    let ruleset = lower(request.model, request.plan, &numbers, request.table);
-    desired(&ruleset, &kernel.interfaces()?).map_err(Failure::Interfaces)
 }
 
 /// Removes flbc's own tables, in one transaction, and forgets their connections.
@@ -256,15 +293,27 @@ pub fn unload(
 ) -> Result<Option<Applied>, Failure> {
     for _ in 0..TRIES {
         let seen = see(kernel, cache, table)?;
-        let outline = seen.outline();
-        let observed = seen.observed;
-        let changes = diff(&observed, &Desired::nothing(table.into()), &"".into());
+        let (tables, outline, dying) = match &seen.basis {
+            Basis::Left(remembered) => (
+                Observed::hollow(&remembered.given),
+                Outline::of(&remembered.model),
+                Dying::all_of(remembered),
+            ),
+            Basis::Read(observed, remembered) => (
+                Observed::hollow(&Given::of(observed)),
+                match remembered {
+                    Some(remembered) => Outline::of(&remembered.model),
+                    None => View::of(observed).outline(),
+                },
+                Dying::among(observed, numbers(observed).servers.iter().map(|s| s.number)),
+            ),
+        };
+        let changes = diff(&tables, Desired::nothing(table.into()), &"".into());
         if changes.is_empty() {
             return Ok(None);
         }
-        let dying = dying(&observed, None);
         cache.set_aside(table);
-        if let Err(error) = kernel.commit(table, &changes, observed.generation) {
+        if let Err(error) = kernel.commit(table, &changes, seen.generation) {
             cache.put_back(table);
             if error == KernelError::Changed {
                 continue;
@@ -273,12 +322,10 @@ pub fn unload(
         }
         let mut applied = Applied {
             difference: Difference::between(&outline, &Outline::default()),
-            drift: Vec::new(),
             totals: Totals::of(&changes),
-            forgotten: 0,
-            notes: Vec::new(),
+            ..Applied::default()
         };
-        applied.forgotten = forget_connections(kernel, &dying, &mut applied.notes);
+        applied.forgotten = dying.forget(kernel, &mut applied.notes);
         if let Err(error) = cache.forget(table) {
             applied
                 .notes
@@ -287,79 +334,4 @@ pub fn unload(
         return Ok(Some(applied));
     }
     Err(Failure::Crowded)
-}
-
-/// Servers that will take no packet any more: their numbers, and the VIPs that their connections were made to.
-struct Dying {
-    numbers: HashSet<u32>,
-    vips: HashSet<IpAddr>,
-}
-
-/// The servers in the kernel that are not in what is to come, or down there.
-fn dying(observed: &Observed, to_come: Option<&Request<'_>>) -> Dying {
-    let view = View::of(observed);
-    let mut staying: HashSet<(String, IpAddr, Option<u16>)> = HashSet::new();
-    if let Some(request) = to_come {
-        for block in &request.plan.blocks {
-            for server in &block.servers {
-                if server.state != State::Down {
-                    let identity = identity(request.model, block, server);
-                    staying.insert((identity, server.address, server.port));
-                }
-            }
-        }
-    }
-    let stays = |server: &ServerView| {
-        server.address.is_none_or(|address| {
-            staying.contains(&(server.identity.clone(), address, server.port))
-        })
-    };
-    Dying {
-        numbers: view
-            .servers()
-            .filter(|server| !stays(server))
-            .map(|server| server.number)
-            .collect(),
-        vips: view.nat_vips().collect(),
-    }
-}
-
-/// Forgets the connections to servers that take none any more: those with their mark, translated, and made to a VIP
-/// of flbc's. Others use marks too.
-fn forget_connections(kernel: &mut impl Kernel, dying: &Dying, notes: &mut Vec<String>) -> usize {
-    if dying.numbers.is_empty() {
-        return 0;
-    }
-    let all = Balanced {
-        mark: None,
-        vip: None,
-    };
-    let found = match kernel.connections(&all) {
-        Ok(found) => found,
-        Err(error) => {
-            notes.push(format!(
-                "connections to servers that are gone may live on: {error}"
-            ));
-            return 0;
-        }
-    };
-    let doomed: HashSet<(u32, IpAddr)> = found
-        .iter()
-        .filter(|c| dying.numbers.contains(&c.mark) && dying.vips.contains(&c.vip))
-        .map(|c| (c.mark, c.vip))
-        .collect();
-    let mut forgotten = 0;
-    for (mark, vip) in doomed {
-        let filter = Balanced {
-            mark: Some(mark),
-            vip: Some(vip),
-        };
-        match kernel.forget(&filter) {
-            Ok(count) => forgotten += count,
-            Err(error) => notes.push(format!(
-                "connections to a server that is gone may live on: {error}"
-            )),
-        }
-    }
-    forgotten
 }

@@ -1,18 +1,30 @@
-//! What an apply leaves for the next one beside the state of the tables.
+//! What an apply leaves for the next one: enough to know all that is in the tables without reading them.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Model;
+use crate::diff::{Given, Observed};
+use crate::emit::netlink::{Interfaces, desired};
+use crate::kernel::cache::Left;
+use crate::lower::number::Numbering;
+use crate::lower::{Scope, lower_part};
+use crate::model::{Interface, Mode, Model};
+use crate::schedule::Plan;
 
-/// What was applied.
+/// What was applied, and what the kernel made of it. The tables follow from it.
 ///
 /// It has no places in files: its spans are [`crate::source::Span::NOWHERE`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Remembered<'a> {
-    /// What the tables were made from.
+    /// What the tables were made from. First, so that a note of the same model begins with the same bytes.
     pub model: Cow<'a, Model>,
+    /// The numbers of its servers and slots.
+    pub numbers: Cow<'a, Numbering>,
+    /// The interfaces that it names, and their numbers.
+    pub interfaces: Interfaces,
+    /// What the kernel gave to the tables.
+    pub given: Given,
 }
 
 impl Remembered<'_> {
@@ -26,4 +38,55 @@ impl Remembered<'_> {
     pub(super) fn from_note(note: &[u8]) -> Option<Self> {
         postcard::from_bytes(note).ok()
     }
+
+    /// Whether the interfaces that it names are there, with the numbers that they had.
+    pub(super) fn are_there(&self, interfaces: &Interfaces) -> bool {
+        all_there(&self.interfaces, interfaces)
+    }
+
+    /// The tables as they were left, as far as `scope` goes. `plan` is that of the model.
+    pub(super) fn tables(&self, plan: &Plan<'_>, table: &str, scope: &Scope) -> Option<Observed> {
+        let ruleset = lower_part(&self.model, plan, &self.numbers, table, scope);
+        // All interfaces were there when this was applied.
+        let made = desired(ruleset, &self.interfaces).ok()?;
+        Some(Observed::made(made, &self.given))
+    }
+}
+
+/// Whether what was left was made from this very model, and its interfaces are those that there are.
+pub(super) fn says(left: &Left, model: &Model, interfaces: &Interfaces) -> bool {
+    // What follows the model: the same fields in the same order.
+    type Rest = (Numbering, Interfaces, Given);
+    let Ok(model) = postcard::to_stdvec(model) else {
+        return false;
+    };
+    let rest = left.note.strip_prefix(&*model);
+    let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
+    rest.is_some_and(|(_, named, _)| all_there(&named, interfaces))
+}
+
+/// Whether these interfaces are there, with the numbers that they had.
+fn all_there(named: &Interfaces, interfaces: &Interfaces) -> bool {
+    let mut named = named.iter();
+    named.all(|(name, number)| interfaces.get(name) == Some(number))
+}
+
+/// Those of a host's interfaces that a model names.
+pub(super) fn named(model: &Model, interfaces: &Interfaces) -> Interfaces {
+    let mut named = Interfaces::new();
+    let mut name = |interface: &Interface| {
+        if let Some(number) = interfaces.get(interface) {
+            named.insert(interface.clone(), *number);
+        }
+    };
+    for service in &model.services {
+        let Mode::Dr(mode) = &service.mode else {
+            continue;
+        };
+        mode.on.iter().for_each(&mut name);
+        for server in model.real_servers(service) {
+            mode.interface_to(server).into_iter().for_each(&mut name);
+        }
+    }
+    named
 }

@@ -20,7 +20,7 @@ pub(super) struct Difference {
 
 /// What is to be done to elements that are `old` so that they are those of `wanted`. An element that changed is
 /// removed and added.
-pub(super) fn difference(old: &[Element], wanted: &Set) -> Difference {
+pub(super) fn difference(old: &[Element], wanted: Set) -> Difference {
     let mut difference = Difference::default();
     // Both lists are mostly the same, and in the same order if flbc wrote the first itself.
     let front = old
@@ -29,16 +29,16 @@ pub(super) fn difference(old: &[Element], wanted: &Set) -> Difference {
         .take_while(|(old, new)| old == new)
         .count();
     let old = old.get(front..).unwrap_or_default();
-    let new = wanted.elements.iter().zip(&wanted.origins).skip(front);
+    let new = wanted.elements.into_iter().zip(wanted.origins).skip(front);
     let mut rest: FxHashMap<Identity, &Element> = old.iter().map(|e| (identity(e), e)).collect();
     for (element, origin) in new {
-        let found = rest.remove(&identity(element));
-        if found == Some(element) {
+        let found = rest.remove(&identity(&element));
+        if found == Some(&element) {
             continue;
         }
         difference.gone.extend(found.cloned());
-        difference.new.push(element.clone());
-        difference.origins.push(*origin);
+        difference.new.push(element);
+        difference.origins.push(origin);
     }
     // In the order of the old list, so that the same difference always reads the same.
     difference.gone.extend(

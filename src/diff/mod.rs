@@ -9,16 +9,20 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{expr, lookup};
-use crate::emit::netlink::{self, Data, Desired, Element, Rule, RuleBody, Table, TableFamily};
+use crate::emit::netlink::{
+    Chain, Data, Desired, Element, Rule, RuleBody, Set, Table, TableFamily,
+};
 use crate::source::Span;
 
 mod bytecode;
 mod drift;
 mod elements;
+mod given;
 mod observed;
 
 pub(crate) use bytecode::ANONYMOUS_STEM;
 pub use drift::{Drift, How, What, drift};
+pub use given::Given;
 pub use observed::{
     Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };
@@ -26,10 +30,10 @@ pub use observed::{
 /// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.
 ///
 /// An empty list: nothing is to be done.
-pub fn diff(observed: &Observed, desired: &Desired, id: &Arc<str>) -> Vec<Change> {
+pub fn diff(observed: &Observed, mut desired: Desired, id: &Arc<str>) -> Vec<Change> {
     let mut changes = Vec::new();
     for family in TableFamily::BOTH {
-        let steps = match (observed.table(family), desired.table(family)) {
+        let steps = match (observed.table(family), desired.take_table(family)) {
             (None, None) => Vec::new(),
             (Some(_), None) => vec![Step::DeleteTable],
             (None, Some(wanted)) => {
@@ -65,10 +69,10 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(has: &ObservedTable, wanted: &Table) -> Self {
+    fn new(has: &ObservedTable, wanted: Table) -> Self {
         let mut plan = Self::default();
-        let remade = plan.sets(has, wanted);
-        plan.chains(has, wanted, &remade);
+        let remade = plan.sets(has, wanted.sets);
+        plan.chains(has, &wanted.chains, &remade);
         plan
     }
 
@@ -89,8 +93,8 @@ impl Plan {
     }
 
     /// Plans the sets; returns the names of those that go or are made anew, so that no rule may keep them.
-    fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: &'a Table) -> FxHashSet<&'a str> {
-        let names: FxHashSet<&str> = wanted.sets.iter().map(|set| &*set.name).collect();
+    fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: Vec<Set>) -> FxHashSet<&'a str> {
+        let names: FxHashSet<&str> = wanted.iter().map(|set| &*set.name).collect();
         let mut remade = FxHashSet::default();
         for set in &has.sets {
             if !names.contains(&*set.name) {
@@ -98,26 +102,33 @@ impl Plan {
                 remade.insert(&*set.name);
             }
         }
-        for set in &wanted.sets {
+        for set in wanted {
             match has.set(&set.name) {
                 Some(old) if old.shape == set.shape => {
+                    let name = set.name.clone();
                     let difference = elements::difference(&old.elements, set);
-                    self.delete_elements(&set.name, difference.gone);
-                    self.add_elements(&set.name, difference.new, difference.origins);
+                    self.delete_elements(&name, difference.gone);
+                    self.add_elements(&name, difference.new, difference.origins);
                     continue;
                 }
-                Some(_) => {
+                Some(old) => {
                     self.delete_set(&set.name);
-                    remade.insert(&*set.name);
+                    remade.insert(&*old.name);
                 }
                 None => {}
             }
+            let Set {
+                name,
+                shape,
+                elements,
+                origins,
+            } = set;
             self.add_sets.push(Step::AddSet {
-                set: set.name.clone(),
-                shape: set.shape.clone(),
-                origin: set.origins.first().copied(),
+                set: name.clone(),
+                shape,
+                origin: origins.first().copied(),
             });
-            self.add_elements(&set.name, set.elements.clone(), set.origins.clone());
+            self.add_elements(&name, elements, origins);
         }
         remade
     }
@@ -145,19 +156,19 @@ impl Plan {
         }
     }
 
-    fn chains(&mut self, has: &ObservedTable, wanted: &Table, remade: &FxHashSet<&str>) {
+    fn chains(&mut self, has: &ObservedTable, wanted: &[Chain], remade: &FxHashSet<&str>) {
         let known: FxHashMap<&str, &ObservedChain> = has
             .chains
             .iter()
             .map(|chain| (&*chain.name, chain))
             .collect();
-        let names: FxHashSet<&str> = wanted.chains.iter().map(|chain| &*chain.name).collect();
+        let names: FxHashSet<&str> = wanted.iter().map(|chain| &*chain.name).collect();
         for chain in &has.chains {
             if !names.contains(&*chain.name) {
                 self.delete_chain(chain);
             }
         }
-        for chain in &wanted.chains {
+        for chain in wanted {
             let old = known.get(&*chain.name).copied();
             match old {
                 Some(old) if old.hook == chain.hook => self.rules(old, chain, remade),
@@ -198,7 +209,7 @@ impl Plan {
     }
 
     /// Keeps the rules at both ends that are right, and replaces those between.
-    fn rules(&mut self, old: &ObservedChain, new: &netlink::Chain, remade: &FxHashSet<&str>) {
+    fn rules(&mut self, old: &ObservedChain, new: &Chain, remade: &FxHashSet<&str>) {
         let kept = |(old, new): &(&ObservedRule, &Rule)| {
             bytecode::same(&old.body, &new.body) && (remade.is_empty() || !uses(&new.body, remade))
         };

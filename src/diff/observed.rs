@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
 
 /// Both tables, as the kernel has them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The kernel's generation of the whole ruleset when this was read.
     pub generation: u32,
@@ -21,7 +19,7 @@ pub struct Observed {
 }
 
 /// One table.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedTable {
     /// The text by which flbc knows a table of its own again; a table that was loaded otherwise has none.
     pub id: Option<Arc<str>>,
@@ -32,7 +30,7 @@ pub struct ObservedTable {
 }
 
 /// A set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedSet {
     /// Its name.
     pub name: Arc<str>,
@@ -41,12 +39,11 @@ pub struct ObservedSet {
     /// Its elements. Those of a set whose keys are longer than flbc's are not read.
     pub elements: Vec<Element>,
     /// What each element counted, where they count and were read from the kernel; else empty.
-    #[serde(skip)]
     pub counters: Vec<Counter>,
 }
 
 /// What an element counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
     /// Look-ups: packets, or new connections in a nat chain.
     pub packets: u64,
@@ -55,7 +52,7 @@ pub struct Counter {
 }
 
 /// A chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedChain {
     /// Its name.
     pub name: Arc<str>,
@@ -66,7 +63,7 @@ pub struct ObservedChain {
 }
 
 /// A rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedRule {
     /// The kernel's number of it; 0 as long as it has not been read.
     pub handle: u64,
@@ -91,6 +88,13 @@ impl Observed {
         }
     }
 
+    /// Forgets the sets.
+    pub fn drop_sets(&mut self) {
+        for table in [&mut self.inet, &mut self.netdev].into_iter().flatten() {
+            table.sets = Vec::new();
+        }
+    }
+
     /// Whether numbers of rules are still to be read. A chain of one rule needs none: it is replaced whole.
     pub fn lacks_handles(&self) -> bool {
         let tables = TableFamily::BOTH.into_iter().filter_map(|f| self.table(f));
@@ -103,17 +107,23 @@ impl Observed {
     /// # Errors
     ///
     /// The place of the first change that cannot be made, and why; what is before it is made.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<(), Misfit> {
+    pub fn apply<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<(), Misfit> {
         let mut tables =
             TableFamily::BOTH.map(|family| Working::new(self.table_mut(family).take()));
-        let outcome = changes.iter().enumerate().try_for_each(|(at, change)| {
-            let [inet, netdev] = &mut tables;
-            let table = match change.family {
-                TableFamily::Inet => inet,
-                TableFamily::Netdev => netdev,
-            };
-            table.apply(&change.step).map_err(|why| Misfit { at, why })
-        });
+        let outcome = changes
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(at, change)| {
+                let [inet, netdev] = &mut tables;
+                let table = match change.family {
+                    TableFamily::Inet => inet,
+                    TableFamily::Netdev => netdev,
+                };
+                table.apply(&change.step).map_err(|why| Misfit { at, why })
+            });
         let [inet, netdev] = tables;
         self.inet = inet.finish();
         self.netdev = netdev.finish();

@@ -11,15 +11,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::diff::Observed;
-
 use super::{Kernel, KernelError};
 
 /// The folder unless another is chosen.
 pub const DIRECTORY: &str = "/run/flbc";
 
 /// The form of the file. Changes with every change of what is in it.
-const FORM: u32 = 3;
+const FORM: u32 = 4;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
@@ -40,27 +38,19 @@ struct Binding {
 }
 
 /// A file: what it is bound to first, so that one which is out of date is not read further.
-#[derive(Deserialize)]
-struct Stored {
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
     binding: Binding,
-    observed: Observed,
-    note: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct ToStore<'a> {
-    binding: Binding,
-    observed: &'a Observed,
     note: &'a [u8],
 }
 
 /// What the last apply left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// The tables, as they were then.
-    pub observed: Observed,
     /// What the caller wanted to know again.
     pub note: Vec<u8>,
+    /// The kernel's generation now.
+    pub generation: u32,
     /// Whether nobody has committed anything since: then the kernel has the same now.
     pub current: bool,
 }
@@ -97,23 +87,18 @@ impl Cache {
         if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
-        let stored: Stored = postcard::from_bytes(bytes).ok()?;
-        let unmarked = [&stored.observed.inet, &stored.observed.netdev]
-            .into_iter()
-            .flatten()
-            .any(|table| table.id.is_none());
-        // A transaction between then and now makes another generation; whether it touched these tables is for the
-        // caller to find out.
-        let current = stored.binding == now && stored.observed.generation == now.generation;
-        (!unmarked).then_some(Left {
-            observed: stored.observed,
-            note: stored.note,
-            current,
+        let stored: Stored<'_> = postcard::from_bytes(bytes).ok()?;
+        Some(Left {
+            note: stored.note.to_vec(),
+            generation: now.generation,
+            // A transaction between then and now makes another generation; whether it touched these tables is for the
+            // caller to find out.
+            current: stored.binding == now,
         })
     }
 
-    /// Remembers what the kernel has now, and `note` with it. A state with a table that has no random text of its own is not
-    /// remembered.
+    /// Remembers `note` of what the kernel has at this generation, in tables with these random texts: for each
+    /// family, whether there is a table, and what it has. A state with a table that has none is not remembered.
     ///
     /// # Errors
     ///
@@ -122,22 +107,17 @@ impl Cache {
         &self,
         kernel: &mut impl Kernel,
         table: &str,
-        observed: &Observed,
+        (generation, ids): (u32, [Option<Option<&str>>; 2]),
         note: &[u8],
     ) -> io::Result<()> {
         self.prepare()?;
         let binding = binding(kernel, table).map_err(io::Error::other)?;
-        let ids = [&observed.inet, &observed.netdev].map(|t| t.as_ref().map(|t| t.id.as_deref()));
         let unmarked = ids.contains(&Some(None));
         let ids = ids.map(|id| id.flatten().map(str::to_owned));
-        if binding.generation != observed.generation || unmarked || binding.identities != ids {
+        if binding.generation != generation || unmarked || binding.identities != ids {
             return self.forget(table);
         }
-        let stored = ToStore {
-            binding,
-            observed,
-            note,
-        };
+        let stored = Stored { binding, note };
         let bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;

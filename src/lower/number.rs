@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::Model;
@@ -27,14 +28,14 @@ pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=u32::MAX - 1;
 pub const REFUSED: u32 = u32::MAX;
 
 /// The numbers of every block of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbering {
     /// Block by block.
     pub blocks: Vec<BlockNumbers>,
 }
 
 /// The numbers of one block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockNumbers {
     /// The number of each server, in the block's order.
     pub servers: Vec<u32>,
@@ -92,9 +93,24 @@ pub fn assign(
     observed: &ObservedNumbers,
     sink: &mut Diagnostics,
 ) -> Numbering {
-    let known = known_blocks(plan, observed);
-    let servers = number_servers(model, plan, observed, &known);
-    let slots = place_slots(plan, &known);
+    let none = vec![None; plan.blocks.len()];
+    assign_rest(model, plan, none, observed, sink)
+}
+
+/// The same where some blocks have their numbers already, each block in its place of `settled`. `observed` is what
+/// the kernel has beside these.
+///
+/// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
+pub fn assign_rest(
+    model: &Model,
+    plan: &Plan<'_>,
+    settled: Vec<Option<BlockNumbers>>,
+    observed: &ObservedNumbers,
+    sink: &mut Diagnostics,
+) -> Numbering {
+    let known = known_blocks(plan, &settled, observed);
+    let slots = place_slots(plan, &settled, &known);
+    let servers = number_servers(model, plan, settled, observed, &known);
     let mut too_many = false;
     let mut blocks = Vec::with_capacity(plan.blocks.len());
     for ((block, servers), first_slot) in plan.blocks.iter().zip(servers).zip(slots) {
@@ -122,13 +138,20 @@ pub fn assign(
 }
 
 /// For each block of the plan, what the kernel has of it: that of the first service that uses it, and is known.
-fn known_blocks<'o>(plan: &Plan<'_>, observed: &'o ObservedNumbers) -> Vec<Option<&'o KnownBlock>> {
+fn known_blocks<'o>(
+    plan: &Plan<'_>,
+    settled: &[Option<BlockNumbers>],
+    observed: &'o ObservedNumbers,
+) -> Vec<Option<&'o KnownBlock>> {
     let mut known = vec![None; plan.blocks.len()];
     if observed.blocks.is_empty() {
         return known;
     }
     for service in &plan.services {
         for (family, place) in &service.families {
+            if place.is_none_or(|place| settled.get(place).is_some_and(Option::is_some)) {
+                continue;
+            }
             let chain = name::service_chain(&service.service.name, *family);
             if let Some(slot) = place.and_then(|place| known.get_mut(place))
                 && slot.is_none()
@@ -144,15 +167,27 @@ fn known_blocks<'o>(plan: &Plan<'_>, observed: &'o ObservedNumbers) -> Vec<Optio
 fn number_servers(
     model: &Model,
     plan: &Plan<'_>,
+    settled: Vec<Option<BlockNumbers>>,
     observed: &ObservedNumbers,
     known: &[Option<&KnownBlock>],
 ) -> Vec<Vec<Option<u32>>> {
+    // A number that becomes free now still stands in the marks of connections that are to be forgotten.
+    let mut before: FxHashSet<u32> = observed
+        .servers
+        .iter()
+        .map(|server| server.number)
+        .collect();
+    before.extend(settled.iter().flatten().flat_map(|block| &block.servers));
     let mut numbers: Vec<Vec<Option<u32>>> = plan
         .blocks
         .iter()
-        .map(|block| vec![None; block.servers.len()])
+        .zip(settled)
+        .map(|(block, settled)| match settled {
+            Some(numbers) => numbers.servers.into_iter().map(Some).collect(),
+            None => vec![None; block.servers.len()],
+        })
         .collect();
-    let mut used: FxHashSet<u32> = FxHashSet::default();
+    let mut used: FxHashSet<u32> = numbers.iter().flatten().copied().flatten().collect();
     if !observed.servers.is_empty() {
         let namesakes = Namesakes::new(&observed.servers);
         // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
@@ -186,12 +221,6 @@ fn number_servers(
             }
         }
     }
-    // A number that becomes free now still stands in the marks of connections that are to be forgotten.
-    let before: FxHashSet<u32> = observed
-        .servers
-        .iter()
-        .map(|server| server.number)
-        .collect();
     let mut fresh = SERVERS.filter(|n| !before.contains(n));
     let mut freed = SERVERS.filter(|n| before.contains(n) && !used.contains(n));
     for (block, numbers) in plan.blocks.iter().zip(&mut numbers) {
@@ -238,15 +267,32 @@ impl<'o> Namesakes<'o> {
 }
 
 /// The first slot of each block; `None` where no range is left that is long enough.
-fn place_slots(plan: &Plan<'_>, known: &[Option<&KnownBlock>]) -> Vec<Option<u32>> {
+fn place_slots(
+    plan: &Plan<'_>,
+    settled: &[Option<BlockNumbers>],
+    known: &[Option<&KnownBlock>],
+) -> Vec<Option<u32>> {
     let wanted = |choice: &Choice| match choice {
         Choice::Slots { owners, .. } => owners.len() as u64,
         Choice::Empty | Choice::Only(_) => 0,
     };
     // Ranges that stay, from their first to behind their last.
     let mut kept: BTreeMap<u64, u64> = BTreeMap::new();
+    for (block, numbers) in plan.blocks.iter().zip(settled) {
+        let count = wanted(&block.choice);
+        if let Some(numbers) = numbers
+            && count > 0
+        {
+            let first = u64::from(numbers.first_slot);
+            kept.insert(first, first + count);
+        }
+    }
     let mut places: Vec<Option<u32>> = Vec::with_capacity(plan.blocks.len());
-    for (block, known) in plan.blocks.iter().zip(known) {
+    for ((block, known), settled) in plan.blocks.iter().zip(known).zip(settled) {
+        if let Some(numbers) = settled {
+            places.push(Some(numbers.first_slot));
+            continue;
+        }
         let slots = known.and_then(|known| known.slots);
         let stays = slots.filter(|(first, count)| {
             let (first, count) = (u64::from(*first), u64::from(*count));

@@ -23,7 +23,7 @@ fn id() -> Arc<str> {
 /// The wanted state for a model, with the numbers that the kernel has.
 fn wanted(model: &Model, observed: &Observed, interfaces: &Interfaces) -> (Ruleset, Desired) {
     let ruleset = compile(model, &numbers(observed));
-    let desired = desired(&ruleset, interfaces).expect("all interfaces are there");
+    let desired = desired(ruleset.clone(), interfaces).expect("all interfaces are there");
     (ruleset, desired)
 }
 
@@ -32,7 +32,7 @@ fn apply(kernel: &mut impl Kernel, model: &Model) -> (Ruleset, Vec<Change>) {
     let interfaces = kernel.interfaces().expect("interfaces");
     let observed = kernel.observe("flbc").expect("the kernel's tables");
     let (ruleset, desired) = wanted(model, &observed, &interfaces);
-    let changes = diff(&observed, &desired, &id());
+    let changes = diff(&observed, desired.clone(), &id());
     let checked = kernel.check("flbc", &changes);
     checked.unwrap_or_else(|e| panic!("check: {e:?}\n{changes:#?}"));
     let before = observed.generation;
@@ -41,7 +41,7 @@ fn apply(kernel: &mut impl Kernel, model: &Model) -> (Ruleset, Vec<Change>) {
         .unwrap_or_else(|e| panic!("commit: {e:?}\n{changes:#?}"));
     let now = kernel.observe("flbc").expect("the kernel's tables");
     assert_eq!(now.generation, committed.generation, "nobody else is here");
-    let again = diff(&now, &desired, &id());
+    let again = diff(&now, desired.clone(), &id());
     assert_eq!(again, [], "nothing is left to do");
     let mut followed = observed;
     followed.apply(&changes).expect("the changes fit");
@@ -85,7 +85,7 @@ fn rules_whose_numbers_are_unknown_are_replaced_too() {
         let mut model = author.model();
         for _ in 0..5 {
             let (_, desired) = wanted(&model, &state, &interfaces());
-            let changes = diff(&state, &desired, &id());
+            let changes = diff(&state, desired.clone(), &id());
             let by_number = |c: &Change| {
                 let Step::AddRule { before, .. } = &c.step else {
                     return matches!(c.step, Step::DeleteRule { .. });
@@ -94,7 +94,7 @@ fn rules_whose_numbers_are_unknown_are_replaced_too() {
             };
             assert!(!changes.iter().any(by_number), "no number is known");
             state.apply(&changes).expect("the changes fit");
-            assert_eq!(diff(&state, &desired, &id()), [], "seed {seed}");
+            assert_eq!(diff(&state, desired.clone(), &id()), [], "seed {seed}");
             model = author.edit(&model);
         }
     }
@@ -108,8 +108,8 @@ fn a_refused_change_leaves_all_as_it_was() {
         ..Fake::default()
     };
     let ruleset = everything::ruleset(span, "eth0", "eth1");
-    let desired = desired(&ruleset, &interfaces()).expect("all interfaces are there");
-    let changes = diff(&Observed::default(), &desired, &id());
+    let desired = desired(ruleset.clone(), &interfaces()).expect("all interfaces are there");
+    let changes = diff(&Observed::default(), desired.clone(), &id());
     assert!(changes.len() > 50);
     for place in 0..changes.len() {
         kernel.refuse = Some((kernel.asked + place, Errno::NOMEM));
@@ -153,14 +153,14 @@ fn whoever_loaded_it_nothing_is_left_to_do() {
         let ruleset = everything::ruleset(span, "eth0", "eth1");
         let mut kernel = Linux::open().expect("a socket");
         let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
+        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
         for (arguments, input) in [
             (vec!["-f", "-"], everything::text(&ruleset, &sources)),
             (vec!["-j", "-f", "-"], everything::json(&ruleset)),
         ] {
             run("nft", &arguments, &input);
             let observed = kernel.observe("flbc").expect("the kernel's tables");
-            assert_eq!(diff(&observed, &desired, &id()), [], "{arguments:?}");
+            assert_eq!(diff(&observed, desired.clone(), &id()), [], "{arguments:?}");
             run("nft", &["flush", "ruleset"], "");
         }
     });
@@ -206,8 +206,8 @@ fn a_change_by_hand_is_noticed_and_put_right() {
         let ruleset = everything::ruleset(span, "eth0", "eth1");
         let mut kernel = Linux::open().expect("a socket");
         let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
-        let changes = diff(&Observed::default(), &desired, &id());
+        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let changes = diff(&Observed::default(), desired.clone(), &id());
         let generation = kernel.generation().expect("a generation");
         kernel.commit("flbc", &changes, generation).expect("loads");
         let whole = listing();
@@ -252,7 +252,7 @@ fn a_change_by_hand_is_noticed_and_put_right() {
                 told.iter().any(|d| d.what == what && d.how == how),
                 "{command}: {told:?}"
             );
-            let changes = diff(&found, &desired, &id());
+            let changes = diff(&found, desired.clone(), &id());
             kernel
                 .commit("flbc", &changes, found.generation)
                 .unwrap_or_else(|e| panic!("{command}: {e:?}"));
@@ -283,7 +283,7 @@ fn a_change_by_hand_is_noticed_and_put_right() {
                 .iter()
                 .any(|d| matches!(d.what, What::Element(..)) && d.how == how);
             assert!(element && told.len() == 1, "{command}: {told:?}");
-            let changes = diff(&found, &desired, &id());
+            let changes = diff(&found, desired.clone(), &id());
             kernel
                 .commit("flbc", &changes, found.generation)
                 .unwrap_or_else(|e| panic!("{command}: {e:?}"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 
-use flbc::diff::{Observed, diff, drift};
+use flbc::diff::{Given, Observed, diff, drift};
 use flbc::emit::netlink::desired;
 use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
@@ -21,31 +21,44 @@ fn a_state_is_remembered_until_something_changes() {
         let ruleset = everything::ruleset(span, "eth0", "eth1");
         let mut kernel = Linux::open().expect("a socket");
         let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
-        let changes = diff(&Observed::default(), &desired, &Arc::from("flbc 1234"));
+        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let changes = diff(
+            &Observed::default(),
+            desired.clone(),
+            &Arc::from("flbc 1234"),
+        );
         let generation = kernel.generation().expect("a generation");
         let committed = kernel.commit("flbc", &changes, generation).expect("loads");
         let mut state = Observed::default();
         state.apply(&changes).expect("the changes fit");
         state.generation = committed.generation;
         kernel.read_handles("flbc", &mut state).expect("handles");
+        let given = Given::of(&state);
+        // What was made and what the kernel gave are all there is.
+        let remade = Observed::made(desired, &given);
+        assert_eq!(drift(&remade, &state), []);
+        assert_eq!(Given::of(&remade), given);
 
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("run");
         let cache = Cache::new(&place);
         assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
         cache
-            .remember(&mut kernel, "flbc", &state, b"note")
+            .remember(
+                &mut kernel,
+                "flbc",
+                (state.generation, given.ids()),
+                b"note",
+            )
             .expect("remembers");
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
-        assert_eq!(recalled.observed, state);
         assert_eq!(recalled.note, b"note");
         assert!(recalled.current);
-        let recalled = recalled.observed;
+        assert_eq!(recalled.generation, state.generation);
         let read = kernel.observe("flbc").expect("the kernel's tables");
-        assert_eq!(drift(&recalled, &read), []);
+        assert_eq!(drift(&state, &read), []);
 
         // Damage, wherever it is.
         let file = place.join("flbc.state");
@@ -77,7 +90,12 @@ fn a_state_is_remembered_until_something_changes() {
         chown(&place, Some(1000), None).expect("chown");
         assert!(
             cache
-                .remember(&mut kernel, "flbc", &state, b"note")
+                .remember(
+                    &mut kernel,
+                    "flbc",
+                    (state.generation, given.ids()),
+                    b"note"
+                )
                 .is_err()
         );
         chown(&place, Some(0), None).expect("chown");
@@ -87,9 +105,14 @@ fn a_state_is_remembered_until_something_changes() {
         run("nft", &["add", "table", "ip", "somebody"], "");
         let earlier = cache.recall(&mut kernel, "flbc").expect("the same tables");
         assert!(!earlier.current, "somebody committed");
-        assert_eq!(earlier.observed, state);
+        assert_eq!(earlier.note, b"note");
         cache
-            .remember(&mut kernel, "flbc", &state, b"note")
+            .remember(
+                &mut kernel,
+                "flbc",
+                (state.generation, given.ids()),
+                b"note",
+            )
             .expect("forgets");
         assert!(!file.exists(), "a state of another generation is not kept");
     });
@@ -106,16 +129,26 @@ fn another_namespace_is_another_kernel() {
         let load = || {
             let mut kernel = Linux::open().expect("a socket");
             let interfaces = kernel.interfaces().expect("interfaces");
-            let desired = desired(&ruleset, &interfaces).expect("no interfaces");
-            let changes = diff(&Observed::default(), &desired, &Arc::from("flbc 1234"));
+            let desired = desired(ruleset.clone(), &interfaces).expect("no interfaces");
+            let changes = diff(
+                &Observed::default(),
+                desired.clone(),
+                &Arc::from("flbc 1234"),
+            );
             let generation = kernel.generation().expect("a generation");
             kernel.commit("flbc", &changes, generation).expect("loads");
             kernel
         };
         let mut kernel = load();
         let state = kernel.observe("flbc").expect("the kernel's tables");
+        let given = Given::of(&state);
         cache
-            .remember(&mut kernel, "flbc", &state, b"note")
+            .remember(
+                &mut kernel,
+                "flbc",
+                (state.generation, given.ids()),
+                b"note",
+            )
             .expect("remembers");
         assert!(cache.recall(&mut kernel, "flbc").is_some());
         let other = Elsewhere::new();

@@ -21,9 +21,9 @@ fn interfaces() -> Interfaces {
 /// The state that applying a model to another state leaves.
 fn applied(model: &Model, before: &Observed) -> Observed {
     let ruleset = compile(model, &numbers(before));
-    let wanted = desired(&ruleset, &interfaces()).expect("all interfaces are there");
+    let wanted = desired(ruleset.clone(), &interfaces()).expect("all interfaces are there");
     let mut after = before.clone();
-    let changes = diff(before, &wanted, &Arc::from("flbc test"));
+    let changes = diff(before, wanted.clone(), &Arc::from("flbc test"));
     after.apply(&changes).expect("the changes fit");
     // As the kernel would, so that rules can be told apart.
     let mut handle = 0;

@@ -25,9 +25,9 @@ fn inet_only(span: Span) -> Ruleset {
 
 fn loaded(kernel: &mut Linux, ruleset: &Ruleset) -> (Observed, Desired) {
     let interfaces = kernel.interfaces().expect("interfaces");
-    let desired = desired(ruleset, &interfaces).expect("all interfaces are there");
+    let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
     let observed = kernel.observe("flbc").expect("the kernel's tables");
-    let changes = diff(&observed, &desired, &id());
+    let changes = diff(&observed, desired.clone(), &id());
     kernel
         .commit("flbc", &changes, observed.generation)
         .expect("loads");
@@ -48,7 +48,7 @@ fn refusals(result: Result<(), KernelError>) -> Vec<Refusal> {
 fn every_missing_interface_is_named_once() {
     let (_, span) = everything::source();
     let ruleset = everything::ruleset(span, "eth0", "eth9");
-    let missing = desired(&ruleset, &[("lo".into(), 1)].into());
+    let missing = desired(ruleset.clone(), &[("lo".into(), 1)].into());
     let expected = ["eth0", "eth9"].map(|name| MissingInterface {
         name: name.into(),
         origin: Some(span),
@@ -177,8 +177,8 @@ fn a_loop_of_chains_is_found_without_committing() {
         let element = &mut any.expect("svc4_any").elements[0];
         assert!(matches!(element.key, Key::Vip(..)));
         element.data = Some(Data::Goto("dispatch".into()));
-        let desired = desired(&ruleset, &[].into()).expect("no interface is named");
-        let changes = diff(&observed, &desired, &id());
+        let desired = desired(ruleset.clone(), &[].into()).expect("no interface is named");
+        let changes = diff(&observed, desired.clone(), &id());
         assert!(!changes.is_empty());
         let before = listing();
         let checked = kernel.check("flbc", &changes);
@@ -198,8 +198,8 @@ fn a_check_changes_nothing() {
         let ruleset = everything::ruleset(span, "eth0", "eth1");
         let mut kernel = Linux::open().expect("a socket");
         let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(&ruleset, &interfaces).expect("all interfaces are there");
-        let changes = diff(&Observed::default(), &desired, &id());
+        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let changes = diff(&Observed::default(), desired.clone(), &id());
         let before = kernel.generation().expect("a generation");
         kernel
             .check("flbc", &changes)
@@ -253,8 +253,8 @@ fn without_privilege_that_is_said() {
     unprivileged(|| {
         let (_, span) = everything::source();
         let mut kernel = Linux::open().expect("a socket");
-        let desired = desired(&inet_only(span), &[].into()).expect("no interface is named");
-        let changes = diff(&Observed::default(), &desired, &id());
+        let desired = desired(inet_only(span), &[].into()).expect("no interface is named");
+        let changes = diff(&Observed::default(), desired.clone(), &id());
         assert_eq!(
             kernel.check("flbc", &changes),
             Err(KernelError::NoPrivilege)

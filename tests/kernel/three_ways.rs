@@ -14,8 +14,12 @@ use crate::namespace::{bytecode, inside, interface, listing, run};
 fn load(ruleset: &Ruleset) {
     let mut kernel = Linux::open().expect("a socket");
     let interfaces = kernel.interfaces().expect("interfaces");
-    let desired = netlink::desired(ruleset, &interfaces).expect("all interfaces are there");
-    let changes = diff(&Observed::default(), &desired, &Arc::from("flbc test"));
+    let desired = netlink::desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+    let changes = diff(
+        &Observed::default(),
+        desired.clone(),
+        &Arc::from("flbc test"),
+    );
     kernel
         .check("flbc", &changes)
         .expect("the kernel would take it");

@@ -7,7 +7,6 @@ use std::time::Instant;
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::desired;
-use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux, numbers};
 use flbc::lower;
 use flbc::model::{
@@ -69,8 +68,6 @@ fn one_size(services: u32) {
     println!("{services} services x 10 servers");
     let (_, span) = everything::source();
     let mut model = model(services, 10, span);
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = Cache::new(folder.path().join("run"));
     let mut kernel = Linux::open().expect("a socket");
     let interfaces = timed("interfaces", || kernel.interfaces().expect("interfaces"));
     let mut state = kernel.observe("flbc").expect("the kernel's tables");
@@ -88,9 +85,9 @@ fn one_size(services: u32) {
             lower::number::assign(&model, &plan, &known, &mut sink)
         });
         let ruleset = timed("lower", || lower::lower(&model, &plan, &numbering, "flbc"));
-        let wanted = timed("desired", || desired(&ruleset, &interfaces).expect("here"));
+        let wanted = timed("desired", || desired(ruleset, &interfaces).expect("here"));
         let id = Arc::from("flbc 1234");
-        let changes = timed("diff", || diff(&state, &wanted, &id));
+        let changes = timed("diff", || diff(&state, wanted, &id));
         println!("{:>28} {}", "changes", changes.len());
         let committed = timed("commit", || {
             kernel
@@ -104,14 +101,6 @@ fn one_size(services: u32) {
                 kernel.read_handles("flbc", &mut state).expect("handles");
             });
         }
-        timed("remember", || {
-            cache
-                .remember(&mut kernel, "flbc", &state, b"")
-                .expect("remembers");
-        });
-        state = timed("recall", || {
-            cache.recall(&mut kernel, "flbc").expect("recalls").observed
-        });
     }
     let elements = |o: &Observed| -> usize {
         let sets = o.inet.iter().flat_map(|t| &t.sets);
@@ -122,7 +111,7 @@ fn one_size(services: u32) {
     assert_eq!(elements(&read), elements(&state));
     timed("unload", || {
         let nothing = flbc::emit::netlink::Desired::nothing("flbc".into());
-        let changes = diff(&read, &nothing, &Arc::from(""));
+        let changes = diff(&read, nothing, &Arc::from(""));
         kernel
             .commit("flbc", &changes, read.generation)
             .expect("unloads");

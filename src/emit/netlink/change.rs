@@ -113,6 +113,17 @@ impl Change {
         }
     }
 
+    /// Whether it is about a table, a chain or a rule, and not about a set or what is in it.
+    pub const fn is_structure(&self) -> bool {
+        !matches!(
+            self.step,
+            Step::AddSet { .. }
+                | Step::DeleteSet { .. }
+                | Step::AddElements { .. }
+                | Step::DeleteElements { .. }
+        )
+    }
+
     /// Whether rules come or go, so that the kernel numbers some anew.
     pub const fn touches_rules(&self) -> bool {
         matches!(

@@ -86,6 +86,14 @@ impl Desired {
             TableFamily::Netdev => self.netdev.as_ref(),
         }
     }
+
+    /// The table of this family, which is then gone from here.
+    pub(crate) const fn take_table(&mut self, family: TableFamily) -> Option<Table> {
+        match family {
+            TableFamily::Inet => self.inet.take(),
+            TableFamily::Netdev => self.netdev.take(),
+        }
+    }
 }
 
 /// The contents of one table.
@@ -217,17 +225,20 @@ pub struct MissingInterface {
 ///
 /// Every interface that is missing, once.
 pub fn desired(
-    ruleset: &Ruleset,
+    ruleset: Ruleset,
     interfaces: &Interfaces,
 ) -> Result<Desired, Vec<MissingInterface>> {
     let mut lowering = Lowering {
         interfaces,
         missing: Vec::new(),
     };
-    let inet = ruleset.inet.as_ref();
-    let netdev = ruleset.netdev.as_ref();
+    let Ruleset {
+        table,
+        inet,
+        netdev,
+    } = ruleset;
     let desired = Desired {
-        table: ruleset.table.clone(),
+        table,
         inet: inet.map(|table| lowering.table(table, TableFamily::Inet)),
         netdev: netdev.map(|table| lowering.table(table, TableFamily::Netdev)),
     };
@@ -244,7 +255,7 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    fn table(&mut self, table: &ruleset::Table, family: TableFamily) -> Table {
+    fn table(&mut self, table: ruleset::Table, family: TableFamily) -> Table {
         let intervals: HashSet<&str> = table
             .sets
             .iter()
@@ -259,7 +270,7 @@ impl Lowering<'_> {
                 name: chain.name.clone(),
                 hook: chain.hook.as_ref().map(|wanted| {
                     if let ruleset::Hook::Ingress(device) = wanted {
-                        self.index(device, || origin_of(chain, table));
+                        self.index(device, || origin_of(chain, &table));
                     }
                     hook(wanted)
                 }),
@@ -279,7 +290,8 @@ impl Lowering<'_> {
                     .collect(),
             })
             .collect();
-        let sets = table.sets.iter().map(|set| self.set(set)).collect();
+        // Each set goes as it is turned into the other: there are hundreds of thousands of elements.
+        let sets = table.sets.into_iter().map(|set| self.set(&set)).collect();
         Table { sets, chains }
     }
 

@@ -1,0 +1,148 @@
+//! What is to be done: from what the tables are known to have to what they should have.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use crate::diagnostic::Diagnostics;
+use crate::diff::{Given, Observed, diff};
+use crate::emit::netlink::change::Change;
+use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
+use crate::kernel::numbers;
+use crate::lower::number::{self, Numbering};
+use crate::lower::{Scope, lower_part};
+use crate::outline::{Difference, Outline};
+use crate::schedule::schedule;
+
+use super::delta::{Delta, Side, living};
+use super::{Dying, Failure, Remembered, Request, View};
+
+/// What is to be done.
+pub(super) struct Work {
+    /// In the operator's words.
+    pub(super) difference: Difference,
+    /// In the kernel's.
+    pub(super) changes: Vec<Change>,
+    /// The numbers of what is to come.
+    pub(super) numbers: Numbering,
+    /// The tables before: the chains that were looked at, and no sets.
+    pub(super) structure: Observed,
+    /// What the kernel gave to the chains that were not looked at.
+    pub(super) given: Given,
+    /// Servers that go.
+    pub(super) dying: Dying,
+}
+
+/// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
+/// nothing else. `None`: what was remembered does not fit together.
+pub(super) fn since(
+    remembered: &Remembered<'_>,
+    request: &Request<'_>,
+    interfaces: &Interfaces,
+    id: &Arc<str>,
+    sink: &mut Diagnostics,
+) -> Result<Option<Work>, Failure> {
+    let plan = schedule(&remembered.model, &mut Diagnostics::new());
+    let delta = Delta::between(Side::of(&remembered.model, &plan), request.into());
+    let numbers = delta.assign(&remembered.numbers, sink);
+    if sink.errors() > 0 {
+        return Err(Failure::Numbers);
+    }
+    let both = |scopes: &[Scope; 2]| -> Result<Option<(Observed, Desired)>, Failure> {
+        let [old, new] = scopes;
+        let wanted = wanted(request, &numbers, interfaces, new)?;
+        let has = remembered.tables(&plan, request.table, old);
+        Ok(has.map(|has| (has, wanted)))
+    };
+    let whole = [Scope::Whole, Scope::Whole];
+    let scopes = delta.scopes(&remembered.numbers, &numbers);
+    let mut pair = both(&scopes)?;
+    // A set that is made anew needs all of its elements.
+    if pair
+        .as_ref()
+        .is_some_and(|(has, wanted)| reshapes(has, wanted))
+    {
+        pair = both(&whole)?;
+    }
+    let Some((mut has, wanted)) = pair else {
+        return Ok(None);
+    };
+    let changes = diff(&has, wanted, id);
+    debug_assert_eq!(
+        both(&whole)?.map(|(has, wanted)| diff(&has, wanted, id)),
+        Some(changes.clone()),
+        "a part differs in what the whole does"
+    );
+    let mut given = remembered.given.clone();
+    given.forget(&has);
+    has.drop_sets();
+    let dying = delta.dying(&remembered.numbers, &numbers);
+    Ok(Some(Work {
+        difference: delta.difference(),
+        changes,
+        structure: has,
+        given,
+        dying: Dying::of(&remembered.model, dying),
+        numbers,
+    }))
+}
+
+/// What is to be done to tables that were read.
+pub(super) fn anew(
+    (mut observed, remembered): (Observed, Option<&Remembered<'_>>),
+    request: &Request<'_>,
+    interfaces: &Interfaces,
+    id: &Arc<str>,
+    sink: &mut Diagnostics,
+) -> Result<Work, Failure> {
+    let known = numbers(&observed);
+    let numbers = number::assign(request.model, request.plan, &known, sink);
+    if sink.errors() > 0 {
+        return Err(Failure::Numbers);
+    }
+    let mut dying: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
+    for number in living(request.plan.blocks.iter().zip(&numbers.blocks)) {
+        dying.remove(&number);
+    }
+    let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
+    let changes = diff(&observed, wanted, id);
+    let difference = if let Some(remembered) = remembered {
+        let plan = schedule(&remembered.model, &mut Diagnostics::new());
+        Delta::between(Side::of(&remembered.model, &plan), request.into()).difference()
+    } else {
+        let old = View::of(&observed).outline();
+        Difference::between(&old, &Outline::beside(&old, request.model))
+    };
+    let dying = Dying::among(&observed, dying.into_iter());
+    observed.drop_sets();
+    Ok(Work {
+        difference,
+        changes,
+        numbers,
+        structure: observed,
+        given: Given::default(),
+        dying,
+    })
+}
+
+/// What the kernel should have.
+fn wanted(
+    request: &Request<'_>,
+    numbers: &Numbering,
+    interfaces: &Interfaces,
+    scope: &Scope,
+) -> Result<Desired, Failure> {
+    let ruleset = lower_part(request.model, request.plan, numbers, request.table, scope);
+    desired(ruleset, interfaces).map_err(Failure::Interfaces)
+}
+
+/// Whether a set stays and has another declaration.
+fn reshapes(has: &Observed, wanted: &Desired) -> bool {
+    let pairs = TableFamily::BOTH.map(|family| has.table(family).zip(wanted.table(family)));
+    pairs.into_iter().flatten().any(|(has, wanted)| {
+        wanted.sets.iter().any(|set| {
+            let old = has.set(&set.name);
+            old.is_some_and(|old| old.shape != set.shape)
+        })
+    })
+}

@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
 use crate::model::Model;
@@ -43,6 +44,26 @@ mod service;
 mod settings;
 mod values;
 mod vip;
+
+/// A duration as a file writes it: `90s`, `1h30m`.
+///
+/// # Errors
+///
+/// What is wrong with it, in a sentence.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    values::duration(text).map_err(|wrong| match wrong.help {
+        Some(help) => format!("{}; {help}", wrong.message),
+        None => wrong.message,
+    })
+}
+
+/// The known name that was most likely meant, if any comes near.
+pub fn nearest_name<'n>(
+    written: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
+    values::nearest(written, names)
+}
 
 /// Checks a file and all that it includes, and reports every fault.
 ///

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::report::Report;
-use super::{Exit, output};
+use super::{Exit, output, trial};
 use crate::apply::View;
 use crate::kernel::{Kernel, KernelError, Linux};
 
@@ -35,7 +35,10 @@ pub(super) fn run(format: Format, watch: bool, table: &str) -> Exit {
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let status = match kernel.observe(table) {
-            Ok(observed) => Status::of(&View::of(&observed)),
+            Ok(observed) => Status {
+                trial: trial::notice(table),
+                ..Status::of(&View::of(&observed))
+            },
             Err(error) => return failed(&error),
         };
         let now = Instant::now();
@@ -68,6 +71,8 @@ fn failed(error: &KernelError) -> Exit {
 /// What is shown.
 #[derive(Debug, Serialize)]
 struct Status {
+    /// What there is to say of a trial that is open.
+    trial: Option<String>,
     services: Vec<Service>,
 }
 
@@ -131,6 +136,7 @@ impl Status {
                 .collect(),
         });
         Self {
+            trial: None,
             services: services.collect(),
         }
     }
@@ -153,6 +159,9 @@ fn write_human(
     before: Option<(Duration, &Status)>,
     text: &mut String,
 ) -> std::fmt::Result {
+    if let Some(trial) = &status.trial {
+        writeln!(text, "{trial}")?;
+    }
     if status.services.is_empty() {
         return writeln!(text, "no services");
     }

@@ -10,8 +10,8 @@ use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta, MetaKey,
-    NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
+    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta,
+    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
 };
 use nftables::schema::{
     Chain as JsonChain, NfCmd, NfListObject, Rule as JsonRule, Set as JsonSet, SetFlag, SetType,
@@ -26,9 +26,10 @@ use serde::Serialize;
 
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
-    Statement, Table, Target,
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Mask, Rule, Ruleset,
+    Set, Statement, Table, Target,
 };
+use crate::source::Span;
 
 /// See [`super::text`].
 const RANGES_A_COMMAND: usize = 500;
@@ -38,8 +39,11 @@ const RANGES_A_COMMAND: usize = 500;
 ///
 /// # Errors
 ///
-/// Those of `to`.
+/// Those of `to`; [`io::ErrorKind::Unsupported`] where something is [`unsayable`].
 pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
+    if unsayable(ruleset).is_some() {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
     let mut objects = Vec::new();
     let tables = [
         (NfFamily::INet, &ruleset.inet),
@@ -66,6 +70,15 @@ pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
     let document = Document { nftables: objects };
     serde_json::to_writer(&mut *to, &document)?;
     to.write_all(b"\n")
+}
+
+/// The first statement of the source that nft 1.0.6's JSON has no words for: one that needs a map to which rules add
+/// elements.
+pub fn unsayable(ruleset: &Ruleset) -> Option<Span> {
+    let tables = [&ruleset.inet, &ruleset.netdev].into_iter().flatten();
+    let sets = tables.flat_map(|table| &table.sets);
+    sets.filter_map(|set| set.dynamic)
+        .min_by_key(|span| (span.file, span.start))
 }
 
 #[derive(Serialize)]
@@ -222,6 +235,8 @@ impl<'a> Place<'a> {
         };
         if let Some(hook) = &chain.hook {
             let (kind, point, priority) = match hook {
+                Hook::FilterPrerouting => (NfChainType::Filter, NfHook::Prerouting, -95),
+                Hook::FilterOutput => (NfChainType::Filter, NfHook::Output, -95),
                 Hook::NatPrerouting => (NfChainType::NAT, NfHook::Prerouting, -100),
                 Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -100),
                 Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 100),
@@ -245,7 +260,7 @@ impl<'a> Place<'a> {
             family: self.family,
             table: self.table.into(),
             chain: (&*chain.name).into(),
-            expr: rule.statements.iter().map(statement).collect(),
+            expr: rule.statements.iter().filter_map(statement).collect(),
             handle: None,
             index: None,
             comment: None,
@@ -267,6 +282,10 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
         ),
+        // Of dynamic maps, which are unsayable.
+        KeyType::Fields(_) | KeyType::Hashes(_) | KeyType::HashesMark(_) => {
+            SetTypeValue::Concatenated(Vec::new().into())
+        }
     }
 }
 
@@ -351,8 +370,10 @@ fn equals<'a>(left: Expr<'a>, right: Expr<'a>) -> Stmt<'a> {
     })
 }
 
-fn statement(statement: &Statement) -> Stmt<'_> {
-    match statement {
+/// `None`: it is unsayable.
+fn statement(statement: &Statement) -> Option<Stmt<'_>> {
+    Some(match statement {
+        Statement::Update { .. } | Statement::Delete { .. } => return None,
         Statement::Match(wanted) => condition(wanted),
         Statement::Vmap { key, map } => Stmt::VerdictMap(VerdictMap {
             key: expression(key),
@@ -402,7 +423,7 @@ fn statement(statement: &Statement) -> Stmt<'_> {
         Statement::Drop => Stmt::Drop(None),
         Statement::Goto(chain) => Stmt::Goto(target(chain)),
         Statement::Jump(chain) => Stmt::Jump(target(chain)),
-    }
+    })
 }
 
 fn nat<'a>(family: Family, address: &'a Expression, port: Option<&'a Expression>) -> NAT<'a> {
@@ -432,6 +453,12 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             op: Operator::IN,
         }),
         Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
+        Condition::FromClient => equals(ct("direction"), string("original")),
+        Condition::CtMarkFrom(mark) => Stmt::Match(Match {
+            left: ct("mark"),
+            right: Expr::Number(*mark),
+            op: Operator::GEQ,
+        }),
         Condition::ForThisHost => equals(meta(MetaKey::Pkttype), string("host")),
         Condition::FromThisHost => equals(
             Expr::Named(Named::Fib(Fib {
@@ -490,6 +517,14 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::Masked(value, mask) => {
+            let mask = match mask {
+                Mask::Address(mask) => address(*mask),
+                Mask::Mark(mask) => Expr::Number(*mask),
+            };
+            let both = BinaryOperation::AND(expression(value), mask);
+            Expr::BinaryOperation(Box::new(both))
+        }
         Expression::Concat(fields) => {
             Expr::Named(Named::Concat(fields.iter().map(expression).collect()))
         }

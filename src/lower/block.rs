@@ -61,6 +61,7 @@ impl SetBuilder {
                 size: 0,
                 interval: false,
                 counter: false,
+                dynamic: None,
                 purpose,
                 elements: Vec::new(),
             },

@@ -50,6 +50,9 @@ pub struct Set {
     pub interval: bool,
     /// Whether every element counts its look-ups.
     pub counter: bool,
+    /// Where rules add the elements and each of them times out (`flags dynamic,timeout`), the statement that first
+    /// asked for it. Such a set has no elements here, and what is in it in the kernel is never compared.
+    pub dynamic: Option<Span>,
     /// What it is for, for the reader of the text form.
     pub purpose: &'static str,
     /// Its elements, each key once.
@@ -67,6 +70,24 @@ pub enum KeyType {
     AddressProtocolPort(Family),
     /// `ipv4_addr . inet_proto`, or with `ipv6_addr`
     AddressProtocol(Family),
+    /// Fields of a dynamic map's key, 16 bytes in all at most: nft 1.0.6 makes rules that store longer keys wrongly.
+    Fields(&'static [Field]),
+    /// So many hashes and then a mark, for a dynamic map whose keys would be longer; at most three. A hash has no name
+    /// as a type: nft takes an expression of the same type, `typeof numgen inc mod 2 . meta mark`.
+    HashesMark(u8),
+    /// So many hashes, at most four, otherwise the same.
+    Hashes(u8),
+}
+
+/// One field of a key, padded to 4 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `ipv4_addr`
+    Address,
+    /// `mark`
+    Mark,
+    /// `inet_service`
+    Port,
 }
 
 /// The type of a map's values.
@@ -154,6 +175,10 @@ pub enum Hook {
     NatOutput,
     /// `type nat hook postrouting priority srcnat`
     NatPostrouting,
+    /// `type filter hook prerouting priority -95`: after the translation of a connection's first packet
+    FilterPrerouting,
+    /// `type filter hook output priority -95`: the same for the balancer's own connections
+    FilterOutput,
     /// `type filter hook input priority filter`
     FilterInput,
     /// `type filter hook prerouting priority raw`: before connection tracking
@@ -200,6 +225,27 @@ pub enum Statement {
         key: Expression,
         /// The verdict map.
         map: Name,
+    },
+    /// `update @MAP { KEY timeout TIMEOUT : VALUE }`: adds an element, or begins the time of one anew, whose value
+    /// stays. The rule ends here where the map is full.
+    Update {
+        /// A dynamic map.
+        map: Name,
+        /// The key.
+        key: Expression,
+        /// When the element goes, in seconds.
+        timeout: u32,
+        /// The value of an element that is added.
+        value: Expression,
+    },
+    /// `delete @MAP { KEY : VALUE }`: removes an element, whatever its value, if it is there.
+    Delete {
+        /// A dynamic map.
+        map: Name,
+        /// The key.
+        key: Expression,
+        /// Any expression of the type of the map's values: nft wants one.
+        value: Expression,
     },
     /// `TARGET set VALUE`
     Set {
@@ -267,6 +313,10 @@ pub enum Condition {
     Dnatted,
     /// `meta mark MARK`
     Marked(u32),
+    /// `ct direction original`
+    FromClient,
+    /// `ct mark >= MARK`
+    CtMarkFrom(u32),
     /// `meta pkttype host`
     ForThisHost,
     /// `fib saddr type local`
@@ -311,6 +361,8 @@ pub enum Expression {
     DestinationPort,
     /// `ether daddr`
     EtherDestination,
+    /// `VALUE & MASK`
+    Masked(Box<Expression>, Mask),
     /// `A . B`
     Concat(Vec<Expression>),
     /// `KEY map @MAP`
@@ -340,4 +392,13 @@ pub enum Expression {
         /// The first.
         offset: u32,
     },
+}
+
+/// Which bits of a value count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mask {
+    /// Those of an address's prefix.
+    Address(IpAddr),
+    /// Those of a mark.
+    Mark(u32),
 }

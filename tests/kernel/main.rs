@@ -47,4 +47,5 @@ mod source_address;
 mod state;
 mod three_ways;
 mod timing;
+mod trial;
 mod unit;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Family, Ports};
-use crate::ruleset::{self, DataType, Key, KeyType, Ruleset};
+use crate::ruleset::{self, DataType, Field, Key, KeyType, Ruleset};
 use crate::source::Span;
 
 pub(crate) mod attribute;
@@ -112,6 +112,8 @@ pub struct Set {
     pub name: Arc<str>,
     /// Its declaration.
     pub shape: Shape,
+    /// Where a dynamic set comes from; others come from their elements.
+    pub origin: Option<Span>,
     /// Its elements.
     pub elements: Vec<Element>,
     /// Where each of the elements comes from.
@@ -137,6 +139,13 @@ pub struct Shape {
     pub fields: Vec<u8>,
     /// What every element carries: `counter`.
     pub statements: Vec<Arc<str>>,
+}
+
+impl Shape {
+    /// Whether rules add the elements: then what is in the set is the packets' affair and never compared.
+    pub const fn is_dynamic(&self) -> bool {
+        self.flags & constant::set::DYNAMIC != 0
+    }
 }
 
 /// One element of a set.
@@ -300,6 +309,7 @@ impl Lowering<'_> {
             name: set.name.clone(),
             shape: shape(set),
             elements: set.elements.iter().map(|e| self.element(e)).collect(),
+            origin: set.dynamic,
             origins: set.elements.iter().map(|e| e.origin).collect(),
         }
     }
@@ -362,6 +372,8 @@ fn hook(hook: &ruleset::Hook) -> Hook {
         ruleset::Hook::NatPrerouting => ("nat", 0, -100),
         ruleset::Hook::NatOutput => ("nat", 3, -100),
         ruleset::Hook::NatPostrouting => ("nat", 4, 100),
+        ruleset::Hook::FilterPrerouting => ("filter", 0, -95),
+        ruleset::Hook::FilterOutput => ("filter", 3, -95),
         ruleset::Hook::FilterInput => ("filter", 1, 0),
         ruleset::Hook::RawPrerouting => ("filter", 0, -300),
         ruleset::Hook::Ingress(_) => ("filter", 0, 0),
@@ -380,6 +392,7 @@ fn hook(hook: &ruleset::Hook) -> Hook {
 
 /// nft's numbers for types.
 pub(crate) mod kind {
+    pub(crate) const INTEGER: u32 = 4;
     pub(crate) const IPV4: u32 = 7;
     pub(crate) const IPV6: u32 = 8;
     pub(crate) const MAC: u32 = 9;
@@ -397,6 +410,16 @@ pub(crate) mod kind {
     pub(crate) fn concatenation(fields: &[u32]) -> u32 {
         fields.iter().fold(0, |sum, field| sum << BITS | field)
     }
+
+    /// The fields of a concatenation.
+    pub(crate) fn fields(mut of: u32) -> Vec<u32> {
+        let mut fields = Vec::new();
+        while of > 0 {
+            fields.insert(0, of & LARGEST_SINGLE);
+            of >>= BITS;
+        }
+        fields
+    }
 }
 
 const fn address_kind(family: Family) -> u32 {
@@ -411,7 +434,7 @@ const fn address_length(family: Family) -> u8 {
 }
 
 fn shape(set: &ruleset::Set) -> Shape {
-    use constant::set::{CONCATENATION, INTERVAL, MAP};
+    use constant::set::{CONCATENATION, DYNAMIC, INTERVAL, MAP, TIMEOUT};
     let (kinds, lengths): (Vec<u32>, Vec<u8>) = match set.key {
         KeyType::Mark => (vec![kind::MARK], vec![4]),
         KeyType::Address(family) => (vec![address_kind(family)], vec![address_length(family)]),
@@ -423,6 +446,19 @@ fn shape(set: &ruleset::Set) -> Shape {
             vec![address_kind(family), kind::PROTOCOL, kind::SERVICE],
             vec![address_length(family), 1, 2],
         ),
+        KeyType::Fields(fields) => fields
+            .iter()
+            .map(|field| match field {
+                Field::Address => (kind::IPV4, 4),
+                Field::Mark => (kind::MARK, 4),
+                Field::Port => (kind::SERVICE, 2),
+            })
+            .unzip(),
+        KeyType::Hashes(hashes) => vec![(kind::INTEGER, 4); hashes.into()].into_iter().unzip(),
+        KeyType::HashesMark(hashes) => {
+            let hashes = vec![(kind::INTEGER, 4); hashes.into()];
+            hashes.into_iter().chain([(kind::MARK, 4)]).unzip()
+        }
     };
     let concatenated = kinds.len() > 1;
     let ranges = concatenated && set.interval;
@@ -435,6 +471,9 @@ fn shape(set: &ruleset::Set) -> Shape {
     }
     if ranges {
         flags |= CONCATENATION;
+    }
+    if set.dynamic.is_some() {
+        flags |= DYNAMIC | TIMEOUT;
     }
     let key_length = if concatenated {
         let padded = lengths.iter().map(|l| l.next_multiple_of(4));

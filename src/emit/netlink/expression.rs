@@ -192,6 +192,7 @@ impl Encoder<'_> {
             Statement::Drop => self.verdict(verdict::DROP, None),
             Statement::Goto(chain) => self.verdict(verdict::GOTO, Some(chain)),
             Statement::Jump(chain) => self.verdict(verdict::JUMP, Some(chain)),
+            Statement::Return => self.verdict(verdict::RETURN, None),
         }
     }
 
@@ -253,6 +254,10 @@ impl Encoder<'_> {
                 let register = self.take(Some(key));
                 self.key(key, register, set);
                 self.look_up(set, register, None);
+            }
+            Condition::MarkIs(left, mark) => {
+                let register = self.value(left);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
             }
             Condition::Protocol(protocol) => {
                 let register = self.take(None);

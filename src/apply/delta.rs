@@ -4,37 +4,50 @@
 //! anew.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use crate::lower::number::{
     BlockNumbers, KnownBlock, KnownServer, Numbering, ObservedNumbers, assign_rest,
 };
 use crate::lower::{Part, Scope, identity};
-use crate::model::{Member, Model, Service, State};
+use crate::model::{
+    Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service, State,
+};
 use crate::outline::{Difference, Focus, Outline};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
-use super::Request;
+use super::{Remembered, Request};
 
 /// One side: a model with its slots.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
     model: &'a Model,
     plan: &'a Plan<'a>,
+    overrides: &'a [Override],
 }
 
 impl<'a> Side<'a> {
-    pub(super) const fn of(model: &'a Model, plan: &'a Plan<'a>) -> Self {
-        Self { model, plan }
+    /// The side of what was applied. `plan` is that of the model.
+    pub(super) fn of(remembered: &'a Remembered<'_>, plan: &'a Plan<'a>) -> Self {
+        Self {
+            model: &remembered.model,
+            plan,
+            overrides: &remembered.overrides,
+        }
     }
 }
 
 impl<'a> From<&Request<'a>> for Side<'a> {
     fn from(request: &Request<'a>) -> Self {
-        Self::of(request.model, request.plan)
+        Self {
+            model: request.model,
+            plan: request.plan,
+            overrides: request.overrides,
+        }
     }
 }
 
@@ -69,7 +82,9 @@ impl<'a> Delta<'a> {
             }
             let before = theirs.next_if(|o| o.service.name == service.service.name);
             let before = before.filter(|before| {
-                same.are(before.service, service.service) && uses_only(service.service, &same_pools)
+                same.are(before.service, service.service)
+                    && same.admit(&before.service.access, &service.service.access)
+                    && uses_only(service.service, &same_pools)
             });
             if !before.is_some_and(|before| delta.keep(before, service)) {
                 let name = service.service.name.clone();
@@ -124,7 +139,22 @@ impl<'a> Delta<'a> {
 
     /// The same in the operator's words.
     pub(super) fn difference(&self) -> Difference {
-        let outline = |side: Side<'_>| Outline::focused(side.model, &self.focus);
+        let mut focus = self.focus.clone();
+        // What was set is told also where the file now says the same.
+        for [these, those] in [[self.old, self.new], [self.new, self.old]] {
+            let these = these.overrides.iter();
+            for one in these.filter(|one| !those.overrides.contains(one)) {
+                match &one.place {
+                    Place::Pool(name) => focus.pools.insert(name.clone()),
+                    Place::Service(name) => focus.services.insert(name.clone()),
+                };
+            }
+        }
+        let outline = |side: Side<'_>| {
+            let mut outline = Outline::focused(side.model, &focus);
+            outline.mark(side.overrides);
+            outline
+        };
         Difference::between(&outline(self.old), &outline(self.new))
     }
 
@@ -272,6 +302,8 @@ fn uses_only(service: &Service, same_pools: &[bool]) -> bool {
 #[derive(Default)]
 struct Same {
     buffers: [Vec<u8>; 2],
+    /// Lists that services share are compared once.
+    lists: FxHashMap<[*const Vec<AccessEntry>; 2], bool>,
 }
 
 impl Same {
@@ -279,6 +311,19 @@ impl Same {
         let [first, second] = &mut self.buffers;
         let (one, other) = (rewrite(first, one), rewrite(second, other));
         one && other && first == second
+    }
+
+    /// Whether two services admit the same clients; services are written down without their lists.
+    fn admit(&mut self, one: &Access, other: &Access) -> bool {
+        let mut same = |one: &AccessList, other: &AccessList| {
+            let pair = [Arc::as_ptr(one), Arc::as_ptr(other)];
+            *self.lists.entry(pair).or_insert_with(|| {
+                let prefixes = |list: &AccessList| list.iter().map(|entry| entry.prefix).collect();
+                let [one, other]: [Vec<Prefix>; 2] = [one, other].map(prefixes);
+                one == other
+            })
+        };
+        same(&one.allow, &other.allow) && same(&one.deny, &other.deny)
     }
 }
 

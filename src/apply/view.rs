@@ -9,6 +9,7 @@ use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::kernel::numbers;
 use crate::lower::number::KnownBlock;
+use crate::model::Standing;
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
 
 /// Both tables, as services and servers.
@@ -17,7 +18,7 @@ pub struct View {
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
     /// Servers that no service's rule leads to now (drained, down, or backups at rest), and all others.
-    all_servers: Vec<ServerView>,
+    pub(super) all_servers: Vec<ServerView>,
     nat_vips: Vec<IpAddr>,
 }
 
@@ -28,6 +29,8 @@ pub struct ServiceView {
     pub mode: &'static str,
     /// Its VIPs, as the file writes them, and what they counted: new connections in nat, packets in dr.
     pub vips: Vec<(String, Counter)>,
+    /// How many new connections (in nat) or packets (in dr) were turned away by `allow` and `deny`, if it has any.
+    pub turned_away: Option<Counter>,
     /// Its servers.
     pub servers: Vec<ServerView>,
 }
@@ -51,6 +54,8 @@ pub struct ServerView {
     pub weight: u16,
     /// `up`, `drain`, `down` or `backup`.
     pub state: String,
+    /// What the file says, where something else was set.
+    pub file: Option<Standing>,
     /// How many of the service's slots lead to it.
     pub slots: usize,
     /// How many slots the service has for its family.
@@ -75,6 +80,7 @@ impl View {
                 group.push(server.number);
             }
             view.read_services(family, table);
+            view.read_turned_away(table);
             let slots = slot_owners(table);
             for chain in &table.chains {
                 let Some(name) = service_of(&chain.name) else {
@@ -138,6 +144,18 @@ impl View {
                     }
                     None => service.vips.push((words, counter)),
                 }
+            }
+        }
+    }
+
+    fn read_turned_away(&mut self, table: &ObservedTable) {
+        let Some(set) = table.set("away") else {
+            return;
+        };
+        for (at, element) in set.elements.iter().enumerate() {
+            let name = element.comment.as_deref();
+            if let Some(service) = name.and_then(|name| self.services.get_mut(name)) {
+                service.turned_away = Some(counter(set, at));
             }
         }
     }
@@ -305,6 +323,7 @@ fn standing(comment: &str) -> Option<ServerView> {
         port: None,
         weight: words.next()?.parse().ok()?,
         state: words.next().unwrap_or("up").to_owned(),
+        file: None,
         slots: 0,
         of_slots: 0,
         counter: Counter::default(),

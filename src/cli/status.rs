@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::report::Report;
 use super::{Exit, output, trial};
-use crate::apply::View;
+use crate::apply::{self, View};
+use crate::kernel::cache::{self, Cache};
 use crate::kernel::{Kernel, KernelError, Linux};
 
 /// How `--format` shows it.
@@ -35,10 +36,17 @@ pub(super) fn run(format: Format, watch: bool, table: &str) -> Exit {
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let status = match kernel.observe(table) {
-            Ok(observed) => Status {
-                trial: trial::notice(table),
-                ..Status::of(&View::of(&observed))
-            },
+            Ok(observed) => {
+                let mut view = View::of(&observed);
+                let cache = Cache::new(cache::DIRECTORY);
+                if let Some(known) = apply::recall(&mut kernel, &cache, table) {
+                    view.complete(&known);
+                }
+                Status {
+                    trial: trial::notice(table),
+                    ..Status::of(&view)
+                }
+            }
             Err(error) => return failed(&error),
         };
         let now = Instant::now();
@@ -81,6 +89,9 @@ struct Service {
     name: String,
     mode: &'static str,
     vips: Vec<Vip>,
+    /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turned_away: Option<u64>,
     servers: Vec<Server>,
 }
 
@@ -99,6 +110,8 @@ struct Server {
     endpoint: String,
     weight: u16,
     state: String,
+    /// What the file says, where something else was set.
+    file: Option<String>,
     /// Slots over all slots of its family, 0 to 1.
     share: f64,
     /// New connections in nat, packets in dr; of all services together where a pool is shared.
@@ -121,6 +134,7 @@ impl Status {
                     bytes: counter.bytes,
                 })
                 .collect(),
+            turned_away: service.turned_away.map(|counter| counter.packets),
             servers: service
                 .servers
                 .iter()
@@ -129,6 +143,7 @@ impl Status {
                     endpoint: server.endpoint(),
                     weight: server.weight,
                     state: server.state.clone(),
+                    file: server.file.map(|file| file.to_string()),
                     share: server.slots as f64 / server.of_slots.max(1) as f64,
                     count: server.counter.packets,
                     bytes: server.counter.bytes,
@@ -175,6 +190,10 @@ fn write_human(
         for vip in &service.vips {
             writeln!(text, "  vip {:<44} {:>12} {counted}", vip.words, vip.count)?;
         }
+        if let Some(count) = service.turned_away {
+            let words = "turned away by allow and deny";
+            writeln!(text, "  {words:<48} {count:>12} {counted}")?;
+        }
         for server in &service.servers {
             write!(
                 text,
@@ -193,6 +212,9 @@ fn write_human(
                 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
                 let rate = gained as f64 / elapsed.as_secs_f64();
                 write!(text, " {rate:>9.1}/s")?;
+            }
+            if let Some(file) = &server.file {
+                write!(text, "  set; the file says {file}")?;
             }
             writeln!(text)?;
         }
@@ -251,6 +273,17 @@ fn prometheus(status: &Status) -> String {
         "gauge",
         "The share of new clients that a real server gets, 0 to 1.",
         servers(&|server| server.share.to_string()),
+    );
+    let turned_away = status.services.iter().filter_map(|service| {
+        let count = service.turned_away?;
+        let labels = format!("service=\"{}\",mode=\"{}\"", service.name, service.mode);
+        Some(format!("{{{labels}}} {count}"))
+    });
+    metric(
+        "flbc_service_turned_away_total",
+        "counter",
+        "New connections (mode nat) or packets (mode dr) that allow and deny turned away.",
+        turned_away.collect(),
     );
     let vips = status.services.iter().flat_map(|service| {
         service.vips.iter().map(move |vip| {

@@ -89,7 +89,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    let rule = chain.rules.first()?;
+    // What comes before it asks who may come.
+    let rule = chain.rules.last()?;
     Attributes::new(&rule.body.expressions)
         .into_iter()
         .find_map(|expression| {

@@ -9,6 +9,7 @@ use crate::ruleset::{
 };
 use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
+use super::access::Gates;
 use super::number::BlockNumbers;
 use super::{Input, empty, identity};
 
@@ -259,7 +260,7 @@ pub(super) struct Onward {
     pub(super) chosen: &'static str,
 }
 
-/// The chains of one service, one a family, one rule each:
+/// The chains of one service, one a family. The last rule chooses:
 ///
 /// ```text
 /// ct mark set numgen inc mod 7 offset 0x01000000 goto slotted
@@ -270,6 +271,7 @@ pub(super) fn service_chains(
     input: &Input<'_>,
     plan: &ServicePlan<'_>,
     onward: Onward,
+    gates: &Gates,
 ) -> Vec<Chain> {
     let service = plan.service;
     if !input.scope.has_service(&service.name) {
@@ -283,11 +285,13 @@ pub(super) fn service_chains(
         let statements = block
             .and_then(|(block, numbers)| choose(block, numbers, onward))
             .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
+        let mut rules = gates.rules(service, *family);
+        rules.push(Rule::of(service.span, statements));
         Chain {
             name: name::service_chain(&service.name, *family),
             hook: None,
             purpose: "",
-            rules: vec![Rule::of(service.span, statements)],
+            rules,
         }
     };
     plan.families.iter().map(chain).collect()

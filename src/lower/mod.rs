@@ -9,6 +9,7 @@ use crate::model::{Mode, Model};
 use crate::ruleset::{Ruleset, Table};
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
+mod access;
 mod block;
 mod dispatch;
 mod dr;
@@ -18,7 +19,7 @@ mod nat;
 pub mod number;
 mod scope;
 
-pub use identity::{identity, identity_in};
+pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

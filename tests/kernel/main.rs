@@ -18,6 +18,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod access;
 mod apply;
 mod apply_binary;
 mod apply_connections;
@@ -44,6 +45,7 @@ mod real_server;
 mod refused;
 mod replace;
 mod scheduler;
+mod set;
 mod source_address;
 mod state;
 mod three_ways;

@@ -29,15 +29,17 @@ fn main() -> ExitCode {
 fn bench() -> Result<(), String> {
     let shop = Workshop::new()?;
     println!("{}\n", run::machine());
-    // `bench apply` is that part alone.
-    if std::env::args().nth(1).as_deref() == Some("apply") {
-        return apply::apply_beside_nft(&shop);
+    // `bench apply` is that part alone, `bench full` with the largest size.
+    match std::env::args().nth(1).as_deref() {
+        Some("apply") => return apply::apply_beside_nft(&shop, false),
+        Some("full") => return apply::apply_beside_nft(&shop, true),
+        _ => {}
     }
     compile_beside_nft(&shop)?;
     load_growth(&shop)?;
     shared_pool(&shop)?;
     println!();
-    apply::apply_beside_nft(&shop)
+    apply::apply_beside_nft(&shop, false)
 }
 
 /// `flbc compile` beside the time that `nft -c -f` takes to read its output.

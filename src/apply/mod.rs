@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Given, Observed, diff, drift};
@@ -44,6 +45,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How long the kernel took for the transaction.
+    pub transaction: Duration,
     /// Something that went wrong without harm to the rules, in a sentence.
     pub notes: Vec<String>,
 }
@@ -238,7 +241,10 @@ pub fn apply(
         now.generation = seen.generation;
         if !work.changes.is_empty() {
             cache.set_aside(request.table);
-            match kernel.commit(request.table, &work.changes, now.generation) {
+            let start = Instant::now();
+            let outcome = kernel.commit(request.table, &work.changes, now.generation);
+            applied.transaction = start.elapsed();
+            match outcome {
                 Ok(committed) => now.generation = committed.generation,
                 Err(error) => {
                     cache.put_back(request.table);

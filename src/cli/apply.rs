@@ -15,7 +15,12 @@ use crate::schedule;
 use crate::source::Sources;
 
 /// `flbc apply`
-pub(super) fn run(report: &Report, dry_run: bool, table: &str, file: &Path) -> Exit {
+pub(super) fn run(
+    report: &Report,
+    (dry_run, timing): (bool, bool),
+    table: &str,
+    file: &Path,
+) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let input = match Report::input(file) {
@@ -42,6 +47,10 @@ pub(super) fn run(report: &Report, dry_run: bool, table: &str, file: &Path) -> E
     match outcome {
         Ok(applied) => {
             report.human(&sink, &sources);
+            if timing {
+                let milliseconds = applied.transaction.as_secs_f64() * 1e3;
+                eprintln!("kernel transaction {milliseconds:.3} ms");
+            }
             told(&applied, dry_run)
         }
         Err(failure) => failed(report, failure, sink, &sources),

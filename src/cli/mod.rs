@@ -116,6 +116,9 @@ enum Command {
         /// Change nothing: print the difference and let the kernel check it
         #[arg(long)]
         dry_run: bool,
+        /// Tell on standard error how long the kernel's transaction took
+        #[arg(long)]
+        timing: bool,
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
@@ -206,9 +209,10 @@ pub fn run() -> ExitCode {
         } => compile::run(&report, format, output.as_deref(), &table, &file),
         Command::Apply {
             dry_run,
+            timing,
             table,
             file,
-        } => apply::run(&report, dry_run, &table, &file),
+        } => apply::run(&report, (dry_run, timing), &table, &file),
         Command::Diff { old, new } => apply::diff(&report, &old, &new),
         Command::Status {
             format,

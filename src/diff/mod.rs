@@ -17,12 +17,12 @@ use crate::source::Span;
 mod bytecode;
 mod drift;
 mod elements;
-mod given;
+mod made;
 mod observed;
 
 pub(crate) use bytecode::ANONYMOUS_STEM;
 pub use drift::{Drift, How, What, drift};
-pub use given::Given;
+pub use made::Identities;
 pub use observed::{
     Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };

@@ -31,6 +31,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
         "a_file_that_everybody_may_write, below",
     ),
     (Code::RoundedWeights, "the tests of the schedule"),
+    (Code::FormatCannotSay, "the command line's tests of output"),
     (Code::NoSuchInterface, "the kernel suite's tests of apply"),
     (Code::KernelRefused, "the kernel suite's tests of apply"),
     (Code::TooMany, "the tests of the schedule"),

@@ -222,6 +222,8 @@ fn goldens_use_the_whole_language() {
         "backup",
         "reject",
         "drop",
+        "allow",
+        "deny",
     ] {
         assert!(words.contains(word), "no golden has `{word}`");
     }

@@ -24,11 +24,13 @@ use crate::schedule::{Plan, schedule};
 mod delta;
 mod dying;
 mod remembered;
+mod restore;
 mod view;
 mod work;
 
 use dying::Dying;
 pub use remembered::Remembered;
+pub use restore::{before, restore};
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.

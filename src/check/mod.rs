@@ -14,9 +14,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
-use crate::model::Model;
+use crate::model::{Access, AccessEntry, AccessList, Model, Prefix, Service};
 use crate::source::Sources;
 use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Tree};
 
@@ -43,6 +44,26 @@ mod service;
 mod settings;
 mod values;
 mod vip;
+
+/// A duration as a file writes it: `90s`, `1h30m`.
+///
+/// # Errors
+///
+/// What is wrong with it, in a sentence.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    values::duration(text).map_err(|wrong| match wrong.help {
+        Some(help) => format!("{}; {help}", wrong.message),
+        None => wrong.message,
+    })
+}
+
+/// The known name that was most likely meant, if any comes near.
+pub fn nearest_name<'n>(
+    written: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
+    values::nearest(written, names)
+}
 
 /// Checks a file and all that it includes, and reports every fault.
 ///
@@ -122,12 +143,32 @@ impl<'t> Walk<'t, '_> {
             pools.report_unused(&mut reader);
             reader.report_unused_constants();
         }
+        share_access_lists(&mut services);
         let model = Model {
             pools: pools.read,
             services,
         };
         not_yet::refuse(&model, &mut reader);
         model
+    }
+}
+
+/// Lists of the same prefixes are kept once, however often they are written or used.
+fn share_access_lists(services: &mut [Service]) {
+    let mut known: HashMap<Vec<Prefix>, AccessList> = HashMap::new();
+    let mut shared: HashMap<*const Vec<AccessEntry>, AccessList> = HashMap::new();
+    for service in services {
+        let Access { allow, deny } = &mut service.access;
+        for list in [allow, deny] {
+            let one = shared.entry(Arc::as_ptr(list)).or_insert_with(|| {
+                let prefixes = list.iter().map(|entry| entry.prefix).collect();
+                known
+                    .entry(prefixes)
+                    .or_insert_with(|| list.clone())
+                    .clone()
+            });
+            *list = one.clone();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::report::Report;
-use super::{Exit, output};
+use super::{Exit, output, trial};
 use crate::apply::{self, Applied, Failure, Request};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::kernel::cache::{self, Cache};
@@ -32,6 +32,10 @@ pub(super) fn run(
         return Exit::Bad;
     };
     let plan = schedule::schedule(&model, &mut sink);
+    let lock = match (!dry_run).then(|| trial::exclusive(table)).transpose() {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
+    };
     let outcome = Linux::open()
         .map_err(Failure::Kernel)
         .and_then(|mut kernel| {
@@ -44,6 +48,7 @@ pub(super) fn run(
             let cache = Cache::new(cache::DIRECTORY);
             apply::apply(&mut kernel, &cache, &request, &mut sink)
         });
+    drop(lock);
     match outcome {
         Ok(applied) => {
             report.human(&sink, &sources);
@@ -59,9 +64,14 @@ pub(super) fn run(
 
 /// `flbc unload`
 pub(super) fn unload(report: &Report, table: &str) -> Exit {
+    let lock = match trial::exclusive(table) {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
+    };
     let outcome = Linux::open()
         .map_err(Failure::Kernel)
         .and_then(|mut kernel| apply::unload(&mut kernel, &Cache::new(cache::DIRECTORY), table));
+    drop(lock);
     match outcome {
         Ok(Some(applied)) => told(&applied, false),
         Ok(None) => say("nothing to unload\n", Exit::Fine),
@@ -115,6 +125,16 @@ fn lines(difference: &Difference) -> String {
 
 /// Tells what an apply did or would do.
 fn told(applied: &Applied, dry_run: bool) -> Exit {
+    warn_of(applied);
+    if applied.totals.is_empty() && applied.difference.is_empty() {
+        return say("no difference\n", Exit::Fine);
+    }
+    let exit = if dry_run { Exit::Differs } else { Exit::Fine };
+    say(&text_of(applied, dry_run), exit)
+}
+
+/// Tells what the operator should know of an apply.
+pub(super) fn warn_of(applied: &Applied) {
     warn(&applied.difference.warnings);
     warn(&applied.notes);
     let drift: Vec<String> = applied
@@ -123,10 +143,11 @@ fn told(applied: &Applied, dry_run: bool) -> Exit {
         .map(|drift| format!("changed by somebody else: {drift}"))
         .collect();
     warn(&drift);
+}
+
+/// What an apply did or would do: line by line, and in all.
+pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
     let totals = applied.totals;
-    if totals.is_empty() && applied.difference.is_empty() {
-        return say("no difference\n", Exit::Fine);
-    }
     let mut text = lines(&applied.difference);
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -143,10 +164,10 @@ fn told(applied: &Applied, dry_run: bool) -> Exit {
         },
         if dry_run { " (not applied)" } else { "" },
     );
-    say(&text, if dry_run { Exit::Differs } else { Exit::Fine })
+    text
 }
 
-fn say(text: &str, exit: Exit) -> Exit {
+pub(super) fn say(text: &str, exit: Exit) -> Exit {
     let written = output::to_stdout(output::bytes(text.as_bytes()));
     exit.max(Report::written(written, "standard output"))
 }
@@ -158,7 +179,12 @@ fn warn(sentences: &[String]) {
 }
 
 /// Tells why nothing was applied.
-fn failed(report: &Report, failure: Failure, mut sink: Diagnostics, sources: &Sources) -> Exit {
+pub(super) fn failed(
+    report: &Report,
+    failure: Failure,
+    mut sink: Diagnostics,
+    sources: &Sources,
+) -> Exit {
     match failure {
         Failure::Numbers => {
             report.human(&sink, sources);

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::report::Report;
 use super::{Exit, output};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::emit;
 use crate::ruleset::name::{self, BadTableName};
 use crate::source::Sources;
@@ -49,7 +49,17 @@ pub(super) fn run(
         Err(error) => return Report::unread(&error),
     };
     let ruleset = crate::compile(input, table, &mut sources, &mut sink);
+    if let Format::Json = format
+        && let Some(span) = ruleset.as_ref().and_then(emit::unsayable)
+    {
+        let message = "The JSON of nft 1.0.6 has no words for maps that rules fill, on which this statement rests";
+        let fault = Diagnostic::new(Code::FormatCannotSay, span, message);
+        sink.report(fault.help("compile without `--format json`, or use `flbc apply`"));
+    }
     report.human(&sink, &sources);
+    if sink.errors() > 0 {
+        return Exit::Bad;
+    }
     let Some(ruleset) = ruleset else {
         return Exit::Bad;
     };

@@ -32,7 +32,8 @@ pub(super) fn run(command: Command, directory: &Path) -> Exit {
 
 fn pages(command: &Command) -> Vec<(String, io::Result<Vec<u8>>)> {
     let mut pages = vec![page(command.clone(), "flbc".to_owned())];
-    for subcommand in command.get_subcommands() {
+    let shown = |subcommand: &&Command| !subcommand.is_hide_set();
+    for subcommand in command.get_subcommands().filter(shown) {
         let name = format!("flbc-{}", subcommand.get_name());
         pages.push(page(subcommand.clone(), name));
     }

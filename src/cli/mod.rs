@@ -16,6 +16,7 @@ mod man;
 mod output;
 mod report;
 mod status;
+mod trial;
 
 /// How flbc ends; the numbers are for scripts and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,8 @@ Examples:
   flbc compile --format json lb.flb | nft -j -f -
   flbc apply --dry-run lb.flb
   flbc apply lb.flb
+  flbc try --timeout 2m lb.flb
+  flbc confirm
   flbc status
   flbc check lb.flb
   flbc fmt --check conf.d/*.flb
@@ -124,6 +127,40 @@ enum Command {
         table: String,
         /// The .flb file, `-` for standard input
         file: PathBuf,
+    },
+    /// Applies a file, and goes back by itself unless `flbc confirm` comes in time
+    ///
+    /// For a change that may cut you off. Before anything is applied, a process of its own session is started that
+    /// keeps what is there now, waits, and puts it back when the time is over: also when the terminal or the
+    /// connection to it dies, or flbc is killed. The command itself ends at once. Going back is one transaction;
+    /// it forgets the connections to servers that only the tried file had. While a trial is open, apply, set, unload
+    /// and another try are refused. Time that the machine sleeps counts. Where the system kills all processes of a
+    /// user who logs out (`KillUserProcesses=yes` in logind.conf), run it by `systemd-run --scope`.
+    Try {
+        /// How long to wait for `flbc confirm`: `90s`, `5m`
+        #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = trial::timeout)]
+        timeout: std::time::Duration,
+        /// Go back at once from the trial that is open
+        #[arg(long, conflicts_with_all = ["file", "timeout"], required_unless_present = "file")]
+        back: bool,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+        /// The .flb file, `-` for standard input
+        file: Option<PathBuf>,
+    },
+    /// Keeps what `flbc try` applied
+    Confirm {
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+    },
+    /// Waits for the end of a trial, for `flbc try`
+    #[command(name = trial::WATCH, hide = true)]
+    WatchTrial {
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
     },
     /// Prints what differs between two files, in their own words
     ///
@@ -213,6 +250,17 @@ pub fn run() -> ExitCode {
             table,
             file,
         } => apply::run(&report, (dry_run, timing), &table, &file),
+        Command::Try {
+            timeout,
+            back,
+            table,
+            file,
+        } => match file {
+            Some(file) if !back => trial::run(&report, timeout, &table, &file),
+            _ => trial::back(&report, &table),
+        },
+        Command::Confirm { table } => trial::confirm(&table),
+        Command::WatchTrial { table } => trial::watch(&table),
         Command::Diff { old, new } => apply::diff(&report, &old, &new),
         Command::Status {
             format,

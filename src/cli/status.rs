@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::report::Report;
-use super::{Exit, output};
+use super::{Exit, output, trial};
 use crate::apply::View;
 use crate::kernel::{Kernel, KernelError, Linux};
 
@@ -35,7 +35,10 @@ pub(super) fn run(format: Format, watch: bool, table: &str) -> Exit {
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let status = match kernel.observe(table) {
-            Ok(observed) => Status::of(&View::of(&observed)),
+            Ok(observed) => Status {
+                trial: trial::notice(table),
+                ..Status::of(&View::of(&observed))
+            },
             Err(error) => return failed(&error),
         };
         let now = Instant::now();
@@ -68,6 +71,8 @@ fn failed(error: &KernelError) -> Exit {
 /// What is shown.
 #[derive(Debug, Serialize)]
 struct Status {
+    /// What there is to say of a trial that is open.
+    trial: Option<String>,
     services: Vec<Service>,
 }
 
@@ -76,6 +81,9 @@ struct Service {
     name: String,
     mode: &'static str,
     vips: Vec<Vip>,
+    /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turned_away: Option<u64>,
     servers: Vec<Server>,
 }
 
@@ -116,6 +124,7 @@ impl Status {
                     bytes: counter.bytes,
                 })
                 .collect(),
+            turned_away: service.turned_away.map(|counter| counter.packets),
             servers: service
                 .servers
                 .iter()
@@ -131,6 +140,7 @@ impl Status {
                 .collect(),
         });
         Self {
+            trial: None,
             services: services.collect(),
         }
     }
@@ -153,6 +163,9 @@ fn write_human(
     before: Option<(Duration, &Status)>,
     text: &mut String,
 ) -> std::fmt::Result {
+    if let Some(trial) = &status.trial {
+        writeln!(text, "{trial}")?;
+    }
     if status.services.is_empty() {
         return writeln!(text, "no services");
     }
@@ -165,6 +178,10 @@ fn write_human(
         writeln!(text, "service {} ({})", service.name, service.mode)?;
         for vip in &service.vips {
             writeln!(text, "  vip {:<44} {:>12} {counted}", vip.words, vip.count)?;
+        }
+        if let Some(count) = service.turned_away {
+            let words = "turned away by allow and deny";
+            writeln!(text, "  {words:<48} {count:>12} {counted}")?;
         }
         for server in &service.servers {
             write!(
@@ -242,6 +259,17 @@ fn prometheus(status: &Status) -> String {
         "gauge",
         "The share of new clients that a real server gets, 0 to 1.",
         servers(&|server| server.share.to_string()),
+    );
+    let turned_away = status.services.iter().filter_map(|service| {
+        let count = service.turned_away?;
+        let labels = format!("service=\"{}\",mode=\"{}\"", service.name, service.mode);
+        Some(format!("{{{labels}}} {count}"))
+    });
+    metric(
+        "flbc_service_turned_away_total",
+        "counter",
+        "New connections (mode nat) or packets (mode dr) that allow and deny turned away.",
+        turned_away.collect(),
     );
     let vips = status.services.iter().flat_map(|service| {
         service.vips.iter().map(move |vip| {

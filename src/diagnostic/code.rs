@@ -140,6 +140,10 @@ codes! {
     /// A statement that this version cannot compile yet.
     NotCompiledYet = "not-compiled-yet", Error;
 
+    // The output
+    /// A statement that the format of the output has no words for.
+    FormatCannotSay = "format-cannot-say", Error;
+
     // The kernel
     /// An interface that is not there when the rules are applied.
     NoSuchInterface = "no-such-interface", Error;

@@ -5,10 +5,7 @@
 use crate::emit::netlink::RuleBody;
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::expr;
-use crate::emit::netlink::expression::ANONYMOUS;
-
-/// Names of anonymous sets begin so.
-pub(crate) const ANONYMOUS_STEM: &str = "__set";
+use crate::emit::netlink::expression::ANONYMOUS_STEM;
 
 /// Whether `observed` does what `wanted` says.
 pub(super) fn same(observed: &RuleBody, wanted: &RuleBody) -> bool {
@@ -56,9 +53,9 @@ fn same_value(observed: Attribute<'_>, wanted: Attribute<'_>) -> bool {
     if observed.value == wanted.value {
         return true;
     }
-    if wanted.string() == Some(ANONYMOUS) {
-        let name = observed.string();
-        return name.is_some_and(|name| name.starts_with(ANONYMOUS_STEM));
+    let anonymous = |a: Attribute<'_>| a.string().is_some_and(|s| s.starts_with(ANONYMOUS_STEM));
+    if anonymous(wanted) {
+        return anonymous(observed);
     }
     // Not the same bytes: the same only if both are lists of the same attributes.
     is_list(observed.value) && is_list(wanted.value) && covers(observed.value, wanted.value)

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::constant::{expr, lookup};
+use crate::emit::netlink::constant::{dynset, expr, lookup};
 use crate::emit::netlink::{
     Chain, Data, Desired, Element, Rule, RuleBody, Set, Table, TableFamily,
 };
@@ -19,8 +19,8 @@ mod drift;
 mod elements;
 mod made;
 mod observed;
+mod restore;
 
-pub(crate) use bytecode::ANONYMOUS_STEM;
 pub use drift::{Drift, How, What, drift};
 pub use made::Identities;
 pub use observed::{
@@ -104,6 +104,8 @@ impl Plan {
         }
         for set in wanted {
             match has.set(&set.name) {
+                // What packets put there is theirs.
+                Some(old) if old.shape == set.shape && set.shape.is_dynamic() => continue,
                 Some(old) if old.shape == set.shape => {
                     let name = set.name.clone();
                     let difference = elements::difference(&old.elements, set);
@@ -120,13 +122,14 @@ impl Plan {
             let Set {
                 name,
                 shape,
+                origin,
                 elements,
                 origins,
             } = set;
             self.add_sets.push(Step::AddSet {
                 set: name.clone(),
                 shape,
-                origin: origins.first().copied(),
+                origin: origin.or_else(|| origins.first().copied()),
             });
             self.add_elements(&name, elements, origins);
         }
@@ -246,15 +249,18 @@ fn uses(body: &RuleBody, sets: &FxHashSet<&str>) -> bool {
     lookups(body).any(|set| sets.contains(set))
 }
 
-/// The sets that a rule looks up.
+/// The sets that a rule looks up or adds to.
 pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
     Attributes::new(&body.expressions)
         .into_iter()
         .filter_map(|expression| {
             let inside = expression.inside();
-            let is_lookup = inside.find(expr::NAME)?.string()? == "lookup";
-            let set = inside.find(expr::DATA)?.inside().find(lookup::SET)?;
-            is_lookup.then(|| set.string()).flatten()
+            let attribute = match inside.find(expr::NAME)?.string()? {
+                "lookup" => lookup::SET,
+                "dynset" => dynset::SET,
+                _ => return None,
+            };
+            inside.find(expr::DATA)?.inside().find(attribute)?.string()
         })
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
@@ -9,7 +11,7 @@ use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
 use crate::ruleset::name;
 
 /// Both tables, as the kernel has them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observed {
     /// The kernel's generation of the whole ruleset when this was read.
     pub generation: u32,
@@ -20,7 +22,7 @@ pub struct Observed {
 }
 
 /// One table.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObservedTable {
     /// The text by which flbc knows a table of its own again; a table that was loaded otherwise has none.
     pub id: Option<Arc<str>>,
@@ -31,7 +33,7 @@ pub struct ObservedTable {
 }
 
 /// A set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSet {
     /// Its name.
     pub name: Arc<str>,
@@ -40,6 +42,7 @@ pub struct ObservedSet {
     /// Its elements. Those of a set whose keys are longer than flbc's are not read.
     pub elements: Vec<Element>,
     /// What each element counted, where they count and were read from the kernel; else empty.
+    #[serde(skip)]
     pub counters: Vec<Counter>,
 }
 
@@ -53,7 +56,7 @@ pub struct Counter {
 }
 
 /// A chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedChain {
     /// Its name.
     pub name: Arc<str>,
@@ -64,7 +67,7 @@ pub struct ObservedChain {
 }
 
 /// A rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedRule {
     /// The kernel's number of it; 0 as long as it has not been read.
     pub handle: u64,

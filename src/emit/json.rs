@@ -10,8 +10,8 @@ use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta, MetaKey,
-    NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
+    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta,
+    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
 };
 use nftables::schema::{
     Chain as JsonChain, NfCmd, NfListObject, Rule as JsonRule, Set as JsonSet, SetFlag, SetType,
@@ -26,9 +26,10 @@ use serde::Serialize;
 
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
-    Statement, Table, Target,
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Mask, Rule, Ruleset,
+    Set, Statement, Table, Target,
 };
+use crate::source::Span;
 
 /// See [`super::text`].
 const RANGES_A_COMMAND: usize = 500;
@@ -38,8 +39,11 @@ const RANGES_A_COMMAND: usize = 500;
 ///
 /// # Errors
 ///
-/// Those of `to`.
+/// Those of `to`; [`io::ErrorKind::Unsupported`] where something is [`unsayable`].
 pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
+    if unsayable(ruleset).is_some() {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
     let mut objects = Vec::new();
     let tables = [
         (NfFamily::INet, &ruleset.inet),
@@ -66,6 +70,15 @@ pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
     let document = Document { nftables: objects };
     serde_json::to_writer(&mut *to, &document)?;
     to.write_all(b"\n")
+}
+
+/// The first statement of the source that nft 1.0.6's JSON has no words for: one that needs a map to which rules add
+/// elements.
+pub fn unsayable(ruleset: &Ruleset) -> Option<Span> {
+    let tables = [&ruleset.inet, &ruleset.netdev].into_iter().flatten();
+    let sets = tables.flat_map(|table| &table.sets);
+    sets.filter_map(|set| set.dynamic)
+        .min_by_key(|span| (span.file, span.start))
 }
 
 #[derive(Serialize)]
@@ -140,6 +153,7 @@ enum DataValue<'a> {
     Plain(Expr<'a>),
     Goto { goto: JumpTarget<'a> },
     Drop { drop: () },
+    Return { r#return: () },
 }
 
 #[derive(Clone, Copy)]
@@ -222,6 +236,8 @@ impl<'a> Place<'a> {
         };
         if let Some(hook) = &chain.hook {
             let (kind, point, priority) = match hook {
+                Hook::FilterPrerouting => (NfChainType::Filter, NfHook::Prerouting, -95),
+                Hook::FilterOutput => (NfChainType::Filter, NfHook::Output, -95),
                 Hook::NatPrerouting => (NfChainType::NAT, NfHook::Prerouting, -100),
                 Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -100),
                 Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 100),
@@ -244,7 +260,7 @@ impl<'a> Place<'a> {
             family: self.family,
             table: self.table.into(),
             chain: (&*chain.name).into(),
-            expr: rule.statements.iter().map(statement).collect(),
+            expr: rule.statements.iter().filter_map(statement).collect(),
             handle: None,
             index: None,
             comment: None,
@@ -263,9 +279,16 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::AddressProtocol(family) => {
             SetTypeValue::Concatenated(vec![address(family), SetType::InetProto].into())
         }
+        KeyType::AddressMark(family) => {
+            SetTypeValue::Concatenated(vec![address(family), SetType::Mark].into())
+        }
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
         ),
+        // Of dynamic maps, which are unsayable.
+        KeyType::Fields(_) | KeyType::Hashes(_) | KeyType::HashesMark(_) => {
+            SetTypeValue::Concatenated(Vec::new().into())
+        }
     }
 }
 
@@ -305,6 +328,9 @@ fn element(element: &Element) -> ElementValue<'_> {
             }
             Expr::Named(Named::Concat(fields))
         }
+        Key::AddressMark(ip, mark) => {
+            Expr::Named(Named::Concat(vec![address(ip), Expr::Number(mark)]))
+        }
     };
     let key = match &element.comment {
         None => KeyValue::Plain(plain),
@@ -328,6 +354,7 @@ fn element(element: &Element) -> ElementValue<'_> {
             goto: target(chain),
         },
         Data::Drop => DataValue::Drop { drop: () },
+        Data::Return => DataValue::Return { r#return: () },
     };
     ElementValue::Mapping(key, data)
 }
@@ -350,8 +377,10 @@ fn equals<'a>(left: Expr<'a>, right: Expr<'a>) -> Stmt<'a> {
     })
 }
 
-fn statement(statement: &Statement) -> Stmt<'_> {
-    match statement {
+/// `None`: it is unsayable.
+fn statement(statement: &Statement) -> Option<Stmt<'_>> {
+    Some(match statement {
+        Statement::Update { .. } | Statement::Delete { .. } => return None,
         Statement::Match(wanted) => condition(wanted),
         Statement::Vmap { key, map } => Stmt::VerdictMap(VerdictMap {
             key: expression(key),
@@ -401,7 +430,8 @@ fn statement(statement: &Statement) -> Stmt<'_> {
         Statement::Drop => Stmt::Drop(None),
         Statement::Goto(chain) => Stmt::Goto(target(chain)),
         Statement::Jump(chain) => Stmt::Jump(target(chain)),
-    }
+        Statement::Return => Stmt::Return(None),
+    })
 }
 
 fn nat<'a>(family: Family, address: &'a Expression, port: Option<&'a Expression>) -> NAT<'a> {
@@ -419,6 +449,7 @@ fn nat<'a>(family: Family, address: &'a Expression, port: Option<&'a Expression>
 fn condition(condition: &Condition) -> Stmt<'_> {
     match condition {
         Condition::InSet(key, set) => equals(expression(key), set_name(set)),
+        Condition::MarkIs(left, mark) => equals(expression(left), Expr::Number(*mark)),
         Condition::Protocol(protocol) => equals(meta(MetaKey::L4proto), string(protocol.name())),
         Condition::HasPorts => {
             let protocols = ["tcp", "udp", "sctp"].map(|name| SetItem::Element(string(name)));
@@ -429,6 +460,12 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             left: ct("status"),
             right: string("dnat"),
             op: Operator::IN,
+        }),
+        Condition::FromClient => equals(ct("direction"), string("original")),
+        Condition::CtMarkFrom(mark) => Stmt::Match(Match {
+            left: ct("mark"),
+            right: Expr::Number(*mark),
+            op: Operator::GEQ,
         }),
         Condition::ForThisHost => equals(meta(MetaKey::Pkttype), string("host")),
         Condition::FromThisHost => equals(
@@ -488,6 +525,14 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::Masked(value, mask) => {
+            let mask = match mask {
+                Mask::Address(mask) => address(*mask),
+                Mask::Mark(mask) => Expr::Number(*mask),
+            };
+            let both = BinaryOperation::AND(expression(value), mask);
+            Expr::BinaryOperation(Box::new(both))
+        }
         Expression::Concat(fields) => {
             Expr::Named(Named::Concat(fields.iter().map(expression).collect()))
         }

@@ -3,14 +3,15 @@
 //! Rules come before elements: each rule that is added later to a map checks all that is already in it.
 //! `# FILE:LINE` leads to the source; it stays out of the kernel, where it would grow stale.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io;
 
 use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Ruleset, Set,
-    Statement, Table, Target,
+    Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Rule,
+    Ruleset, Set, Statement, Table, Target,
 };
 use crate::source::{Sources, Span};
 
@@ -195,7 +196,7 @@ impl Emitter<'_> {
 /// Whether an element's place in the source is worth a comment: it names a server, a VIP, or a block of slots.
 fn traced(element: &Element) -> bool {
     element.comment.is_some()
-        || matches!(element.key, Key::Vip(..))
+        || matches!(element.key, Key::Vip(..) | Key::AddressMark(..))
         || matches!(element.data, Some(Data::Mark(_)))
 }
 
@@ -205,11 +206,20 @@ impl fmt::Display for Declaration<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let set = self.0;
         let kind = if set.data.is_some() { "map" } else { "set" };
-        write!(f, "{kind} {} {{ type {}", set.name, key_type(set.key))?;
+        write!(f, "{kind} {} {{ ", set.name)?;
+        let (word, key) = key_type(set.key);
+        write!(f, "{word} {key}")?;
         if let Some(data) = set.data {
-            write!(f, " : {}", data_type(data))?;
+            let data = match word {
+                "type" => data_type(data),
+                _ => typeof_data(data),
+            };
+            write!(f, " : {data}")?;
         }
         write!(f, "; size {};", set.size)?;
+        if set.dynamic.is_some() {
+            write!(f, " flags dynamic,timeout;")?;
+        }
         if set.interval {
             write!(f, " flags interval;")?;
         }
@@ -220,15 +230,50 @@ impl fmt::Display for Declaration<'_> {
     }
 }
 
-const fn key_type(key: KeyType) -> &'static str {
-    match key {
+/// `type` or `typeof`, and what follows.
+fn key_type(key: KeyType) -> (&'static str, Cow<'static, str>) {
+    let single = match key {
         KeyType::Mark => "mark",
         KeyType::Address(Family::V4) => "ipv4_addr",
         KeyType::Address(Family::V6) => "ipv6_addr",
         KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
         KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::AddressMark(Family::V4) => "ipv4_addr . mark",
+        KeyType::AddressMark(Family::V6) => "ipv6_addr . mark",
         KeyType::AddressProtocolPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
         KeyType::AddressProtocolPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
+        KeyType::Fields(fields) => {
+            let fields: Vec<&str> = fields.iter().copied().map(field).collect();
+            return ("type", fields.join(" . ").into());
+        }
+        KeyType::Hashes(hashes) => {
+            return ("typeof", vec![HASH; hashes.into()].join(" . ").into());
+        }
+        KeyType::HashesMark(hashes) => {
+            let mut fields = vec![HASH; hashes.into()];
+            fields.push("meta mark");
+            return ("typeof", fields.join(" . ").into());
+        }
+    };
+    ("type", single.into())
+}
+
+/// An expression of the type of a hash: nft 1.0.6 takes `typeof jhash`, and then cannot list it.
+const HASH: &str = "numgen inc mod 2";
+
+const fn field(field: Field) -> &'static str {
+    match field {
+        Field::Address => "ipv4_addr",
+        Field::Mark => "mark",
+        Field::Port => "inet_service",
+    }
+}
+
+/// What stands for a value's type beside a `typeof` key.
+const fn typeof_data(data: DataType) -> &'static str {
+    match data {
+        DataType::Mark => "meta mark",
+        other => data_type(other),
     }
 }
 
@@ -288,6 +333,7 @@ impl fmt::Display for ElementText<'_> {
                     Ports::Any => {}
                 }
             }
+            Key::AddressMark(address, mark) => write!(f, "{address} . {}", Mark(*mark))?,
         }
         if let Some(comment) = comment {
             write!(f, " comment \"{comment}\"")?;
@@ -304,6 +350,7 @@ impl fmt::Display for ElementText<'_> {
             Some(Data::Interface(name)) => write!(f, " : \"{name}\""),
             Some(Data::Goto(chain)) => write!(f, " : goto {chain}"),
             Some(Data::Drop) => write!(f, " : drop"),
+            Some(Data::Return) => write!(f, " : return"),
         }
     }
 }
@@ -317,6 +364,8 @@ impl fmt::Display for HookText<'_> {
             // nft 1.0.6 does not know the word `dstnat` in output.
             Hook::NatOutput => write!(f, "type nat hook output priority -100;")?,
             Hook::NatPostrouting => write!(f, "type nat hook postrouting priority srcnat;")?,
+            Hook::FilterPrerouting => write!(f, "type filter hook prerouting priority -95;")?,
+            Hook::FilterOutput => write!(f, "type filter hook output priority -95;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
             Hook::Ingress(device) => write!(
                 f,
@@ -334,6 +383,23 @@ impl fmt::Display for StatementText<'_> {
         match self.0 {
             Statement::Match(condition) => write!(f, "{}", ConditionText(condition)),
             Statement::Vmap { key, map } => write!(f, "{} vmap @{map}", ExpressionText(key)),
+            Statement::Update {
+                map,
+                key,
+                timeout,
+                value,
+            } => write!(
+                f,
+                "update @{map} {{ {} timeout {timeout}s : {} }}",
+                ExpressionText(key),
+                ExpressionText(value)
+            ),
+            Statement::Delete { map, key, value } => write!(
+                f,
+                "delete @{map} {{ {} : {} }}",
+                ExpressionText(key),
+                ExpressionText(value)
+            ),
             Statement::Set { target, value } => {
                 write!(f, "{} set {}", target_text(*target), ExpressionText(value))
             }
@@ -380,6 +446,7 @@ impl fmt::Display for StatementText<'_> {
             Statement::Drop => write!(f, "drop"),
             Statement::Goto(chain) => write!(f, "goto {chain}"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
+            Statement::Return => write!(f, "return"),
         }
     }
 }
@@ -399,9 +466,12 @@ impl fmt::Display for ConditionText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Condition::InSet(key, set) => write!(f, "{} @{set}", ExpressionText(key)),
+            Condition::MarkIs(left, mark) => write!(f, "{} {}", ExpressionText(left), Mark(*mark)),
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
+            Condition::FromClient => write!(f, "ct direction original"),
+            Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
             Condition::ForThisHost => write!(f, "meta pkttype host"),
             Condition::FromThisHost => write!(f, "fib saddr type local"),
         }
@@ -426,6 +496,12 @@ impl fmt::Display for ExpressionText<'_> {
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
             Expression::EtherDestination => write!(f, "ether daddr"),
+            Expression::Masked(value, Mask::Address(mask)) => {
+                write!(f, "{} & {mask}", ExpressionText(value))
+            }
+            Expression::Masked(value, Mask::Mark(mask)) => {
+                write!(f, "{} & {}", ExpressionText(value), Mark(*mask))
+            }
             Expression::Concat(fields) => {
                 for (at, field) in fields.iter().enumerate() {
                     let dot = if at == 0 { "" } else { " . " };
@@ -445,12 +521,14 @@ impl fmt::Display for ExpressionText<'_> {
                 modulus,
                 seed,
                 offset,
-            } => write!(
-                f,
-                "jhash {} mod {modulus} seed {seed:#x} offset {}",
-                ExpressionText(key),
-                Mark(*offset)
-            ),
+            } => {
+                let key = ExpressionText(key);
+                write!(f, "jhash {key} mod {modulus} seed {seed:#x}")?;
+                match offset {
+                    0 => Ok(()),
+                    offset => write!(f, " offset {}", Mark(*offset)),
+                }
+            }
         }
     }
 }

@@ -6,9 +6,13 @@
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Kernel, KernelError};
@@ -24,6 +28,18 @@ const FORM: u32 = 4;
 pub struct Cache {
     directory: PathBuf,
 }
+
+/// Nobody else changes the tables while this is there.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open")] File);
+
+/// How names of files of a table begin that are not whole yet.
+fn temporary_stem(table: &str) -> String {
+    format!(".{table}.new.")
+}
+
+/// How often a lock that another one holds is tried.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a state is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +80,69 @@ impl Cache {
     }
 
     fn path(&self, table: &str) -> PathBuf {
-        self.directory.join(format!("{table}.state"))
+        self.file(&format!("{table}.state"))
+    }
+
+    /// A file of this name in the folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A file that is to take the place of another, once it is whole.
+    pub(super) fn temporary(&self, table: &str) -> io::Result<tempfile::NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(&temporary_stem(table))
+            .tempfile_in(&self.directory)
+    }
+
+    /// Whether nobody but root can have written here.
+    pub(super) fn check(&self) -> io::Result<()> {
+        secure(&fs::symlink_metadata(&self.directory)?, true)
+    }
+
+    /// Waits until no other flbc changes tables of this name; `None`: another one still does after all that time.
+    ///
+    /// The lock is free again when what this returns is dropped, and when this process dies.
+    ///
+    /// # Errors
+    ///
+    /// The folder is somebody else's, or cannot be written to.
+    pub fn lock(&self, table: &str, patience: Duration) -> io::Result<Option<Lock>> {
+        self.prepare()?;
+        let path = self.file(&format!("{table}.lock"));
+        let mut options = File::options();
+        let file = options.create(true).append(true).mode(0o600).open(path)?;
+        let start = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    self.clean(table);
+                    return Ok(Some(Lock(file)));
+                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) if start.elapsed() < patience => {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Removes what runs that were killed left half written: whoever writes files of this table holds its lock.
+    fn clean(&self, table: &str) {
+        let stem = temporary_stem(table);
+        let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(stem.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
     pub fn recall(&self, kernel: &mut impl Kernel, table: &str) -> Option<Left> {
-        secure(&fs::symlink_metadata(&self.directory).ok()?, true).ok()?;
+        self.check().ok()?;
         let mut file = File::open(self.path(table)).ok()?;
         let metadata = file.metadata().ok()?;
         secure(&metadata, false).ok()?;
@@ -117,7 +190,7 @@ impl Cache {
         }
         let stored = Stored { binding, note };
         let bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        let mut file = self.temporary(table)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
         file.persist(self.path(table))?;
@@ -156,13 +229,13 @@ impl Cache {
     }
 
     /// Makes the folder, root's own, or makes sure that it is.
-    fn prepare(&self) -> io::Result<()> {
+    pub(super) fn prepare(&self) -> io::Result<()> {
         let made = DirBuilder::new().mode(0o700).create(&self.directory);
         match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        secure(&fs::symlink_metadata(&self.directory)?, true)
+        self.check()
     }
 }
 
@@ -206,18 +279,27 @@ fn binding(kernel: &mut impl Kernel, table: &str) -> Result<Binding, KernelError
             errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
         }
     };
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    let namespace = fs::metadata(Path::new("/proc/thread-self/ns/net"));
-    let namespace = namespace.map_err(failed("look at the network namespace"))?;
     Ok(Binding {
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot: boot.map_err(failed("read the boot id"))?.trim().to_owned(),
-        namespace: (namespace.dev(), namespace.ino()),
+        boot: boot_id().map_err(failed("read the boot id"))?,
+        namespace: network_namespace().map_err(failed("look at the network namespace"))?,
         table: table.to_owned(),
         generation: kernel.generation()?,
         identities: kernel.identities(table)?,
     })
+}
+
+/// What no other boot of any machine has.
+pub(super) fn boot_id() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim().to_owned())
+}
+
+/// The network namespace of the calling thread: device and inode.
+pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
+    let namespace = fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
+    Ok((namespace.dev(), namespace.ino()))
 }
 
 /// FNV-1a over words of 8 bytes: finds damage, not malice; the folder is root's own.

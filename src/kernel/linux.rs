@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::diff::{
-    ANONYMOUS_STEM, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups,
-};
+use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
+use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
 
 use super::error::{Reason, Refusal};
@@ -118,7 +117,8 @@ impl Linux {
         let mut names = read::Names::default();
         for set in &mut sets {
             // Longer keys are none of flbc's; the declaration alone tells that the set is another.
-            if set.shape.key_length as usize > LONGEST {
+            // What packets put into a dynamic one may be a million clients, and is compared with nothing.
+            if set.shape.key_length as usize > LONGEST || set.shape.is_dynamic() {
                 continue;
             }
             let of = set.name.clone();

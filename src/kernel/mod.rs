@@ -18,6 +18,7 @@ mod linux;
 mod numbers;
 mod read;
 mod socket;
+pub mod trial;
 
 pub use error::{KernelError, Reason, Refusal};
 pub use linux::Linux;

@@ -9,6 +9,7 @@ use crate::ruleset::{
 };
 use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
+use super::access::Gates;
 use super::number::BlockNumbers;
 use super::{Input, empty, identity};
 
@@ -61,6 +62,7 @@ impl SetBuilder {
                 size: 0,
                 interval: false,
                 counter: false,
+                dynamic: None,
                 purpose,
                 elements: Vec::new(),
             },
@@ -258,7 +260,7 @@ pub(super) struct Onward {
     pub(super) chosen: &'static str,
 }
 
-/// The chains of one service, one a family:
+/// The chains of one service, one a family. The last rules choose:
 ///
 /// ```text
 /// ct mark set numgen inc mod 7 offset 0x01000000
@@ -271,6 +273,7 @@ pub(super) fn service_chains(
     input: &Input<'_>,
     plan: &ServicePlan<'_>,
     onward: Onward,
+    gates: &Gates,
 ) -> Vec<Chain> {
     let service = plan.service;
     if !input.scope.has_service(&service.name) {
@@ -284,12 +287,14 @@ pub(super) fn service_chains(
         let statements = block
             .and_then(|(block, numbers)| choose(block, numbers, onward))
             .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
-        let rule = |statement| Rule::of(service.span, [statement]);
+        let chosen = statements.into_iter();
+        let mut rules = gates.rules(service, *family);
+        rules.extend(chosen.map(|statement| Rule::of(service.span, [statement])));
         Chain {
             name: name::service_chain(&service.name, *family),
             hook: None,
             purpose: "",
-            rules: statements.into_iter().map(rule).collect(),
+            rules,
         }
     };
     plan.families.iter().map(chain).collect()

@@ -8,6 +8,7 @@ use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
 };
 
+use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
 use super::{Input, empty, inhabited};
@@ -254,13 +255,15 @@ fn sending(input: &Input<'_>, table: &mut Table) {
 /// A chain for each service, and on each interface the dispatch to the services that listen there.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut by_interface: BTreeMap<&Interface, Vec<dispatch::Entry>> = BTreeMap::new();
+    let gates = Gates::of(input, is_dr, (ONWARD.mark, Expression::MetaMark));
+    gates.lower(input, table);
     for plan in input.services(is_dr) {
         let Mode::Dr(mode) = &plan.service.mode else {
             continue;
         };
         table
             .chains
-            .extend(block::service_chains(input, plan, ONWARD));
+            .extend(block::service_chains(input, plan, ONWARD, &gates));
         for on in &mode.on {
             let entries = by_interface.entry(on).or_default();
             let service = plan.service;

@@ -4,10 +4,10 @@
 //! makes and no more, so that an emitter that handles every variant handles every ruleset. Names are
 //! made by [`name`], never by an operator's text alone: nothing here needs quoting.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::model::{Family, Interface, MacAddress, Ports, Protocol};
+use crate::model::{Family, Interface, MacAddress, Ports, Prefix, Protocol};
 use crate::source::Span;
 
 pub mod name;
@@ -50,6 +50,9 @@ pub struct Set {
     pub interval: bool,
     /// Whether every element counts its look-ups.
     pub counter: bool,
+    /// Where rules add the elements and each of them times out (`flags dynamic,timeout`), the statement that first
+    /// asked for it. Such a set has no elements here, and what is in it in the kernel is never compared.
+    pub dynamic: Option<Span>,
     /// What it is for, for the reader of the text form.
     pub purpose: &'static str,
     /// Its elements, each key once.
@@ -67,6 +70,26 @@ pub enum KeyType {
     AddressProtocolPort(Family),
     /// `ipv4_addr . inet_proto`, or with `ipv6_addr`
     AddressProtocol(Family),
+    /// `ipv4_addr . mark`, or with `ipv6_addr`
+    AddressMark(Family),
+    /// Fields of a dynamic map's key, 16 bytes in all at most: nft 1.0.6 makes rules that store longer keys wrongly.
+    Fields(&'static [Field]),
+    /// So many hashes and then a mark, for a dynamic map whose keys would be longer; at most three. A hash has no name
+    /// as a type: nft takes an expression of the same type, `typeof numgen inc mod 2 . meta mark`.
+    HashesMark(u8),
+    /// So many hashes, at most four, otherwise the same.
+    Hashes(u8),
+}
+
+/// One field of a key, padded to 4 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `ipv4_addr`
+    Address,
+    /// `mark`
+    Mark,
+    /// `inet_service`
+    Port,
 }
 
 /// The type of a map's values.
@@ -111,6 +134,8 @@ pub enum Key {
     Address(IpAddr),
     /// An address, protocol and port; [`Ports::Any`] where the key has no port.
     Vip(IpAddr, Protocol, Ports),
+    /// The lowest address of a prefix, and the number of the list that the prefix is in.
+    AddressMark(IpAddr, u32),
 }
 
 /// The value of an element.
@@ -130,6 +155,8 @@ pub enum Data {
     Goto(Name),
     /// `drop`
     Drop,
+    /// `return`
+    Return,
 }
 
 /// A chain.
@@ -154,6 +181,10 @@ pub enum Hook {
     NatOutput,
     /// `type nat hook postrouting priority srcnat`
     NatPostrouting,
+    /// `type filter hook prerouting priority -95`: after the translation of a connection's first packet
+    FilterPrerouting,
+    /// `type filter hook output priority -95`: the same for the balancer's own connections
+    FilterOutput,
     /// `type filter hook input priority filter`
     FilterInput,
     /// `type filter hook ingress device DEVICE priority filter`
@@ -198,6 +229,27 @@ pub enum Statement {
         key: Expression,
         /// The verdict map.
         map: Name,
+    },
+    /// `update @MAP { KEY timeout TIMEOUT : VALUE }`: adds an element, or begins the time of one anew, whose value
+    /// stays. The rule ends here where the map is full.
+    Update {
+        /// A dynamic map.
+        map: Name,
+        /// The key.
+        key: Expression,
+        /// When the element goes, in seconds.
+        timeout: u32,
+        /// The value of an element that is added.
+        value: Expression,
+    },
+    /// `delete @MAP { KEY : VALUE }`: removes an element, whatever its value, if it is there.
+    Delete {
+        /// A dynamic map.
+        map: Name,
+        /// The key.
+        key: Expression,
+        /// Any expression of the type of the map's values: nft wants one.
+        value: Expression,
     },
     /// `TARGET set VALUE`
     Set {
@@ -250,6 +302,8 @@ pub enum Statement {
     Goto(Name),
     /// `jump CHAIN`
     Jump(Name),
+    /// `return`
+    Return,
 }
 
 /// What a rule asks of a packet.
@@ -257,12 +311,18 @@ pub enum Statement {
 pub enum Condition {
     /// `LEFT @SET`
     InSet(Expression, Name),
+    /// `ct mark 0x00000000`
+    MarkIs(Expression, u32),
     /// `meta l4proto tcp`
     Protocol(Protocol),
     /// `meta l4proto { tcp, udp, sctp }`
     HasPorts,
     /// `ct status dnat`
     Dnatted,
+    /// `ct direction original`
+    FromClient,
+    /// `ct mark >= MARK`
+    CtMarkFrom(u32),
     /// `meta pkttype host`
     ForThisHost,
     /// `fib saddr type local`
@@ -307,6 +367,8 @@ pub enum Expression {
     DestinationPort,
     /// `ether daddr`
     EtherDestination,
+    /// `VALUE & MASK`
+    Masked(Box<Expression>, Mask),
     /// `A . B`
     Concat(Vec<Expression>),
     /// `KEY map @MAP`
@@ -336,4 +398,24 @@ pub enum Expression {
         /// The first.
         offset: u32,
     },
+}
+
+/// Which bits of a value count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mask {
+    /// Those of an address's prefix.
+    Address(IpAddr),
+    /// Those of a mark.
+    Mark(u32),
+}
+
+impl Mask {
+    /// The mask that keeps so many leading bits of an address of this family: `255.255.255.0`.
+    pub fn prefix(family: Family, length: u8) -> Self {
+        let ones = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+        };
+        Self::Address(Prefix::new(ones, length).map_or(ones, Prefix::address))
+    }
 }

@@ -48,6 +48,11 @@ impl Host {
         format!("/run/{name}")
     }
 
+    /// The folder that `flbc` sees as `/run`.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.run.path()
+    }
+
     /// Whether something is remembered for the next apply.
     pub(crate) fn remembers(&self) -> bool {
         self.run.path().join("flbc/flbc.state").exists()

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flbc::emit;
-use flbc::model::{Family, MacAddress, Ports, Protocol};
+use flbc::model::{Family, MacAddress, Ports, Prefix, Protocol};
 use flbc::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Name, Rule, Ruleset,
-    Set, Statement, Table, Target,
+    Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Name,
+    Rule, Ruleset, Set, Statement, Table, Target,
 };
 use flbc::source::{Sources, Span};
 
@@ -69,6 +69,7 @@ fn set(name: &str, key: KeyType, data: Option<DataType>, elements: Vec<Element>)
         size: 1024,
         interval: false,
         counter: false,
+        dynamic: None,
         purpose: "for a test",
         elements,
     }
@@ -174,6 +175,44 @@ pub(crate) fn ruleset(span: Span, on: &str, via: &str) -> Ruleset {
         inet: Some(inet(&builder)),
         netdev: Some(netdev(&builder, on, via)),
     }
+}
+
+/// A map of prefixes of this length, by the number of their list.
+fn access(b: &Builder, family: Family, length: u8, address: IpAddr) -> Set {
+    let prefix = Prefix::new(address, length).expect("a length that the family has");
+    let key = |list| Key::AddressMark(prefix.address(), list);
+    set(
+        &format!(
+            "access{}_{length}",
+            if family == Family::V4 { 4 } else { 6 }
+        ),
+        KeyType::AddressMark(family),
+        Some(DataType::Verdict),
+        vec![
+            b.element(key(7), Some(Data::Return)),
+            b.element(key(8), Some(Data::Goto(name("denied")))),
+        ],
+    )
+}
+
+fn access_chain(mark: &Expression) -> Chain {
+    use Family::{V4, V6};
+    let look_up = |prefix, map| vec![vmap(Expression::Concat(vec![prefix, mark.clone()]), map)];
+    chain(
+        "access",
+        vec![
+            look_up(Expression::Source(V4), "access4_32"),
+            look_up(
+                Expression::Masked(Box::new(Expression::Source(V4)), Mask::prefix(V4, 24)),
+                "access4_24",
+            ),
+            look_up(Expression::Source(V6), "access6_128"),
+            look_up(
+                Expression::Masked(Box::new(Expression::Source(V6)), Mask::prefix(V6, 48)),
+                "access6_48",
+            ),
+        ],
+    )
 }
 
 fn inet(b: &Builder) -> Table {
@@ -283,6 +322,10 @@ fn inet(b: &Builder) -> Table {
             None,
             vec![b.element(Key::Address(v6), None)],
         ),
+        access(b, V4, 24, v4),
+        access(b, V4, 32, v4),
+        access(b, V6, 48, v6),
+        access(b, V6, 128, v6),
     ];
     let slotted = || goto("slotted");
     let ct_set = |value| set_to(Target::CtMark, value);
@@ -341,6 +384,22 @@ fn inet(b: &Builder) -> Table {
         chain(
             "only",
             vec![vec![ct_set(Expression::Mark(1)), goto("translate")]],
+        ),
+        chain(
+            "denied",
+            vec![vec![ct_set(Expression::Mark(0)), Statement::Return]],
+        ),
+        access_chain(&Expression::CtMark),
+        chain(
+            "guarded",
+            vec![
+                vec![ct_set(Expression::Mark(7)), Statement::Jump(name("access"))],
+                vec![
+                    Statement::Match(Condition::MarkIs(Expression::CtMark, 0)),
+                    ct_set(Expression::Mark(8)),
+                    goto("translate"),
+                ],
+            ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),
@@ -427,6 +486,7 @@ fn inet(b: &Builder) -> Table {
 fn netdev(b: &Builder, on: &str, via: &str) -> Table {
     use Family::{V4, V6};
     let v4 = address("192.0.2.53");
+    let v6 = address("2001:db8::53");
     let mac = |last| Some(Data::Mac(MacAddress([2, 0, 0, 0, 0, last])));
     let meta = |map: &str| mapped(Expression::MetaMark, map);
     let neighbour = |family, map: &str, device| Statement::FwdNeighbour {
@@ -476,6 +536,10 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
             vec![b.element(Key::Mark(1), Some(Data::Interface(via.into())))],
         ),
         set("slot", KeyType::Mark, Some(DataType::Mark), vec![]),
+        access(b, V4, 24, v4),
+        access(b, V4, 32, v4),
+        access(b, V6, 48, v6),
+        access(b, V6, 128, v6),
     ];
     let meta_set = |value| set_to(Target::MetaMark, value);
     let given_mac = || set_to(Target::EtherDestination, meta("mac"));
@@ -513,6 +577,18 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         ),
         chain("slotted", vec![vec![meta_set(meta("slot")), goto("send")]]),
         chain(
+            "denied",
+            vec![vec![meta_set(Expression::Mark(0)), Statement::Return]],
+        ),
+        access_chain(&Expression::MetaMark),
+        chain(
+            "guarded",
+            vec![vec![
+                Statement::Match(Condition::MarkIs(Expression::MetaMark, 0)),
+                goto("send"),
+            ]],
+        ),
+        chain(
             "hash4",
             vec![vec![meta_set(jhash(V4, true)), goto("slotted")]],
         ),
@@ -534,4 +610,152 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         ),
     ];
     Table { sets, chains }
+}
+
+/// The constructs for which nft 1.0.6 has no JSON: maps that rules fill, in both tables.
+pub(crate) fn remembering(span: Span, on: &str) -> Ruleset {
+    let mut inet = remembering_table(span, Target::CtMark);
+    let mut inner = std::mem::take(&mut inet.chains);
+    let touch = inner[0].rules[0].statements[0].clone();
+    inner.push(base(
+        "refresh",
+        Hook::FilterPrerouting,
+        vec![vec![
+            Statement::Match(Condition::CtMarkFrom(0x8000_0000)),
+            Statement::Match(Condition::FromClient),
+            touch.clone(),
+        ]],
+    ));
+    inner.push(base(
+        "refresh_output",
+        Hook::FilterOutput,
+        vec![vec![touch]],
+    ));
+    inet.chains = inner;
+    let mut netdev = remembering_table(span, Target::MetaMark);
+    netdev.chains.push(base(
+        "on",
+        Hook::Ingress(on.into()),
+        vec![vec![goto("update0")]],
+    ));
+    Ruleset {
+        table: "flbc".into(),
+        inet: Some(inet),
+        netdev: Some(netdev),
+    }
+}
+
+fn remembering_table(span: Span, target: Target) -> Table {
+    use Family::{V4, V6};
+    let mark = || match target {
+        Target::CtMark => Expression::CtMark,
+        _ => Expression::MetaMark,
+    };
+    let masked = |value: Expression, mask| Expression::Masked(Box::new(value), mask);
+    let service = || masked(mark(), Mask::Mark(0xffff_f000));
+    let prefix4 = || {
+        masked(
+            Expression::Source(V4),
+            Mask::Address(address("255.255.255.0")),
+        )
+    };
+    let prefix6 = || {
+        masked(
+            Expression::Source(V6),
+            Mask::Address(address("ffff:ffff:ffff::")),
+        )
+    };
+    let hashed = |key: Expression, seed| Expression::Jhash {
+        key: Box::new(key),
+        modulus: u32::MAX,
+        seed,
+        offset: 0,
+    };
+    // Both ends in one hash are more than nft 1.0.6 has registers for.
+    let client6 = || Expression::Concat(vec![Expression::Source(V6), Expression::SourcePort]);
+    let vip6 = || {
+        Expression::Concat(vec![
+            Expression::Destination(V6),
+            Expression::DestinationPort,
+        ])
+    };
+    let remembering = |name: &str, key| Set {
+        dynamic: Some(span),
+        ..set(name, key, Some(DataType::Mark), vec![])
+    };
+    let keys: [(&str, KeyType, Vec<Expression>); 4] = [
+        (
+            "persist4",
+            KeyType::Fields(&[Field::Address, Field::Mark]),
+            vec![
+                Expression::Concat(vec![prefix4(), service()]),
+                Expression::Concat(vec![prefix4(), mark()]),
+                Expression::Concat(vec![Expression::Source(V4), mark()]),
+                Expression::Concat(vec![Expression::Source(V4), Expression::Mark(0x8000_0000)]),
+            ],
+        ),
+        (
+            "persist6",
+            KeyType::HashesMark(3),
+            vec![
+                Expression::Concat(vec![
+                    hashed(prefix6(), 1),
+                    hashed(prefix6(), 2),
+                    hashed(prefix6(), 3),
+                    service(),
+                ]),
+                Expression::Concat(vec![
+                    hashed(Expression::Source(V6), 1),
+                    hashed(Expression::Source(V6), 2),
+                    hashed(Expression::Source(V6), 3),
+                    mark(),
+                ]),
+            ],
+        ),
+        (
+            "track4",
+            KeyType::Fields(&[Field::Address, Field::Address, Field::Port, Field::Port]),
+            vec![Expression::Concat(vec![
+                Expression::Source(V4),
+                Expression::Destination(V4),
+                Expression::SourcePort,
+                Expression::DestinationPort,
+            ])],
+        ),
+        (
+            "track6",
+            KeyType::Hashes(3),
+            vec![Expression::Concat(vec![
+                hashed(client6(), 1),
+                hashed(client6(), 2),
+                hashed(vip6(), 3),
+            ])],
+        ),
+    ];
+    let mut table = Table::default();
+    for (at, (map, kind, keys)) in keys.into_iter().enumerate() {
+        table.sets.push(remembering(map, kind));
+        let mut rules = Vec::new();
+        for key in keys {
+            rules.push(vec![Statement::Update {
+                map: name(map),
+                key: key.clone(),
+                timeout: 90_000,
+                value: mark(),
+            }]);
+            rules.push(vec![Statement::Delete {
+                map: name(map),
+                key: key.clone(),
+                value: mark(),
+            }]);
+            // In the key of a look-up nft takes no constant, and no mask but in the first field.
+            let plain =
+                |field: &Expression| !matches!(field, Expression::Masked(..) | Expression::Mark(_));
+            if matches!(&key, Expression::Concat(fields) if fields.iter().skip(1).all(plain)) {
+                rules.push(vec![set_to(target, mapped(key, map))]);
+            }
+        }
+        table.chains.push(chain(&format!("update{at}"), rules));
+    }
+    table
 }

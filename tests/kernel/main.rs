@@ -18,6 +18,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod access;
 mod apply;
 mod apply_binary;
 mod apply_connections;
@@ -47,4 +48,5 @@ mod source_address;
 mod state;
 mod three_ways;
 mod timing;
+mod trial;
 mod unit;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flbc::diff::{Observed, diff};
-use flbc::emit::netlink;
+use flbc::emit::{self, netlink};
 use flbc::kernel::{Kernel, Linux};
 use flbc::ruleset::Ruleset;
 
@@ -48,5 +48,63 @@ fn everything_loads_to_the_same_state() {
         assert_eq!(json_code, text_code, "JSON against text");
         assert_eq!(sent, text, "netlink against text");
         assert_eq!(sent_code, text_code, "netlink against text");
+    });
+}
+
+#[test]
+fn maps_that_rules_fill_load_to_the_same_state_as_text_and_as_netlink() {
+    inside(|| {
+        interface("eth0");
+        let (sources, span) = everything::source();
+        let ruleset = everything::remembering(span, "eth0");
+        run("nft", &["-f", "-"], &everything::text(&ruleset, &sources));
+        let (text, text_code) = (listing(), bytecode());
+        run("nft", &["flush", "ruleset"], "");
+        load(&ruleset);
+        assert!(text.contains("flags dynamic,timeout"), "{text}");
+        assert!(text_code.contains("dynset update"), "{text_code}");
+        assert_eq!(listing(), text, "netlink against text");
+        for (at, (sent, text)) in bytecode().lines().zip(text_code.lines()).enumerate() {
+            assert_eq!(sent, text, "netlink against text, line {at}");
+        }
+        assert_eq!(bytecode(), text_code, "netlink against text");
+        // What nft lists it reads again.
+        run("nft", &["flush", "ruleset"], "");
+        run("nft", &["-f", "-"], &text);
+        assert_eq!(listing(), text);
+        assert_eq!(emit::unsayable(&ruleset), Some(span));
+    });
+}
+
+#[test]
+fn what_rules_put_into_a_map_is_never_touched_nor_read_nor_drift() {
+    inside(|| {
+        interface("eth0");
+        let (_, span) = everything::source();
+        let ruleset = everything::remembering(span, "eth0");
+        load(&ruleset);
+        run(
+            "nft",
+            &["-f", "-"],
+            "add element inet flbc persist4 { 192.0.2.1 . 0x80000000 timeout 1h : 0x80000001 }",
+        );
+        let mut kernel = Linux::open().expect("a socket");
+        let interfaces = kernel.interfaces().expect("interfaces");
+        let observed = kernel.observe("flbc").expect("it can be read");
+        let sets = &observed.inet.as_ref().expect("a table").sets;
+        assert_eq!(sets.len(), 4);
+        assert!(sets.iter().all(|set| set.elements.is_empty()));
+        let desired = netlink::desired(ruleset, &interfaces).expect("all interfaces are there");
+        assert!(diff(&observed, desired.clone(), &Arc::from("flbc test")).is_empty());
+        // Another size is another map.
+        let mut larger = desired;
+        let table = larger.inet.as_mut().expect("a table");
+        table.sets[0].shape.size *= 2;
+        let changes = diff(&observed, larger, &Arc::from("flbc test"));
+        assert!(changes.len() > 2, "{changes:?}");
+        kernel
+            .commit("flbc", &changes, observed.generation)
+            .expect("the kernel takes it");
+        assert!(!listing().contains("192.0.2.1"));
     });
 }

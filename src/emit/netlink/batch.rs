@@ -3,7 +3,7 @@
 use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
-use super::expression::{ANONYMOUS, write_verdict};
+use super::expression::{ANONYMOUS, ANONYMOUS_STEM, write_verdict};
 use super::{Data, Element, Hook, RuleBody, Shape, TableFamily, kind};
 
 /// The bytes of a message before its attributes: `nlmsghdr` and `nfgenmsg`.
@@ -443,14 +443,19 @@ fn write_with_set_id(w: &mut Writer, expressions: &[u8], id: u32) {
         let inside = expression.inside().find(expr::DATA);
         let anonymous = inside.is_some_and(|data| {
             let set = data.inside().find(lookup::SET);
-            set.and_then(|set| set.string().map(|name| name == ANONYMOUS))
+            set.and_then(|set| set.string().map(|name| name.starts_with(ANONYMOUS_STEM)))
                 .unwrap_or(false)
         });
         w.nested(expr::ELEMENT, |w| {
             if anonymous && let Some(data) = inside {
                 w.string(expr::NAME, "lookup");
                 w.nested(expr::DATA, |w| {
-                    w.raw(data.value);
+                    // A rule that was read back names the set of the rule that it was.
+                    w.string(lookup::SET, ANONYMOUS);
+                    let others = data.inside().into_iter();
+                    for other in others.filter(|other| other.kind != lookup::SET) {
+                        w.bytes(other.kind, other.value);
+                    }
                     w.u32(lookup::SET_ID, id);
                 });
             } else {
@@ -490,8 +495,13 @@ mod userdata {
     pub(super) const NETWORK: u32 = 2;
     /// A byte order: it has none.
     pub(super) const NONE: u32 = 0;
+    pub(super) const DATA_TYPEOF: u8 = 4;
     /// nft's number for an expression that is a concatenation.
     pub(super) const CONCATENATION: u32 = 13;
+    /// nft's number for `meta`, and for its key `mark`.
+    pub(super) const META: (u32, u32) = (9, 3);
+    /// nft's number for `numgen`.
+    pub(super) const NUMGEN: u32 = 23;
 }
 
 /// One piece of userdata: type, length, value.
@@ -556,12 +566,36 @@ fn shape_userdata(shape: &Shape) -> Vec<u8> {
         return all;
     };
     all.extend(number_userdata(userdata::DATA_ORDER, byte_order(data_type)));
-    if shape.key_type > kind::LARGEST_SINGLE {
+    let fields = kind::fields(shape.key_type);
+    if shape.is_dynamic() && fields.contains(&kind::INTEGER) {
+        let fields = (0..).zip(&fields);
+        let fields = fields.flat_map(|(at, field)| piece(at, &typeof_userdata(*field)));
+        let mut typeof_key = number_userdata(0, userdata::CONCATENATION);
+        typeof_key.extend(piece(1, &fields.collect::<Vec<u8>>()));
+        all.extend(piece(userdata::KEY_TYPE, &typeof_key));
+        all.extend(piece(userdata::DATA_TYPEOF, &typeof_userdata(data_type)));
+    } else if shape.key_type > kind::LARGEST_SINGLE {
         let mut typeof_key = number_userdata(0, userdata::CONCATENATION);
         typeof_key.extend(piece(1, &[]));
         all.extend(piece(userdata::KEY_TYPE, &typeof_key));
     }
     all.extend(number_userdata(userdata::DATA_IS_RANGE, 0));
+    all
+}
+
+/// An expression of this type, as nft writes down what stood behind `typeof`.
+fn typeof_userdata(of: u32) -> Vec<u8> {
+    let (number, inside) = if of == kind::INTEGER {
+        // numgen inc mod 2
+        let pieces = [(0, 0), (1, 2), (2, 0)].map(|(kind, value)| number_userdata(kind, value));
+        (userdata::NUMGEN, pieces.concat())
+    } else {
+        // meta mark
+        let (meta, key) = userdata::META;
+        (meta, number_userdata(0, key))
+    };
+    let mut all = number_userdata(0, number);
+    all.extend(piece(1, &inside));
     all
 }
 

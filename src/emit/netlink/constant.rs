@@ -82,6 +82,9 @@ pub(crate) mod set {
     pub(crate) const CONSTANT: u32 = 0x2;
     pub(crate) const INTERVAL: u32 = 0x4;
     pub(crate) const MAP: u32 = 0x8;
+    pub(crate) const TIMEOUT: u32 = 0x10;
+    /// Rules add elements.
+    pub(crate) const DYNAMIC: u32 = 0x20;
     pub(crate) const CONCATENATION: u32 = 0x80;
 }
 
@@ -120,6 +123,7 @@ pub(crate) mod verdict {
     pub(crate) const ACCEPT: i32 = 1;
     pub(crate) const JUMP: i32 = -3;
     pub(crate) const GOTO: i32 = -4;
+    pub(crate) const RETURN: i32 = -5;
 }
 
 /// Attributes of an expression.
@@ -143,6 +147,7 @@ pub(crate) mod cmp {
     pub(crate) const DATA: u16 = 3;
     pub(crate) const EQUAL: u32 = 0;
     pub(crate) const DIFFERENT: u32 = 1;
+    pub(crate) const AT_LEAST: u32 = 5;
 }
 
 /// `bitwise`
@@ -162,6 +167,17 @@ pub(crate) mod byteorder {
     pub(crate) const LENGTH: u16 = 4;
     pub(crate) const SIZE: u16 = 5;
     pub(crate) const TO_NETWORK: u32 = 1;
+}
+
+/// `dynset`
+pub(crate) mod dynset {
+    pub(crate) const SET: u16 = 1;
+    pub(crate) const OPERATION: u16 = 3;
+    pub(crate) const KEY: u16 = 4;
+    pub(crate) const DATA: u16 = 5;
+    pub(crate) const TIMEOUT: u16 = 6;
+    pub(crate) const UPDATE: u32 = 1;
+    pub(crate) const DELETE: u32 = 2;
 }
 
 /// `lookup`
@@ -210,6 +226,7 @@ pub(crate) mod ct {
     pub(crate) const KEY: u16 = 2;
     pub(crate) const DIRECTION: u16 = 3;
     pub(crate) const FROM: u16 = 4;
+    pub(crate) const DIRECTION_KEY: u32 = 1;
     pub(crate) const STATUS: u32 = 2;
     pub(crate) const MARK: u32 = 3;
     pub(crate) const DESTINATION_V4: u32 = 20;

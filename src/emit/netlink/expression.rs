@@ -3,18 +3,23 @@
 //! Register by register what nft 1.0.6 makes of the same rule, so that a rule loaded as text and one sent as
 //! netlink are the same rule.
 
+use std::net::IpAddr;
+
 use crate::model::Family;
-use crate::ruleset::{Condition, Expression, Rule, Statement, Target};
+use crate::ruleset::{Condition, Expression, Mask, Rule, Statement, Target};
 
 use super::attribute::Writer;
 use super::constant::{
-    bitwise, byteorder, cmp, ct, data, expr, fib, fwd, hash, immediate, lookup, meta, nat, numgen,
-    payload, reject, verdict,
+    bitwise, byteorder, cmp, ct, data, dynset, expr, fib, fwd, hash, immediate, lookup, meta, nat,
+    numgen, payload, reject, verdict,
 };
 use super::{KEY_UNIT, TableFamily};
 
 /// The name under which a rule looks up its own anonymous set, until the kernel numbers it.
 pub(crate) const ANONYMOUS: &str = "__set%d";
+
+/// How names of anonymous sets begin, before and after.
+pub(crate) const ANONYMOUS_STEM: &str = "__set";
 
 /// A rule, encoded.
 #[derive(Debug)]
@@ -103,6 +108,7 @@ fn length(expression: &Expression) -> u32 {
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
         Expression::SourcePort | Expression::DestinationPort => 2,
+        Expression::Masked(value, _) => length(value),
         Expression::EtherDestination => 6,
         Expression::Concat(fields) => fields
             .iter()
@@ -138,6 +144,15 @@ impl Encoder<'_> {
                 let register = self.take(Some(key));
                 self.key(key, register, map);
                 self.look_up(map, register, Some(VERDICT));
+            }
+            Statement::Update {
+                map,
+                key,
+                timeout,
+                value,
+            } => self.dynset(map, dynset::UPDATE, key, value, *timeout),
+            Statement::Delete { map, key, value } => {
+                self.dynset(map, dynset::DELETE, key, value, 0);
             }
             Statement::Set { target, value } => self.set(*target, value),
             Statement::Dnat {
@@ -177,7 +192,52 @@ impl Encoder<'_> {
             Statement::Drop => self.verdict(verdict::DROP, None),
             Statement::Goto(chain) => self.verdict(verdict::GOTO, Some(chain)),
             Statement::Jump(chain) => self.verdict(verdict::JUMP, Some(chain)),
+            Statement::Return => self.verdict(verdict::RETURN, None),
         }
+    }
+
+    /// A change of one element of a dynamic map. nft takes one whole register for the key, however long it is.
+    fn dynset(
+        &mut self,
+        map: &str,
+        operation: u32,
+        key: &Expression,
+        value: &Expression,
+        timeout: u32,
+    ) {
+        self.depend(key);
+        let from = self.take(None);
+        self.load(key, from, false);
+        // What hashes in the key used is free again.
+        self.free = from.0 + Register::WHOLE;
+        let data = self.value(value);
+        self.expr("dynset", |w| {
+            w.u32(dynset::KEY, from.number());
+            w.u32(dynset::DATA, data.number());
+            w.u32(dynset::OPERATION, operation);
+            w.string(dynset::SET, map);
+            if timeout > 0 {
+                w.u64(dynset::TIMEOUT, u64::from(timeout) * 1000);
+            }
+        });
+    }
+
+    /// `& MASK`, in place.
+    fn mask(&mut self, register: Register, mask: &[u8]) {
+        let number = register.number();
+        self.expr("bitwise", |w| {
+            w.u32(bitwise::FROM, number);
+            w.u32(bitwise::TO, number);
+            w.u32(
+                bitwise::LENGTH,
+                u32::try_from(mask.len()).unwrap_or(u32::MAX),
+            );
+            let value = |w: &mut Writer, kind, value: &[u8]| {
+                w.nested(kind, |w| w.bytes(data::VALUE, value));
+            };
+            value(w, bitwise::MASK, mask);
+            value(w, bitwise::XOR, &vec![0; mask.len()]);
+        });
     }
 
     fn verdict(&mut self, code: i32, chain: Option<&str>) {
@@ -195,6 +255,10 @@ impl Encoder<'_> {
                 self.key(key, register, set);
                 self.look_up(set, register, None);
             }
+            Condition::MarkIs(left, mark) => {
+                let register = self.value(left);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
+            }
             Condition::Protocol(protocol) => {
                 let register = self.take(None);
                 self.meta(meta::L4PROTO, register);
@@ -209,18 +273,26 @@ impl Encoder<'_> {
             Condition::Dnatted => {
                 let register = self.take(None);
                 self.ct(ct::STATUS, register, None);
-                let number = register.number();
-                self.expr("bitwise", |w| {
-                    w.u32(bitwise::FROM, number);
-                    w.u32(bitwise::TO, number);
-                    w.u32(bitwise::LENGTH, 4);
-                    let value = |w: &mut Writer, kind, value: u32| {
-                        w.nested(kind, |w| w.bytes(data::VALUE, &value.to_ne_bytes()));
-                    };
-                    value(w, bitwise::MASK, ct::DESTINATION_TRANSLATED);
-                    value(w, bitwise::XOR, 0);
-                });
+                self.mask(register, &ct::DESTINATION_TRANSLATED.to_ne_bytes());
                 self.compare(cmp::DIFFERENT, register, &[0; 4]);
+            }
+            Condition::FromClient => {
+                let register = self.take(None);
+                self.ct(ct::DIRECTION_KEY, register, None);
+                self.compare(cmp::EQUAL, register, &[ct::ORIGINAL]);
+            }
+            Condition::CtMarkFrom(mark) => {
+                let register = self.take(None);
+                self.ct(ct::MARK, register, None);
+                // Bytes compare as a number where the highest comes first.
+                self.expr("byteorder", |w| {
+                    w.u32(byteorder::FROM, register.number());
+                    w.u32(byteorder::TO, register.number());
+                    w.u32(byteorder::OPERATION, byteorder::TO_NETWORK);
+                    w.u32(byteorder::LENGTH, 4);
+                    w.u32(byteorder::SIZE, 4);
+                });
+                self.compare(cmp::AT_LEAST, register, &mark.to_be_bytes());
             }
             Condition::ForThisHost => {
                 let register = self.take(None);
@@ -385,6 +457,14 @@ impl Encoder<'_> {
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
             Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
+            Expression::Masked(value, mask) => {
+                self.load(value, to, ranges);
+                match mask {
+                    Mask::Address(IpAddr::V4(mask)) => self.mask(to, &mask.octets()),
+                    Mask::Address(IpAddr::V6(mask)) => self.mask(to, &mask.octets()),
+                    Mask::Mark(mask) => self.mask(to, &mask.to_ne_bytes()),
+                }
+            }
             Expression::Concat(fields) => {
                 let mut place = to;
                 for field in fields {
@@ -393,7 +473,12 @@ impl Encoder<'_> {
                 }
             }
             Expression::Map(key, map) => {
+                // The key goes where the value comes; nft keeps registers for it nevertheless, so that what hashes in
+                // it uses the next ones.
+                let before = self.free;
+                let _kept = self.take(Some(key));
                 self.key(key, to, map);
+                self.free = before;
                 self.look_up(map, to, Some(to.number()));
             }
             Expression::Increment { modulus, offset } => {
@@ -408,8 +493,11 @@ impl Encoder<'_> {
                 seed,
                 offset,
             } => {
+                let before = self.free;
                 let from = self.take(Some(key));
                 self.load(key, from, false);
+                // What the hash reads is free again for another in the same key.
+                self.free = before;
                 let hashed = length(key);
                 self.expr("hash", |w| {
                     w.u32(hash::FROM, from.number());
@@ -417,7 +505,10 @@ impl Encoder<'_> {
                     w.u32(hash::LENGTH, hashed);
                     w.u32(hash::MODULUS, *modulus);
                     w.u32(hash::SEED, *seed);
-                    w.u32(hash::OFFSET, *offset);
+                    // The kernel does not give back an offset of 0.
+                    if *offset > 0 {
+                        w.u32(hash::OFFSET, *offset);
+                    }
                     w.u32(hash::TYPE, hash::JENKINS);
                 });
             }
@@ -441,7 +532,9 @@ impl Encoder<'_> {
             }
             Expression::EtherDestination => self.need_ethernet(),
             Expression::Concat(fields) => fields.iter().for_each(|field| self.depend(field)),
-            Expression::Map(key, _) | Expression::Jhash { key, .. } => self.depend(key),
+            Expression::Map(key, _)
+            | Expression::Masked(key, _)
+            | Expression::Jhash { key, .. } => self.depend(key),
             Expression::Mark(_)
             | Expression::CtMark
             | Expression::MetaMark

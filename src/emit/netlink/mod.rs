@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Family, Ports};
-use crate::ruleset::{self, DataType, Key, KeyType, Ruleset};
+use crate::ruleset::{self, DataType, Field, Key, KeyType, Ruleset};
 use crate::source::Span;
 
 pub(crate) mod attribute;
@@ -112,6 +112,8 @@ pub struct Set {
     pub name: Arc<str>,
     /// Its declaration.
     pub shape: Shape,
+    /// Where a dynamic set comes from; others come from their elements.
+    pub origin: Option<Span>,
     /// Its elements.
     pub elements: Vec<Element>,
     /// Where each of the elements comes from.
@@ -137,6 +139,13 @@ pub struct Shape {
     pub fields: Vec<u8>,
     /// What every element carries: `counter`.
     pub statements: Vec<Arc<str>>,
+}
+
+impl Shape {
+    /// Whether rules add the elements: then what is in the set is the packets' affair and never compared.
+    pub const fn is_dynamic(&self) -> bool {
+        self.flags & constant::set::DYNAMIC != 0
+    }
 }
 
 /// One element of a set.
@@ -300,6 +309,7 @@ impl Lowering<'_> {
             name: set.name.clone(),
             shape: shape(set),
             elements: set.elements.iter().map(|e| self.element(e)).collect(),
+            origin: set.dynamic,
             origins: set.elements.iter().map(|e| e.origin).collect(),
         }
     }
@@ -320,6 +330,7 @@ impl Lowering<'_> {
                 Data::Verdict(constant::verdict::GOTO, Some(chain.clone()))
             }
             Some(ruleset::Data::Drop) => Data::Verdict(constant::verdict::DROP, None),
+            Some(ruleset::Data::Return) => Data::Verdict(constant::verdict::RETURN, None),
         };
         Element {
             key,
@@ -362,6 +373,8 @@ fn hook(hook: &ruleset::Hook) -> Hook {
         ruleset::Hook::NatPrerouting => ("nat", 0, -100),
         ruleset::Hook::NatOutput => ("nat", 3, -100),
         ruleset::Hook::NatPostrouting => ("nat", 4, 100),
+        ruleset::Hook::FilterPrerouting => ("filter", 0, -95),
+        ruleset::Hook::FilterOutput => ("filter", 3, -95),
         ruleset::Hook::FilterInput => ("filter", 1, 0),
         ruleset::Hook::Ingress(_) => ("filter", 0, 0),
     };
@@ -379,6 +392,7 @@ fn hook(hook: &ruleset::Hook) -> Hook {
 
 /// nft's numbers for types.
 pub(crate) mod kind {
+    pub(crate) const INTEGER: u32 = 4;
     pub(crate) const IPV4: u32 = 7;
     pub(crate) const IPV6: u32 = 8;
     pub(crate) const MAC: u32 = 9;
@@ -396,6 +410,16 @@ pub(crate) mod kind {
     pub(crate) fn concatenation(fields: &[u32]) -> u32 {
         fields.iter().fold(0, |sum, field| sum << BITS | field)
     }
+
+    /// The fields of a concatenation.
+    pub(crate) fn fields(mut of: u32) -> Vec<u32> {
+        let mut fields = Vec::new();
+        while of > 0 {
+            fields.insert(0, of & LARGEST_SINGLE);
+            of >>= BITS;
+        }
+        fields
+    }
 }
 
 const fn address_kind(family: Family) -> u32 {
@@ -410,7 +434,7 @@ const fn address_length(family: Family) -> u8 {
 }
 
 fn shape(set: &ruleset::Set) -> Shape {
-    use constant::set::{CONCATENATION, INTERVAL, MAP};
+    use constant::set::{CONCATENATION, DYNAMIC, INTERVAL, MAP, TIMEOUT};
     let (kinds, lengths): (Vec<u32>, Vec<u8>) = match set.key {
         KeyType::Mark => (vec![kind::MARK], vec![4]),
         KeyType::Address(family) => (vec![address_kind(family)], vec![address_length(family)]),
@@ -418,10 +442,27 @@ fn shape(set: &ruleset::Set) -> Shape {
             vec![address_kind(family), kind::PROTOCOL],
             vec![address_length(family), 1],
         ),
+        KeyType::AddressMark(family) => (
+            vec![address_kind(family), kind::MARK],
+            vec![address_length(family), 4],
+        ),
         KeyType::AddressProtocolPort(family) => (
             vec![address_kind(family), kind::PROTOCOL, kind::SERVICE],
             vec![address_length(family), 1, 2],
         ),
+        KeyType::Fields(fields) => fields
+            .iter()
+            .map(|field| match field {
+                Field::Address => (kind::IPV4, 4),
+                Field::Mark => (kind::MARK, 4),
+                Field::Port => (kind::SERVICE, 2),
+            })
+            .unzip(),
+        KeyType::Hashes(hashes) => vec![(kind::INTEGER, 4); hashes.into()].into_iter().unzip(),
+        KeyType::HashesMark(hashes) => {
+            let hashes = vec![(kind::INTEGER, 4); hashes.into()];
+            hashes.into_iter().chain([(kind::MARK, 4)]).unzip()
+        }
     };
     let concatenated = kinds.len() > 1;
     let ranges = concatenated && set.interval;
@@ -434,6 +475,9 @@ fn shape(set: &ruleset::Set) -> Shape {
     }
     if ranges {
         flags |= CONCATENATION;
+    }
+    if set.dynamic.is_some() {
+        flags |= DYNAMIC | TIMEOUT;
     }
     let key_length = if concatenated {
         let padded = lengths.iter().map(|l| l.next_multiple_of(4));
@@ -489,6 +533,9 @@ fn key(key: Key) -> (Bytes, Option<Box<Bytes>>) {
                 Ports::One(one) => (port(one), None),
                 Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
             }
+        }
+        Key::AddressMark(address, mark) => {
+            (with_address(address).then_padded(&mark.to_ne_bytes()), None)
         }
     }
 }

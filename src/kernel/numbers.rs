@@ -101,7 +101,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
     let [.., rule, goes] = chain.rules.as_slice() else {
         return None;
     };
-    if goes_to(goes)? == REFUSE {
+    if goes_to(goes)? == "refuse" {
         return None;
     }
     Attributes::new(&rule.body.expressions)

@@ -19,7 +19,7 @@ mod nat;
 pub mod number;
 mod scope;
 
-pub use identity::{identity, identity_in};
+pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

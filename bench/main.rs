@@ -91,7 +91,7 @@ fn bench() -> Result<(), String> {
         datapath::side_by_side(&shop, extent)?;
     }
     if wanted("apply") {
-        apply::apply_beside_nft(&shop)?;
+        apply::apply_beside_nft(&shop, full)?;
     }
     if wanted("compile") {
         compiling(&shop)?;

@@ -11,7 +11,7 @@ use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
 use super::access::Gates;
 use super::number::BlockNumbers;
-use super::{Input, empty, identity};
+use super::{Input, empty, identity, track};
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -115,9 +115,14 @@ impl SetBuilder {
 
     /// The set, if anything is in it.
     pub(super) fn finish(self) -> Option<Set> {
+        (self.count > 0).then(|| self.always())
+    }
+
+    /// The set, even if nothing is in it.
+    pub(super) fn always(self) -> Set {
         let mut set = self.set;
         set.size = room(self.count);
-        (self.count > 0).then_some(set)
+        set
     }
 }
 
@@ -277,23 +282,30 @@ pub(super) fn service_chains(
     if !input.scope.has_service(&service.name) {
         return Vec::new();
     }
-    let chain = |(family, place): &(Family, Option<usize>)| {
-        let block = place.and_then(|at| {
-            let block = input.plan.blocks.get(at)?;
-            Some((block, input.numbers.blocks.get(at)?))
-        });
-        let statements = block
-            .and_then(|(block, numbers)| choose(block, numbers, onward))
-            .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
-        let mut rules = gates.rules(service, *family);
-        rules.push(Rule::of(service.span, statements));
-        Chain {
-            name: name::service_chain(&service.name, *family),
-            hook: None,
-            purpose: "",
-            rules,
-        }
-    };
+    let chain =
+        |(family, place): &(Family, Option<usize>)| {
+            let block = place.and_then(|at| {
+                let block = input.plan.blocks.get(at)?;
+                Some((block, input.numbers.blocks.get(at)?))
+            });
+            let choosing = block.and_then(|(block, numbers)| {
+                track::choosing(service, block, numbers).or_else(|| {
+                    let statements = choose(block, numbers, onward)?;
+                    Some(vec![Rule::of(service.span, statements)])
+                })
+            });
+            let mut rules = gates.rules(service, *family);
+            rules.extend(block.and_then(|_| track::asking(service, *family)));
+            rules.extend(choosing.unwrap_or_else(|| {
+                vec![Rule::of(service.span, [empty::statement(service.on_empty)])]
+            }));
+            Chain {
+                name: name::service_chain(&service.name, *family),
+                hook: None,
+                purpose: "",
+                rules,
+            }
+        };
     plan.families.iter().map(chain).collect()
 }
 
@@ -317,7 +329,7 @@ fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<V
     ])
 }
 
-fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
+pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
     match draw {
         Draw::InTurn => Expression::Increment { modulus, offset },
         Draw::AtRandom => Expression::Random { modulus, offset },

@@ -66,6 +66,11 @@ pub fn service_chain(service: &str, family: Family) -> Arc<str> {
     format!("svc_{service}_v{}", digit(family)).into()
 }
 
+/// The chain that sends on the errors about one service's packets: `err_www_v4`.
+pub fn error_chain(service: &str, family: Family) -> Arc<str> {
+    format!("err_{service}_v{}", digit(family)).into()
+}
+
 /// A set or chain that each family has one of: `addr4`.
 pub fn per_family(stem: &str, family: Family, rest: &str) -> Arc<str> {
     format!("{stem}{}{rest}", digit(family)).into()

@@ -21,7 +21,7 @@ mod quoted;
 mod scope;
 mod track;
 
-pub use identity::{identity, identity_in};
+pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

@@ -1,4 +1,4 @@
-//! Errors of ICMP and ICMPv6 about packets of direct return, on their way to the server that sent the packet.
+//! Errors of ICMP, of both families, about packets of direct return, on their way to the server that sent the packet.
 //!
 //! A router sends them to the source of the packet that it quotes, which is the VIP. So the balancer gets them: nobody
 //! else can tell whose they are. The quoted packet goes from server to client: its source is the VIP, its destination

@@ -226,41 +226,12 @@ pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
     let Some((origin, _)) = keepers.values().next().copied() else {
         return;
     };
-    let send = || Statement::Goto("send".into());
     let follow = Statement::Vmap {
         key: Expression::MetaMark,
         map: tracker.name(),
     };
-    let plain = |name: Name, purpose, rules| Chain {
-        name,
-        hook: None,
-        purpose,
-        rules,
-    };
     for ((family, timeout), (_, drawn)) in &keepers {
-        let update = || update(*family, *timeout);
-        // update @track { KEY timeout 300s : meta mark }
-        // goto send
-        table.chains.push(plain(
-            keeping_chain(*family, *timeout),
-            "meta mark is the flow's server: remember it",
-            vec![Rule::fixed([update()]), Rule::fixed([send()])],
-        ));
-        if *drawn {
-            // meta mark set meta mark map @slot
-            // update @track { KEY timeout 300s : meta mark } goto send
-            table.chains.push(plain(
-                fresh_chain(*family, *timeout),
-                "meta mark is a new flow's slot: come back if the flow cannot be remembered",
-                vec![
-                    Rule::fixed([Statement::Set {
-                        target: Target::MetaMark,
-                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
-                    }]),
-                    Rule::fixed([update(), send()]),
-                ],
-            ));
-        }
+        keeping((*family, *timeout), *drawn, slots, table);
     }
     for family in Family::BOTH {
         if !keepers.keys().any(|(known, _)| *known == family) {
@@ -318,4 +289,44 @@ pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
         purpose: "flow to the real server that it has",
         elements: Vec::new(),
     });
+}
+
+/// The chains that remember flows of one family for so long.
+fn keeping((family, timeout): (Family, u32), drawn: bool, slots: &SetBuilder, table: &mut Table) {
+    let update = || update(family, timeout);
+    // update @track { KEY timeout 300s : meta mark }
+    // goto send
+    table.chains.push(plain(
+        keeping_chain(family, timeout),
+        "meta mark is the flow's server: remember it",
+        vec![Rule::fixed([update()]), Rule::fixed([send()])],
+    ));
+    if drawn {
+        // meta mark set meta mark map @slot
+        // update @track { KEY timeout 300s : meta mark } goto send
+        table.chains.push(plain(
+            fresh_chain(family, timeout),
+            "meta mark is a new flow's slot: come back if the flow cannot be remembered",
+            vec![
+                Rule::fixed([Statement::Set {
+                    target: Target::MetaMark,
+                    value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+                }]),
+                Rule::fixed([update(), send()]),
+            ],
+        ));
+    }
+}
+
+fn send() -> Statement {
+    Statement::Goto("send".into())
+}
+
+fn plain(name: Name, purpose: &'static str, rules: Vec<Rule>) -> Chain {
+    Chain {
+        name,
+        hook: None,
+        purpose,
+        rules,
+    }
 }

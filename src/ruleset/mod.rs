@@ -434,7 +434,7 @@ impl Mask {
     }
 }
 
-/// The errors of ICMP and ICMPv6 that quote the packet they are about: number and nft's word.
+/// The errors of ICMP that quote the packet they are about: number and nft's word.
 #[rustfmt::skip]
 pub const fn icmp_errors(family: Family) -> &'static [(u8, &'static str)] {
     match family {
@@ -445,7 +445,7 @@ pub const fn icmp_errors(family: Family) -> &'static [(u8, &'static str)] {
     }
 }
 
-/// nft's word for an error of ICMP or ICMPv6.
+/// nft's word for an error of ICMP.
 pub(crate) fn icmp_word(family: Family, number: u8) -> &'static str {
     let mut all = icmp_errors(family).iter();
     all.find(|(known, _)| *known == number)

@@ -104,7 +104,13 @@ fn entry(place: usize, dice: &mut Dice) -> Entry {
         ["", "mode nat masquerade", "mode nat snat 10.0.0.9"][dice.below(3) as usize]
     };
     let scheduler = if dr {
-        ["hash by source", "maglev table 13"][dice.below(2) as usize]
+        [
+            "hash by source",
+            "maglev table 13",
+            "maglev table 13; track 2m",
+            "rr",
+            "random; track 90s",
+        ][dice.below(5) as usize]
     } else {
         ["rr", "random", "hash", "maglev table 13"][dice.below(4) as usize]
     };

@@ -1,6 +1,7 @@
 //! Errors of ICMP about a VIP's packets reach the real server that sent the packet.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::lab::PATIENCE;
@@ -34,8 +35,9 @@ fn service(
             "" => String::new(),
             _ => format!("mac {}", server.mac),
         };
-        file += &format!(
-            "server {name} {} {mac}\nserver {name}6 {} {mac}\n",
+        let _ = writeln!(
+            file,
+            "server {name} {} {mac}\nserver {name}6 {} {mac}",
             server.v4,
             server.v6,
             name = server.name

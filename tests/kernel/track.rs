@@ -1,6 +1,7 @@
 //! Flows of direct return stay with their server while servers come, go, drain and change weight.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -21,8 +22,9 @@ fn service(topology: &Topology, scheduler: &str, options: &[Option<String>]) -> 
     );
     for (server, options) in topology.servers.iter().zip(options) {
         if let Some(options) = options {
-            file += &format!(
-                "server {name} {} {options}\nserver {name}6 {} {options}\n",
+            let _ = writeln!(
+                file,
+                "server {name} {} {options}\nserver {name}6 {} {options}",
                 server.v4,
                 server.v6,
                 name = server.name

@@ -124,6 +124,9 @@ enum Command {
         /// Keep what `flbc set` changed, where the file still has the server
         #[arg(long)]
         keep: bool,
+        /// Tell on standard error how long the kernel's transaction took
+        #[arg(long)]
+        timing: bool,
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
@@ -272,9 +275,17 @@ pub fn run() -> ExitCode {
         Command::Apply {
             dry_run,
             keep,
+            timing,
             table,
             file,
-        } => apply::run(&report, dry_run, keep, &table, &file),
+        } => {
+            let how = apply::How {
+                dry_run,
+                keep,
+                timing,
+            };
+            apply::run(&report, how, &table, &file)
+        }
         Command::Set {
             what,
             weight: Some(_),

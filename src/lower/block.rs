@@ -265,13 +265,15 @@ pub(super) struct Onward {
     pub(super) chosen: &'static str,
 }
 
-/// The chains of one service, one a family. The last rule chooses:
+/// The chains of one service, one a family. The last rules choose:
 ///
 /// ```text
-/// ct mark set numgen inc mod 7 offset 0x01000000 goto slotted
-/// ct mark set 0x00000001 goto translate
-/// goto refuse
+/// ct mark set numgen inc mod 7 offset 0x01000000
+/// goto slotted
 /// ```
+///
+/// or `ct mark set 0x00000001` and `goto translate`, or `goto refuse` alone. What goes somewhere is a rule of its own:
+/// the kernel walks all chains after each transaction that touches such a rule, and the draw changes more often.
 pub(super) fn service_chains(
     input: &Input<'_>,
     plan: &ServicePlan<'_>,
@@ -282,34 +284,36 @@ pub(super) fn service_chains(
     if !input.scope.has_service(&service.name) {
         return Vec::new();
     }
-    let chain =
-        |(family, place): &(Family, Option<usize>)| {
-            let block = place.and_then(|at| {
-                let block = input.plan.blocks.get(at)?;
-                Some((block, input.numbers.blocks.get(at)?))
-            });
-            let choosing = block.and_then(|(block, numbers)| {
-                track::choosing(service, block, numbers).or_else(|| {
-                    let statements = choose(block, numbers, onward)?;
-                    Some(vec![Rule::of(service.span, statements)])
-                })
-            });
-            let mut rules = gates.rules(service, *family);
-            rules.extend(block.and_then(|_| track::asking(service, *family)));
-            rules.extend(choosing.unwrap_or_else(|| {
-                vec![Rule::of(service.span, [empty::statement(service.on_empty)])]
-            }));
-            Chain {
-                name: name::service_chain(&service.name, *family),
-                hook: None,
-                purpose: "",
-                rules,
-            }
+    let chain = |(family, place): &(Family, Option<usize>)| {
+        let block = place.and_then(|at| {
+            let block = input.plan.blocks.get(at)?;
+            Some((block, input.numbers.blocks.get(at)?))
+        });
+        let each = |statements: Vec<Statement>| -> Vec<Rule> {
+            let rules = statements.into_iter();
+            rules
+                .map(|statement| Rule::of(service.span, [statement]))
+                .collect()
         };
+        let choosing = block.and_then(|(block, numbers)| {
+            let tracked = track::choosing(service, block, numbers);
+            tracked.or_else(|| choose(block, numbers, onward).map(each))
+        });
+        let mut rules = gates.rules(service, *family);
+        rules.extend(block.and_then(|_| track::asking(service, *family)));
+        let empty = || each(vec![empty::statement(service.on_empty)]);
+        rules.extend(choosing.unwrap_or_else(empty));
+        Chain {
+            name: name::service_chain(&service.name, *family),
+            hook: None,
+            purpose: "",
+            rules,
+        }
+    };
     plan.families.iter().map(chain).collect()
 }
 
-/// The statements that choose a server; `None` where no server takes clients.
+/// The rules that choose a server, of one statement each; `None` where no server takes clients.
 fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
     let (value, next) = match &block.choice {
         Choice::Empty => return None,

@@ -135,7 +135,8 @@ pub(super) fn asking(service: &Service, family: Family) -> Option<Rule> {
 /// ```text
 /// tcp flags & (fin | syn | rst | ack) == syn meta mark set numgen inc mod 7 offset 0x01000000 jump fresh4_300
 /// meta l4proto udp meta mark set numgen inc mod 7 offset 0x01000000 jump fresh4_300
-/// meta mark set jhash ip saddr . th sport mod 7 seed 0x666c6263 offset 0x01000000 goto slotted_tracked
+/// meta mark set jhash ip saddr . th sport mod 7 seed 0x666c6263 offset 0x01000000
+/// goto slotted_tracked
 /// ```
 ///
 /// A flow that cannot be remembered goes where its hash says, and so does a packet from the middle of a connection
@@ -176,7 +177,8 @@ pub(super) fn choosing(
                 }
             };
             let slot = draw_slot(hashed, family, count, numbers.first_slot);
-            rules.push(rule(vec![set(slot), Statement::Goto(SLOTTED.into())]));
+            rules.push(rule(vec![set(slot)]));
+            rules.push(rule(vec![Statement::Goto(SLOTTED.into())]));
             Some(rules)
         }
     }

@@ -42,6 +42,7 @@ mod ports;
 mod prediction;
 mod quoted;
 mod random;
+mod real_server;
 mod refused;
 mod replace;
 mod scheduler;

@@ -242,11 +242,11 @@ pub(super) fn living<'a>(
 /// What the rule of a block draws.
 fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> KnownBlock {
     let number = |at: usize| numbers.servers.get(at).copied();
-    match &block.choice {
+    let drawn = match &block.choice {
         Choice::Empty => KnownBlock::default(),
         Choice::Only(at) => KnownBlock {
-            slots: None,
             servers: number(*at).into_iter().collect(),
+            ..KnownBlock::default()
         },
         Choice::Slots { owners, .. } => KnownBlock {
             slots: u32::try_from(owners.len())
@@ -256,7 +256,12 @@ fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> KnownBlock {
                 .iter()
                 .filter_map(|at| number(*at as usize))
                 .collect(),
+            ..KnownBlock::default()
         },
+    };
+    KnownBlock {
+        region: numbers.region,
+        ..drawn
     }
 }
 

@@ -5,12 +5,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{Mode, Model, Scheduler};
 use crate::source::Span;
 
-/// Refuses `persist`, `track`, `allow` and `deny`, and what implies them.
+/// Refuses `track`, `allow` and `deny`, and what implies them.
 pub(super) fn refuse(model: &Model, reader: &mut Reader<'_>) {
     for service in &model.services {
-        if let Some(persistence) = service.persistence {
-            refuse_statement("persist", persistence.span, reader);
-        }
         if let Some(track) = service.track {
             let implied_by = match (&service.mode, service.scheduler) {
                 (Mode::Dr(_), Scheduler::RoundRobin) => Some("round-robin"),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::diff::{Observed, ObservedChain, ObservedTable};
+use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
 use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
+use crate::lower::region::Region;
 
 /// Reads the numbers out of what the kernel has.
 pub fn numbers(observed: &Observed) -> ObservedNumbers {
@@ -89,7 +90,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    let rule = chain.rules.first()?;
+    let region = chain.rules.first().and_then(region);
+    // The rule that looks whether the client is remembered comes before the one that draws.
+    let rule = chain.rules.get(usize::from(region.is_some()))?;
+    let drawn = drawn(rule, slots);
+    region.map_or(drawn.clone(), |region| {
+        Some(KnownBlock {
+            region: Some(region),
+            ..drawn.unwrap_or_default()
+        })
+    })
+}
+
+/// The number of the service, if the rule sets the mark to it: then its clients are remembered.
+fn region(rule: &ObservedRule) -> Option<Region> {
+    let mut expressions = Attributes::new(&rule.body.expressions).into_iter();
+    expressions.find_map(|expression| {
+        if expression.inside().find(expr::NAME)?.string()? != "immediate" {
+            return None;
+        }
+        let inside = expression.inside().find(expr::DATA)?.inside();
+        let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
+        let number = word(value.value)?;
+        Region::containing(number).filter(|region| region.service() == number)
+    })
+}
+
+fn drawn(rule: &ObservedRule, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
     Attributes::new(&rule.body.expressions)
         .into_iter()
         .find_map(|expression| {
@@ -102,6 +129,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
                 KnownBlock {
                     slots: Some((first, count)),
                     servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+                    region: None,
                 }
             };
             match name {
@@ -112,6 +140,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
                     Some(KnownBlock {
                         slots: None,
                         servers: word(value.value).into_iter().collect(),
+                        region: None,
                     })
                 }
                 _ => None,

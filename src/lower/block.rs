@@ -10,7 +10,7 @@ use crate::ruleset::{
 use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
 use super::number::BlockNumbers;
-use super::{Input, empty, identity};
+use super::{Input, empty, identity, persist};
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -114,9 +114,14 @@ impl SetBuilder {
 
     /// The set, if anything is in it.
     pub(super) fn finish(self) -> Option<Set> {
+        (self.count > 0).then(|| self.always())
+    }
+
+    /// The set, even if nothing is in it.
+    pub(super) fn always(self) -> Set {
         let mut set = self.set;
         set.size = room(self.count);
-        (self.count > 0).then_some(set)
+        set
     }
 }
 
@@ -257,11 +262,15 @@ pub(super) struct Onward {
     pub(super) slotted: &'static str,
     /// The chain that sends to a server.
     pub(super) chosen: &'static str,
+    /// The same two for a service that remembers its clients.
+    pub(super) kept: [&'static str; 2],
 }
 
-/// The chains of one service, one a family, one rule each:
+/// The chains of one service, one a family, one rule each, and before it one for a service that remembers its
+/// clients:
 ///
 /// ```text
+/// ct mark set 0x80000000 jump return4_32
 /// ct mark set numgen inc mod 7 offset 0x01000000 goto slotted
 /// ct mark set 0x00000001 goto translate
 /// goto refuse
@@ -280,6 +289,8 @@ pub(super) fn service_chains(
             let block = input.plan.blocks.get(at)?;
             Some((block, input.numbers.blocks.get(at)?))
         });
+        let returning = block
+            .and_then(|(block, numbers)| persist::returning(block, numbers.region, onward.mark));
         let statements = block
             .and_then(|(block, numbers)| choose(block, numbers, onward))
             .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
@@ -287,7 +298,11 @@ pub(super) fn service_chains(
             name: name::service_chain(&service.name, *family),
             hook: None,
             purpose: "",
-            rules: vec![Rule::of(service.span, statements)],
+            rules: returning
+                .map(|returning| Rule::of(service.span, returning))
+                .into_iter()
+                .chain([Rule::of(service.span, statements)])
+                .collect(),
         }
     };
     plan.families.iter().map(chain).collect()
@@ -295,13 +310,17 @@ pub(super) fn service_chains(
 
 /// The statements that choose a server; `None` where no server takes clients.
 fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
+    let [slotted, chosen] = match numbers.region {
+        Some(_) => onward.kept,
+        None => [onward.slotted, onward.chosen],
+    };
     let (value, next) = match &block.choice {
         Choice::Empty => return None,
-        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), onward.chosen),
+        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), chosen),
         Choice::Slots { draw, owners } => {
             let slots = u32::try_from(owners.len()).unwrap_or(u32::MAX);
             let value = draw_slot(*draw, block.family, slots, numbers.first_slot);
-            (value, onward.slotted)
+            (value, slotted)
         }
     };
     Some(vec![

@@ -16,6 +16,8 @@ mod empty;
 mod identity;
 mod nat;
 pub mod number;
+mod persist;
+pub mod region;
 mod scope;
 
 pub use identity::{identity, identity_in};

@@ -28,6 +28,7 @@ fn wanted(table: &ObservedTable) -> Table {
     let sets = table.sets.iter().map(|set| Set {
         name: set.name.clone(),
         shape: set.shape.clone(),
+        origin: None,
         elements: set.elements.clone(),
         // No file says it.
         origins: vec![Span::NOWHERE; set.elements.len()],

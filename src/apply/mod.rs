@@ -46,6 +46,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How many clients were remembered for servers that are gone or down, and are no more.
+    pub clients: usize,
     /// Something that went wrong without harm to the rules, in a sentence.
     pub notes: Vec<String>,
 }
@@ -253,6 +255,12 @@ pub fn apply(
             let structure = work.changes.iter().filter(|change| change.is_structure());
             let followed = now.apply(structure).is_ok();
             applied.forgotten = work.dying.forget(kernel, &mut applied.notes);
+            applied.clients = work.dying.forget_clients(
+                kernel,
+                request.table,
+                &mut now.generation,
+                &mut applied.notes,
+            );
             if !followed || kernel.read_handles(request.table, &mut now).is_err() {
                 // Somebody came right behind: what is there now is for the next run to read.
                 if let Err(error) = cache.forget(request.table) {

@@ -3,6 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::ObservedSet;
+use crate::emit::netlink::attribute::Attribute;
 use crate::emit::netlink::batch::Ending;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, element, message, set};
@@ -62,7 +63,7 @@ impl Linux {
             },
             |_, attributes| {
                 let list = attributes.find(element::LIST);
-                for one in list.into_iter().flat_map(|list| list.inside()) {
+                for one in list.into_iter().flat_map(Attribute::inside) {
                     let one = one.inside();
                     let value = |kind| one.find(kind)?.inside().find(data::VALUE);
                     let entry = || {
@@ -73,7 +74,7 @@ impl Linux {
                             ),
                             left: one
                                 .find(element::EXPIRATION)
-                                .and_then(|left| left.u64())
+                                .and_then(Attribute::u64)
                                 .unwrap_or(u64::MAX),
                         })
                     };

@@ -9,8 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
 use crate::diff::Observed;
-use crate::emit::netlink::{Interfaces, TableFamily};
 use crate::emit::netlink::change::Change;
+use crate::emit::netlink::{Interfaces, TableFamily};
 
 pub mod cache;
 mod conntrack;

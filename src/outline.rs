@@ -2,13 +2,15 @@
 //!
 //! So that a run can say `web1 weight 3 -> 5` rather than which slots changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{Access, DurationWords, Family, Member, Model, RealServer, Service};
+use crate::model::{
+    AccessEntry, AccessList, DurationWords, Family, Member, Model, Prefix, RealServer, Service,
+};
 use crate::schedule::maglev_size;
 
 /// One configuration: what it is made of, by name.
@@ -32,6 +34,8 @@ pub struct ServiceOutline {
     pub vips: Vec<String>,
     /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
     pub settings: BTreeMap<String, String>,
+    /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
+    pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
     /// Its pools, in the order written.
     pub pools: Vec<String>,
     /// Its own servers.
@@ -88,6 +92,7 @@ impl Outline {
         wants_pool: impl Fn(&str) -> bool,
     ) -> Self {
         let mut outline = Self::default();
+        let mut lists = Lists::default();
         for service in &model.services {
             for pool in service.members.iter().filter_map(|member| match member {
                 Member::Pool(id) => Some(model.pool(*id)),
@@ -126,9 +131,14 @@ impl Outline {
             if let Some(track) = &service.track {
                 set("track", DurationWords(track.timeout).to_string());
             }
-            access(&service.access, &mut set);
             if let Some(sizes) = maglev_tables(model, service) {
                 set(TABLE, sizes);
+            }
+            let access = &service.access;
+            for (name, list) in [("allow from", &access.allow), ("deny from", &access.deny)] {
+                if !list.is_empty() {
+                    entry.access.insert(name, lists.sorted(list));
+                }
             }
             for member in &service.members {
                 match member {
@@ -173,6 +183,7 @@ impl Outline {
         let mut reduced = self.clone();
         for (name, service) in &mut reduced.services {
             service.settings.clear();
+            service.access.clear();
             service.pools.clear();
             let known = known.services.get(name).map(|known| &known.servers);
             reduce_servers(&mut service.servers, known);
@@ -201,14 +212,22 @@ fn reduce_servers(servers: &mut Servers, known: Option<&Servers>) {
     }
 }
 
-fn access(access: &Access, set: &mut impl FnMut(&str, String)) {
-    for (name, entries) in [("allow from", &access.allow), ("deny from", &access.deny)] {
-        if !entries.is_empty() {
-            let mut prefixes: Vec<String> = entries.iter().map(|e| e.prefix.to_string()).collect();
+/// Lists of prefixes that services share are sorted once.
+#[derive(Default)]
+struct Lists {
+    known: HashMap<*const Vec<AccessEntry>, Arc<[Prefix]>>,
+}
+
+impl Lists {
+    fn sorted(&mut self, list: &AccessList) -> Arc<[Prefix]> {
+        let known = self.known.entry(Arc::as_ptr(list));
+        let sorted = known.or_insert_with(|| {
+            let mut prefixes: Vec<Prefix> = list.iter().map(|entry| entry.prefix).collect();
             prefixes.sort_unstable();
             prefixes.dedup();
-            set(name, prefixes.join(", "));
-        }
+            prefixes.into()
+        });
+        sorted.clone()
     }
 }
 
@@ -358,10 +377,46 @@ fn changes<'a, T: PartialEq>(
 fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
     let mut lines = list("vip", &old.vips, &new.vips);
     lines.extend(settings("", &old.settings, &new.settings));
+    lines.extend(access(&old.access, &new.access));
     lines.extend(list("pool", &old.pools, &new.pools));
     lines.extend(servers(&old.servers, &new.servers));
     if lines.is_empty() {
         lines.push("order of pools".to_owned());
+    }
+    lines
+}
+
+/// How many prefixes are named one by one; of more it is told how many there are.
+const PREFIXES: usize = 8;
+
+/// `+ allow from 10.0.0.0/8, 192.0.2.0/24`, `- deny from (1203 prefixes)`
+fn access(
+    old: &BTreeMap<&'static str, Arc<[Prefix]>>,
+    new: &BTreeMap<&'static str, Arc<[Prefix]>>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for name in ["allow from", "deny from"] {
+        let of = |access: &BTreeMap<&'static str, Arc<[Prefix]>>| {
+            let list = access.get(name).cloned();
+            list.unwrap_or_else(|| Arc::from([]))
+        };
+        let (old, new) = (of(old), of(new));
+        for (sign, these, others) in [("-", &old, &new), ("+", &new, &old)] {
+            // Both are sorted.
+            let only: Vec<Prefix> = these
+                .iter()
+                .filter(|prefix| others.binary_search(prefix).is_err())
+                .copied()
+                .collect();
+            match only.len() {
+                0 => {}
+                1..=PREFIXES => {
+                    let words: Vec<String> = only.iter().map(ToString::to_string).collect();
+                    lines.push(format!("{sign} {name} {}", words.join(", ")));
+                }
+                many => lines.push(format!("{sign} {name} ({many} prefixes)")),
+            }
+        }
     }
     lines
 }

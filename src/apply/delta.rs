@@ -4,15 +4,16 @@
 //! anew.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use crate::lower::number::{
     BlockNumbers, KnownBlock, KnownServer, Numbering, ObservedNumbers, assign_rest,
 };
 use crate::lower::{Part, Scope, identity};
-use crate::model::{Member, Model, Service, State};
+use crate::model::{Access, AccessEntry, AccessList, Member, Model, Prefix, Service, State};
 use crate::outline::{Difference, Focus, Outline};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
@@ -69,7 +70,9 @@ impl<'a> Delta<'a> {
             }
             let before = theirs.next_if(|o| o.service.name == service.service.name);
             let before = before.filter(|before| {
-                same.are(before.service, service.service) && uses_only(service.service, &same_pools)
+                same.are(before.service, service.service)
+                    && same.admit(&before.service.access, &service.service.access)
+                    && uses_only(service.service, &same_pools)
             });
             if !before.is_some_and(|before| delta.keep(before, service)) {
                 let name = service.service.name.clone();
@@ -328,6 +331,8 @@ fn uses_only(service: &Service, same_pools: &[bool]) -> bool {
 #[derive(Default)]
 struct Same {
     buffers: [Vec<u8>; 2],
+    /// Lists that services share are compared once.
+    lists: FxHashMap<[*const Vec<AccessEntry>; 2], bool>,
 }
 
 impl Same {
@@ -335,6 +340,19 @@ impl Same {
         let [first, second] = &mut self.buffers;
         let (one, other) = (rewrite(first, one), rewrite(second, other));
         one && other && first == second
+    }
+
+    /// Whether two services admit the same clients; services are written down without their lists.
+    fn admit(&mut self, one: &Access, other: &Access) -> bool {
+        let mut same = |one: &AccessList, other: &AccessList| {
+            let pair = [Arc::as_ptr(one), Arc::as_ptr(other)];
+            *self.lists.entry(pair).or_insert_with(|| {
+                let prefixes = |list: &AccessList| list.iter().map(|entry| entry.prefix).collect();
+                let [one, other]: [Vec<Prefix>; 2] = [one, other].map(prefixes);
+                one == other
+            })
+        };
+        same(&one.allow, &other.allow) && same(&one.deny, &other.deny)
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ServiceView {
     pub mode: &'static str,
     /// Its VIPs, as the file writes them, and what they counted: new connections in nat, packets in dr.
     pub vips: Vec<(String, Counter)>,
+    /// How many new connections (in nat) or packets (in dr) were turned away by `allow` and `deny`, if it has any.
+    pub turned_away: Option<Counter>,
     /// Its servers.
     pub servers: Vec<ServerView>,
 }
@@ -73,6 +75,7 @@ impl View {
                 group.push(server.number);
             }
             view.read_services(family, table);
+            view.read_turned_away(table);
             let slots = slot_owners(table);
             for chain in &table.chains {
                 let Some(name) = service_of(&chain.name) else {
@@ -133,6 +136,18 @@ impl View {
                     }
                     None => service.vips.push((words, counter)),
                 }
+            }
+        }
+    }
+
+    fn read_turned_away(&mut self, table: &ObservedTable) {
+        let Some(set) = table.set("away") else {
+            return;
+        };
+        for (at, element) in set.elements.iter().enumerate() {
+            let name = element.comment.as_deref();
+            if let Some(service) = name.and_then(|name| self.services.get_mut(name)) {
+                service.turned_away = Some(counter(set, at));
             }
         }
     }

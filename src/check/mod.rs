@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
-use crate::model::Model;
+use crate::model::{Access, AccessEntry, AccessList, Model, Prefix, Service};
 use crate::source::Sources;
 use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Tree};
 
@@ -143,12 +143,32 @@ impl<'t> Walk<'t, '_> {
             pools.report_unused(&mut reader);
             reader.report_unused_constants();
         }
+        share_access_lists(&mut services);
         let model = Model {
             pools: pools.read,
             services,
         };
         not_yet::refuse(&model, &mut reader);
         model
+    }
+}
+
+/// Lists of the same prefixes are kept once, however often they are written or used.
+fn share_access_lists(services: &mut [Service]) {
+    let mut known: HashMap<Vec<Prefix>, AccessList> = HashMap::new();
+    let mut shared: HashMap<*const Vec<AccessEntry>, AccessList> = HashMap::new();
+    for service in services {
+        let Access { allow, deny } = &mut service.access;
+        for list in [allow, deny] {
+            let one = shared.entry(Arc::as_ptr(list)).or_insert_with(|| {
+                let prefixes = list.iter().map(|entry| entry.prefix).collect();
+                known
+                    .entry(prefixes)
+                    .or_insert_with(|| list.clone())
+                    .clone()
+            });
+            *list = one.clone();
+        }
     }
 }
 

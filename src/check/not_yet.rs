@@ -5,7 +5,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{Mode, Model, Scheduler};
 use crate::source::Span;
 
-/// Refuses `track`, `allow` and `deny`, and what implies them.
+/// Refuses `track`, and what implies it.
 pub(super) fn refuse(model: &Model, reader: &mut Reader<'_>) {
     for service in &model.services {
         if let Some(track) = service.track {
@@ -18,12 +18,6 @@ pub(super) fn refuse(model: &Model, reader: &mut Reader<'_>) {
                 Some(scheduler) => refuse_scheduler(scheduler, track.span, reader),
                 None => refuse_statement("track", track.span, reader),
             }
-        }
-        if let Some(entry) = service.access.allow.first() {
-            refuse_statement("allow", entry.span, reader);
-        }
-        if let Some(entry) = service.access.deny.first() {
-            refuse_statement("deny", entry.span, reader);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The statements that may stand in a service and in `defaults`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::mode::{ModeSetting, read_mode};
@@ -7,7 +8,7 @@ use super::reader::Reader;
 use super::scheduler::{SchedulerSetting, read_scheduler};
 use super::values::{choice, client_prefixes, duration, prefix};
 use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{AccessEntry, OnEmpty, Persistence, Tracking};
+use crate::model::{AccessEntry, AccessList, OnEmpty, Persistence, Tracking};
 use crate::source::Span;
 use crate::syntax::tree::{Statement, StatementDecl, Word};
 
@@ -26,8 +27,8 @@ pub(super) struct Settings {
     pub(super) persist: Option<Switch<Persistence>>,
     pub(super) track: Option<Switch<Tracking>>,
     pub(super) on_empty: Option<OnEmpty>,
-    pub(super) allow: Option<Vec<AccessEntry>>,
-    pub(super) deny: Option<Vec<AccessEntry>>,
+    pub(super) allow: Option<AccessList>,
+    pub(super) deny: Option<AccessList>,
 }
 
 impl Settings {
@@ -98,11 +99,11 @@ impl SettingsReader {
             }
             Statement::Allow { prefixes } => {
                 let entries = read_prefixes(prefixes, reader);
-                self.settings.allow.get_or_insert_default().extend(entries);
+                extend(&mut self.settings.allow, entries);
             }
             Statement::Deny { prefixes } => {
                 let entries = read_prefixes(prefixes, reader);
-                self.settings.deny.get_or_insert_default().extend(entries);
+                extend(&mut self.settings.deny, entries);
             }
             Statement::Vip { .. } | Statement::Pool { .. } | Statement::Server(_) => return false,
         }
@@ -164,6 +165,11 @@ fn read_persist(
             None
         }
     }
+}
+
+/// `allow` and `deny` may be given several times.
+fn extend(list: &mut Option<AccessList>, entries: Vec<AccessEntry>) {
+    Arc::make_mut(list.get_or_insert_default()).extend(entries);
 }
 
 fn read_prefixes(words: &[Word], reader: &mut Reader<'_>) -> Vec<AccessEntry> {

@@ -81,6 +81,9 @@ struct Service {
     name: String,
     mode: &'static str,
     vips: Vec<Vip>,
+    /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turned_away: Option<u64>,
     servers: Vec<Server>,
 }
 
@@ -121,6 +124,7 @@ impl Status {
                     bytes: counter.bytes,
                 })
                 .collect(),
+            turned_away: service.turned_away.map(|counter| counter.packets),
             servers: service
                 .servers
                 .iter()
@@ -174,6 +178,10 @@ fn write_human(
         writeln!(text, "service {} ({})", service.name, service.mode)?;
         for vip in &service.vips {
             writeln!(text, "  vip {:<44} {:>12} {counted}", vip.words, vip.count)?;
+        }
+        if let Some(count) = service.turned_away {
+            let words = "turned away by allow and deny";
+            writeln!(text, "  {words:<48} {count:>12} {counted}")?;
         }
         for server in &service.servers {
             write!(
@@ -251,6 +259,17 @@ fn prometheus(status: &Status) -> String {
         "gauge",
         "The share of new clients that a real server gets, 0 to 1.",
         servers(&|server| server.share.to_string()),
+    );
+    let turned_away = status.services.iter().filter_map(|service| {
+        let count = service.turned_away?;
+        let labels = format!("service=\"{}\",mode=\"{}\"", service.name, service.mode);
+        Some(format!("{{{labels}}} {count}"))
+    });
+    metric(
+        "flbc_service_turned_away_total",
+        "counter",
+        "New connections (mode nat) or packets (mode dr) that allow and deny turned away.",
+        turned_away.collect(),
     );
     let vips = status.services.iter().flat_map(|service| {
         service.vips.iter().map(move |vip| {

@@ -153,6 +153,7 @@ enum DataValue<'a> {
     Plain(Expr<'a>),
     Goto { goto: JumpTarget<'a> },
     Drop { drop: () },
+    Return { r#return: () },
 }
 
 #[derive(Clone, Copy)]
@@ -241,6 +242,7 @@ impl<'a> Place<'a> {
                 Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -100),
                 Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 100),
                 Hook::FilterInput => (NfChainType::Filter, NfHook::Input, 0),
+                Hook::RawPrerouting => (NfChainType::Filter, NfHook::Prerouting, -300),
                 Hook::Ingress(_) => (NfChainType::Filter, NfHook::Ingress, 0),
             };
             json._type = Some(kind);
@@ -277,6 +279,9 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::Address(family) => SetTypeValue::Single(address(family)),
         KeyType::AddressProtocol(family) => {
             SetTypeValue::Concatenated(vec![address(family), SetType::InetProto].into())
+        }
+        KeyType::AddressMark(family) => {
+            SetTypeValue::Concatenated(vec![address(family), SetType::Mark].into())
         }
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
@@ -324,6 +329,9 @@ fn element(element: &Element) -> ElementValue<'_> {
             }
             Expr::Named(Named::Concat(fields))
         }
+        Key::AddressMark(ip, mark) => {
+            Expr::Named(Named::Concat(vec![address(ip), Expr::Number(mark)]))
+        }
     };
     let key = match &element.comment {
         None => KeyValue::Plain(plain),
@@ -347,6 +355,7 @@ fn element(element: &Element) -> ElementValue<'_> {
             goto: target(chain),
         },
         Data::Drop => DataValue::Drop { drop: () },
+        Data::Return => DataValue::Return { r#return: () },
     };
     ElementValue::Mapping(key, data)
 }
@@ -422,6 +431,7 @@ fn statement(statement: &Statement) -> Option<Stmt<'_>> {
         Statement::Drop => Stmt::Drop(None),
         Statement::Goto(chain) => Stmt::Goto(target(chain)),
         Statement::Jump(chain) => Stmt::Jump(target(chain)),
+        Statement::Return => Stmt::Return(None),
     })
 }
 
@@ -440,6 +450,7 @@ fn nat<'a>(family: Family, address: &'a Expression, port: Option<&'a Expression>
 fn condition(condition: &Condition) -> Stmt<'_> {
     match condition {
         Condition::InSet(key, set) => equals(expression(key), set_name(set)),
+        Condition::MarkIs(left, mark) => equals(expression(left), Expr::Number(*mark)),
         Condition::Protocol(protocol) => equals(meta(MetaKey::L4proto), string(protocol.name())),
         Condition::HasPorts => {
             let protocols = ["tcp", "udp", "sctp"].map(|name| SetItem::Element(string(name)));
@@ -451,6 +462,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             right: string("dnat"),
             op: Operator::IN,
         }),
+        Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
         Condition::CtMarkFrom(mark) => Stmt::Match(Match {
             left: ct("mark"),

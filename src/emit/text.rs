@@ -196,7 +196,7 @@ impl Emitter<'_> {
 /// Whether an element's place in the source is worth a comment: it names a server, a VIP, or a block of slots.
 fn traced(element: &Element) -> bool {
     element.comment.is_some()
-        || matches!(element.key, Key::Vip(..))
+        || matches!(element.key, Key::Vip(..) | Key::AddressMark(..))
         || matches!(element.data, Some(Data::Mark(_)))
 }
 
@@ -238,6 +238,8 @@ fn key_type(key: KeyType) -> (&'static str, Cow<'static, str>) {
         KeyType::Address(Family::V6) => "ipv6_addr",
         KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
         KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::AddressMark(Family::V4) => "ipv4_addr . mark",
+        KeyType::AddressMark(Family::V6) => "ipv6_addr . mark",
         KeyType::AddressProtocolPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
         KeyType::AddressProtocolPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
         KeyType::Fields(fields) => {
@@ -331,6 +333,7 @@ impl fmt::Display for ElementText<'_> {
                     Ports::Any => {}
                 }
             }
+            Key::AddressMark(address, mark) => write!(f, "{address} . {}", Mark(*mark))?,
         }
         if let Some(comment) = comment {
             write!(f, " comment \"{comment}\"")?;
@@ -347,6 +350,7 @@ impl fmt::Display for ElementText<'_> {
             Some(Data::Interface(name)) => write!(f, " : \"{name}\""),
             Some(Data::Goto(chain)) => write!(f, " : goto {chain}"),
             Some(Data::Drop) => write!(f, " : drop"),
+            Some(Data::Return) => write!(f, " : return"),
         }
     }
 }
@@ -363,6 +367,7 @@ impl fmt::Display for HookText<'_> {
             Hook::FilterPrerouting => write!(f, "type filter hook prerouting priority -95;")?,
             Hook::FilterOutput => write!(f, "type filter hook output priority -95;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
+            Hook::RawPrerouting => write!(f, "type filter hook prerouting priority raw;")?,
             Hook::Ingress(device) => write!(
                 f,
                 "type filter hook ingress device \"{device}\" priority filter;"
@@ -442,6 +447,7 @@ impl fmt::Display for StatementText<'_> {
             Statement::Drop => write!(f, "drop"),
             Statement::Goto(chain) => write!(f, "goto {chain}"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
+            Statement::Return => write!(f, "return"),
         }
     }
 }
@@ -461,9 +467,11 @@ impl fmt::Display for ConditionText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Condition::InSet(key, set) => write!(f, "{} @{set}", ExpressionText(key)),
+            Condition::MarkIs(left, mark) => write!(f, "{} {}", ExpressionText(left), Mark(*mark)),
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
+            Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
             Condition::ForThisHost => write!(f, "meta pkttype host"),

@@ -90,10 +90,10 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    let region = chain.rules.first().and_then(region);
-    // The rule that looks whether the client is remembered comes before the one that draws.
-    let rule = chain.rules.get(usize::from(region.is_some()))?;
-    let drawn = drawn(rule, slots);
+    // What comes before the last rule asks who may come, and whether the client is remembered.
+    let (last, before) = chain.rules.split_last()?;
+    let region = before.iter().find_map(region);
+    let drawn = drawn(last, slots);
     region.map_or(drawn.clone(), |region| {
         Some(KnownBlock {
             region: Some(region),

@@ -9,6 +9,7 @@ use crate::ruleset::{
 };
 use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
+use super::access::Gates;
 use super::number::BlockNumbers;
 use super::{Input, empty, identity, persist};
 
@@ -266,8 +267,8 @@ pub(super) struct Onward {
     pub(super) kept: [&'static str; 2],
 }
 
-/// The chains of one service, one a family, one rule each, and before it one for a service that remembers its
-/// clients:
+/// The chains of one service, one a family. The last rule chooses, and that before it asks whether the client is
+/// remembered, if the service does so:
 ///
 /// ```text
 /// ct mark set 0x80000000 jump return4_32
@@ -279,6 +280,7 @@ pub(super) fn service_chains(
     input: &Input<'_>,
     plan: &ServicePlan<'_>,
     onward: Onward,
+    gates: &Gates,
 ) -> Vec<Chain> {
     let service = plan.service;
     if !input.scope.has_service(&service.name) {
@@ -294,15 +296,14 @@ pub(super) fn service_chains(
         let statements = block
             .and_then(|(block, numbers)| choose(block, numbers, onward))
             .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
+        let mut rules = gates.rules(service, *family);
+        rules.extend(returning.map(|returning| Rule::of(service.span, returning)));
+        rules.push(Rule::of(service.span, statements));
         Chain {
             name: name::service_chain(&service.name, *family),
             hook: None,
             purpose: "",
-            rules: returning
-                .map(|returning| Rule::of(service.span, returning))
-                .into_iter()
-                .chain([Rule::of(service.span, statements)])
-                .collect(),
+            rules,
         }
     };
     plan.families.iter().map(chain).collect()

@@ -8,6 +8,7 @@ use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
 };
 
+use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
 use super::persist::Memory;
@@ -31,7 +32,9 @@ const fn is_dr(mode: &Mode) -> bool {
 pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     let mut table = Table::default();
     input.services(is_dr).next()?;
-    table.chains.push(empty::refuse_chain());
+    if empty::refuses_in_dr(input) {
+        table.chains.push(empty::mark_chain());
+    }
     sending(input, &mut table);
     services(input, &mut table);
     inhabited(table)
@@ -298,13 +301,15 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
 /// A chain for each service, and on each interface the dispatch to the services that listen there.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut by_interface: BTreeMap<&Interface, Vec<dispatch::Entry>> = BTreeMap::new();
+    let gates = Gates::of(input, is_dr, (ONWARD.mark, Expression::MetaMark));
+    gates.lower(input, table);
     for plan in input.services(is_dr) {
         let Mode::Dr(mode) = &plan.service.mode else {
             continue;
         };
         table
             .chains
-            .extend(block::service_chains(input, plan, ONWARD));
+            .extend(block::service_chains(input, plan, ONWARD, &gates));
         for on in &mode.on {
             let entries = by_interface.entry(on).or_default();
             let service = plan.service;

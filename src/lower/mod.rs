@@ -9,6 +9,7 @@ use crate::model::{Mode, Model};
 use crate::ruleset::{Ruleset, Table};
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
+mod access;
 mod block;
 mod dispatch;
 mod dr;

@@ -9,6 +9,7 @@ use crate::ruleset::{
 };
 use crate::source::Span;
 
+use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
 use super::persist::{self, Memory};
@@ -39,6 +40,9 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
         return None;
     }
     table.chains.push(empty::refuse_chain());
+    if empty::refuses_in_dr(input) {
+        table.chains.push(empty::marked_chain());
+    }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
         memory(input, &mut table);
@@ -228,11 +232,13 @@ fn memory(input: &Input<'_>, table: &mut Table) {
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut entries = Vec::new();
+    let gates = Gates::of(input, is_nat, (ONWARD.mark, Expression::CtMark));
+    gates.lower(input, table);
     for plan in input.services(is_nat) {
         let service = plan.service;
         table
             .chains
-            .extend(block::service_chains(input, plan, ONWARD));
+            .extend(block::service_chains(input, plan, ONWARD, &gates));
         entries.extend(dispatch::entries(input, service, |vip| {
             let family = Family::of(vip.address);
             Data::Goto(name::service_chain(&service.name, family))

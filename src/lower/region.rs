@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
-/// The numbers of these services and their servers: above all others.
-pub const REGIONS: RangeInclusive<u32> = 0x8000_0000..=u32::MAX;
+/// The numbers of these services and their servers: above all others but [`super::number::REFUSED`].
+pub const REGIONS: RangeInclusive<u32> = 0x8000_0000..=0xffef_ffff;
 
 /// Where the ranges for large services begin.
 const LARGE: u32 = 0xc000_0000;
@@ -54,10 +54,13 @@ pub struct Region(u32);
 impl Region {
     /// The range that a number is in; `None` for the number of an ordinary server, or of a slot.
     pub fn containing(number: u32) -> Option<Self> {
-        let extent = match number {
-            LARGE.. => Extent::Large,
-            _ if REGIONS.contains(&number) => Extent::Usual,
-            _ => return None,
+        if !REGIONS.contains(&number) {
+            return None;
+        }
+        let extent = if number >= LARGE {
+            Extent::Large
+        } else {
+            Extent::Usual
         };
         Some(Self(number & extent.mask()))
     }

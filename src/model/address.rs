@@ -86,6 +86,13 @@ impl Prefix {
         Family::of(self.address)
     }
 
+    /// The prefix that this and `other` make up together, where they are its two halves.
+    pub fn joined(self, other: Self) -> Option<Self> {
+        let whole = Self::new(self.address, self.length.checked_sub(1)?)?;
+        let halves = self != other && self.length == other.length && whole.contains(other.address);
+        halves.then_some(whole)
+    }
+
     /// Whether `address` lies inside.
     pub fn contains(self, address: IpAddr) -> bool {
         Family::of(address) == self.family()

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 mod address;
+mod remembered;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use words::DurationWords;
 
 /// Everything that one file set says.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     /// Pools, in the order written.
     pub pools: Vec<Pool>,
@@ -58,7 +59,8 @@ pub struct Service {
     pub track: Option<Tracking>,
     /// What clients get when no server is left.
     pub on_empty: OnEmpty,
-    /// Who may come.
+    /// Who may come. Written with the [`Model`], where services share their lists.
+    #[serde(skip)]
     pub access: Access,
     /// Pools and servers, in the order written; at least one.
     pub members: Vec<Member>,
@@ -271,13 +273,23 @@ pub enum OnEmpty {
     Drop,
 }
 
+/// A list of prefixes, which many services may share.
+pub type AccessList = Arc<Vec<AccessEntry>>;
+
 /// Who may come. Both empty: everybody.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// If there is one: only clients inside one of these.
-    pub allow: Vec<AccessEntry>,
+    pub allow: AccessList,
     /// Never clients inside one of these.
-    pub deny: Vec<AccessEntry>,
+    pub deny: AccessList,
+}
+
+impl Access {
+    /// Whether everybody may come.
+    pub fn is_open(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
 }
 
 /// A prefix of an `allow` or `deny`.

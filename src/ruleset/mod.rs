@@ -4,10 +4,10 @@
 //! makes and no more, so that an emitter that handles every variant handles every ruleset. Names are
 //! made by [`name`], never by an operator's text alone: nothing here needs quoting.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::model::{Family, Interface, MacAddress, Ports, Protocol};
+use crate::model::{Family, Interface, MacAddress, Ports, Prefix, Protocol};
 use crate::source::Span;
 
 pub mod name;
@@ -70,6 +70,8 @@ pub enum KeyType {
     AddressProtocolPort(Family),
     /// `ipv4_addr . inet_proto`, or with `ipv6_addr`
     AddressProtocol(Family),
+    /// `ipv4_addr . mark`, or with `ipv6_addr`
+    AddressMark(Family),
     /// Fields of a dynamic map's key, 16 bytes in all at most: nft 1.0.6 makes rules that store longer keys wrongly.
     Fields(&'static [Field]),
     /// So many hashes and then a mark, for a dynamic map whose keys would be longer; at most three. A hash has no name
@@ -132,6 +134,8 @@ pub enum Key {
     Address(IpAddr),
     /// An address, protocol and port; [`Ports::Any`] where the key has no port.
     Vip(IpAddr, Protocol, Ports),
+    /// The lowest address of a prefix, and the number of the list that the prefix is in.
+    AddressMark(IpAddr, u32),
 }
 
 /// The value of an element.
@@ -151,6 +155,8 @@ pub enum Data {
     Goto(Name),
     /// `drop`
     Drop,
+    /// `return`
+    Return,
 }
 
 /// A chain.
@@ -181,6 +187,8 @@ pub enum Hook {
     FilterOutput,
     /// `type filter hook input priority filter`
     FilterInput,
+    /// `type filter hook prerouting priority raw`: before connection tracking
+    RawPrerouting,
     /// `type filter hook ingress device DEVICE priority filter`
     Ingress(Interface),
 }
@@ -296,6 +304,8 @@ pub enum Statement {
     Goto(Name),
     /// `jump CHAIN`
     Jump(Name),
+    /// `return`
+    Return,
 }
 
 /// What a rule asks of a packet.
@@ -303,12 +313,16 @@ pub enum Statement {
 pub enum Condition {
     /// `LEFT @SET`
     InSet(Expression, Name),
+    /// `ct mark 0x00000000`
+    MarkIs(Expression, u32),
     /// `meta l4proto tcp`
     Protocol(Protocol),
     /// `meta l4proto { tcp, udp, sctp }`
     HasPorts,
     /// `ct status dnat`
     Dnatted,
+    /// `meta mark MARK`
+    Marked(u32),
     /// `ct direction original`
     FromClient,
     /// `ct mark >= MARK`
@@ -397,4 +411,15 @@ pub enum Mask {
     Address(IpAddr),
     /// Those of a mark.
     Mark(u32),
+}
+
+impl Mask {
+    /// The mask that keeps so many leading bits of an address of this family: `255.255.255.0`.
+    pub fn prefix(family: Family, length: u8) -> Self {
+        let ones = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+        };
+        Self::Address(Prefix::new(ones, length).map_or(ones, Prefix::address))
+    }
 }

@@ -110,9 +110,23 @@ fn entry(place: usize, dice: &mut Dice) -> Entry {
     };
     let ports = ["80", "80, 443", "1000-2000", "any"][dice.below(4) as usize];
     let vip = format!("192.0.2.{place}");
+    // Lists that services share, and lists of their own.
+    let access = match dice.below(5) {
+        0 => "deny from 198.51.100.0/24, 203.0.113.7".to_owned(),
+        1 => "allow from 198.51.100.0/25, 198.51.100.128/25\ndeny from 198.51.100.9".to_owned(),
+        2 => format!("allow from 10.{place}.0.0/{}", 12 + dice.below(20)),
+        _ => String::new(),
+    };
+    let persist = [
+        "",
+        "",
+        "persist 30s;",
+        "persist 1m;",
+        "persist 1m by source/24;",
+    ][dice.below(5) as usize];
     Entry {
         head: format!(
-            "service w{place} {{ vip {vip} udp {ports}; {mode}; scheduler {scheduler}; on-empty {}",
+            "service w{place} {{ vip {vip} udp {ports}; {mode}; scheduler {scheduler}; {persist} {access}\non-empty {}",
             ["drop", "reject"][dice.below(2) as usize]
         ),
         pool: (!dr && dice.below(2) == 0).then(|| dice.below(2) as usize),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flbc::emit;
-use flbc::model::{Family, MacAddress, Ports, Protocol};
+use flbc::model::{Family, MacAddress, Ports, Prefix, Protocol};
 use flbc::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Name,
     Rule, Ruleset, Set, Statement, Table, Target,
@@ -177,6 +177,44 @@ pub(crate) fn ruleset(span: Span, on: &str, via: &str) -> Ruleset {
     }
 }
 
+/// A map of prefixes of this length, by the number of their list.
+fn access(b: &Builder, family: Family, length: u8, address: IpAddr) -> Set {
+    let prefix = Prefix::new(address, length).expect("a length that the family has");
+    let key = |list| Key::AddressMark(prefix.address(), list);
+    set(
+        &format!(
+            "access{}_{length}",
+            if family == Family::V4 { 4 } else { 6 }
+        ),
+        KeyType::AddressMark(family),
+        Some(DataType::Verdict),
+        vec![
+            b.element(key(7), Some(Data::Return)),
+            b.element(key(8), Some(Data::Goto(name("denied")))),
+        ],
+    )
+}
+
+fn access_chain(mark: &Expression) -> Chain {
+    use Family::{V4, V6};
+    let look_up = |prefix, map| vec![vmap(Expression::Concat(vec![prefix, mark.clone()]), map)];
+    chain(
+        "access",
+        vec![
+            look_up(Expression::Source(V4), "access4_32"),
+            look_up(
+                Expression::Masked(Box::new(Expression::Source(V4)), Mask::prefix(V4, 24)),
+                "access4_24",
+            ),
+            look_up(Expression::Source(V6), "access6_128"),
+            look_up(
+                Expression::Masked(Box::new(Expression::Source(V6)), Mask::prefix(V6, 48)),
+                "access6_48",
+            ),
+        ],
+    )
+}
+
 fn inet(b: &Builder) -> Table {
     use Family::{V4, V6};
     let v4 = address("192.0.2.1");
@@ -284,6 +322,10 @@ fn inet(b: &Builder) -> Table {
             None,
             vec![b.element(Key::Address(v6), None)],
         ),
+        access(b, V4, 24, v4),
+        access(b, V4, 32, v4),
+        access(b, V6, 48, v6),
+        access(b, V6, 128, v6),
     ];
     let slotted = || goto("slotted");
     let ct_set = |value| set_to(Target::CtMark, value);
@@ -342,6 +384,22 @@ fn inet(b: &Builder) -> Table {
         chain(
             "only",
             vec![vec![ct_set(Expression::Mark(1)), goto("translate")]],
+        ),
+        chain(
+            "denied",
+            vec![vec![ct_set(Expression::Mark(0)), Statement::Return]],
+        ),
+        access_chain(&Expression::CtMark),
+        chain(
+            "guarded",
+            vec![
+                vec![ct_set(Expression::Mark(7)), Statement::Jump(name("access"))],
+                vec![
+                    Statement::Match(Condition::MarkIs(Expression::CtMark, 0)),
+                    ct_set(Expression::Mark(8)),
+                    goto("translate"),
+                ],
+            ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),
@@ -414,6 +472,14 @@ fn inet(b: &Builder) -> Table {
                 .into(),
         ),
         base(
+            "refused",
+            Hook::RawPrerouting,
+            vec![vec![
+                Statement::Match(Condition::Marked(u32::MAX)),
+                goto("refuse"),
+            ]],
+        ),
+        base(
             "input",
             Hook::FilterInput,
             vec![vec![
@@ -428,6 +494,7 @@ fn inet(b: &Builder) -> Table {
 fn netdev(b: &Builder, on: &str, via: &str) -> Table {
     use Family::{V4, V6};
     let v4 = address("192.0.2.53");
+    let v6 = address("2001:db8::53");
     let mac = |last| Some(Data::Mac(MacAddress([2, 0, 0, 0, 0, last])));
     let meta = |map: &str| mapped(Expression::MetaMark, map);
     let neighbour = |family, map: &str, device| Statement::FwdNeighbour {
@@ -477,11 +544,22 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
             vec![b.element(Key::Mark(1), Some(Data::Interface(via.into())))],
         ),
         set("slot", KeyType::Mark, Some(DataType::Mark), vec![]),
+        access(b, V4, 24, v4),
+        access(b, V4, 32, v4),
+        access(b, V6, 48, v6),
+        access(b, V6, 128, v6),
     ];
     let meta_set = |value| set_to(Target::MetaMark, value);
     let given_mac = || set_to(Target::EtherDestination, meta("mac"));
     let chains = vec![
-        refuse(),
+        // What Debian 12's kernel cannot do in this family: reject.
+        chain(
+            "refuse",
+            vec![vec![
+                meta_set(Expression::Mark(u32::MAX)),
+                Statement::Accept,
+            ]],
+        ),
         chain("via4", vec![vec![neighbour(V4, "addr4", meta("dev"))]]),
         chain("via6", vec![vec![neighbour(V6, "addr6", meta("dev"))]]),
         chain("back4", vec![vec![neighbour(V4, "addr4", Expression::Iif)]]),
@@ -513,6 +591,18 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
             ],
         ),
         chain("slotted", vec![vec![meta_set(meta("slot")), goto("send")]]),
+        chain(
+            "denied",
+            vec![vec![meta_set(Expression::Mark(0)), Statement::Return]],
+        ),
+        access_chain(&Expression::MetaMark),
+        chain(
+            "guarded",
+            vec![vec![
+                Statement::Match(Condition::MarkIs(Expression::MetaMark, 0)),
+                goto("send"),
+            ]],
+        ),
         chain(
             "hash4",
             vec![vec![meta_set(jhash(V4, true)), goto("slotted")]],

@@ -18,6 +18,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod access;
 mod apply;
 mod apply_binary;
 mod apply_connections;

@@ -125,6 +125,7 @@ pub(crate) mod verdict {
     pub(crate) const ACCEPT: i32 = 1;
     pub(crate) const JUMP: i32 = -3;
     pub(crate) const GOTO: i32 = -4;
+    pub(crate) const RETURN: i32 = -5;
 }
 
 /// Attributes of an expression.

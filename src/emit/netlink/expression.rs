@@ -192,6 +192,7 @@ impl Encoder<'_> {
             Statement::Drop => self.verdict(verdict::DROP, None),
             Statement::Goto(chain) => self.verdict(verdict::GOTO, Some(chain)),
             Statement::Jump(chain) => self.verdict(verdict::JUMP, Some(chain)),
+            Statement::Return => self.verdict(verdict::RETURN, None),
         }
     }
 
@@ -254,6 +255,10 @@ impl Encoder<'_> {
                 self.key(key, register, set);
                 self.look_up(set, register, None);
             }
+            Condition::MarkIs(left, mark) => {
+                let register = self.value(left);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
+            }
             Condition::Protocol(protocol) => {
                 let register = self.take(None);
                 self.meta(meta::L4PROTO, register);
@@ -270,6 +275,11 @@ impl Encoder<'_> {
                 self.ct(ct::STATUS, register, None);
                 self.mask(register, &ct::DESTINATION_TRANSLATED.to_ne_bytes());
                 self.compare(cmp::DIFFERENT, register, &[0; 4]);
+            }
+            Condition::Marked(mark) => {
+                let register = self.take(None);
+                self.meta(meta::MARK, register);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
             }
             Condition::FromClient => {
                 let register = self.take(None);

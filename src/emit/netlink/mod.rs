@@ -330,6 +330,7 @@ impl Lowering<'_> {
                 Data::Verdict(constant::verdict::GOTO, Some(chain.clone()))
             }
             Some(ruleset::Data::Drop) => Data::Verdict(constant::verdict::DROP, None),
+            Some(ruleset::Data::Return) => Data::Verdict(constant::verdict::RETURN, None),
         };
         Element {
             key,
@@ -375,6 +376,7 @@ fn hook(hook: &ruleset::Hook) -> Hook {
         ruleset::Hook::FilterPrerouting => ("filter", 0, -95),
         ruleset::Hook::FilterOutput => ("filter", 3, -95),
         ruleset::Hook::FilterInput => ("filter", 1, 0),
+        ruleset::Hook::RawPrerouting => ("filter", 0, -300),
         ruleset::Hook::Ingress(_) => ("filter", 0, 0),
     };
     Hook {
@@ -440,6 +442,10 @@ fn shape(set: &ruleset::Set) -> Shape {
         KeyType::AddressProtocol(family) => (
             vec![address_kind(family), kind::PROTOCOL],
             vec![address_length(family), 1],
+        ),
+        KeyType::AddressMark(family) => (
+            vec![address_kind(family), kind::MARK],
+            vec![address_length(family), 4],
         ),
         KeyType::AddressProtocolPort(family) => (
             vec![address_kind(family), kind::PROTOCOL, kind::SERVICE],
@@ -528,6 +534,9 @@ fn key(key: Key) -> (Bytes, Option<Box<Bytes>>) {
                 Ports::One(one) => (port(one), None),
                 Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
             }
+        }
+        Key::AddressMark(address, mark) => {
+            (with_address(address).then_padded(&mark.to_ne_bytes()), None)
         }
     }
 }

@@ -21,7 +21,7 @@ mod persist;
 pub mod region;
 mod scope;
 
-pub use identity::{identity, identity_in};
+pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

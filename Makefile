@@ -20,7 +20,7 @@ MANUAL_PACKAGES = mandoc man-db systemd
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
-.PHONY: help build test test-vm demo bench soak man install clean toolchain
+.PHONY: help build test test-vm demo bench bench-full soak man install clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
@@ -28,6 +28,7 @@ help:
 	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
+	@echo 'make bench-full  apply up to 100,000 services of 10 servers; needs root and 16 GB'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
 	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
@@ -64,6 +65,11 @@ bench: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) time
 	$(CARGO) build --locked --release --bin flbc --example bench
 	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench
+
+bench-full: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) time
+	$(CARGO) build --locked --release --bin flbc --example bench
+	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench full
 
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)

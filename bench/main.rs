@@ -58,7 +58,7 @@ fn bench() -> Result<(), String> {
         )?;
     }
     if wanted("apply") {
-        apply::apply_beside_nft(&shop)?;
+        apply::apply_beside_nft(&shop, full)?;
     }
     if wanted("compile") {
         compiling(&shop)?;

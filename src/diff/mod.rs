@@ -17,12 +17,12 @@ use crate::source::Span;
 mod bytecode;
 mod drift;
 mod elements;
-mod given;
+mod made;
 mod observed;
 mod restore;
 
 pub use drift::{Drift, How, What, drift};
-pub use given::Given;
+pub use made::Identities;
 pub use observed::{
     Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
-use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
+use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdict};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
 use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
@@ -88,12 +88,18 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
+/// The chain that a rule goes to, if that is all it does.
+fn goes_to(rule: &ObservedRule) -> Option<&str> {
+    let expression = Attributes::new(&rule.body.expressions).into_iter().next()?;
+    let value = expression.inside().find(expr::DATA)?.inside();
+    let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
+    verdict.inside().find(verdict::CHAIN)?.string()
+}
+
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    // What comes before the last rule asks who may come, and whether the client is remembered.
-    let (last, before) = chain.rules.split_last()?;
-    let region = before.iter().find_map(region);
-    let drawn = drawn(last, slots);
+    let region = chain.rules.iter().find_map(region);
+    let drawn = drawn(chain, slots);
     region.map_or(drawn.clone(), |region| {
         Some(KnownBlock {
             region: Some(region),
@@ -116,7 +122,14 @@ fn region(rule: &ObservedRule) -> Option<Region> {
     })
 }
 
-fn drawn(rule: &ObservedRule, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
+fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
+    // What comes before these two asks who may come, and whether the client is remembered.
+    let [.., rule, goes] = chain.rules.as_slice() else {
+        return None;
+    };
+    if goes_to(goes)? == "refuse" {
+        return None;
+    }
     Attributes::new(&rule.body.expressions)
         .into_iter()
         .find_map(|expression| {

@@ -42,6 +42,7 @@ mod persist;
 mod ports;
 mod prediction;
 mod random;
+mod real_server;
 mod refused;
 mod replace;
 mod scheduler;

@@ -18,8 +18,10 @@ mod identity;
 mod nat;
 pub mod number;
 mod persist;
+mod quoted;
 pub mod region;
 mod scope;
+mod track;
 
 pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;

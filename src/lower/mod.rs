@@ -17,7 +17,9 @@ mod empty;
 mod identity;
 mod nat;
 pub mod number;
+mod persist;
 mod quoted;
+pub mod region;
 mod scope;
 mod track;
 

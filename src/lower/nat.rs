@@ -12,17 +12,21 @@ use crate::source::Span;
 use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
+use super::persist::{self, Memory};
 use super::{Input, Scope, empty, inhabited};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
 const DISPATCH: &str = "dispatch";
 const SOURCE: &str = "source";
+const REMEMBER_CLIENT: &str = "remember_client";
 
 const ONWARD: Onward = Onward {
     mark: Target::CtMark,
     slotted: SLOTTED,
     chosen: TRANSLATE,
+    // What remembers sees the connection's first packet after its translation.
+    kept: [SLOTTED, TRANSLATE],
 };
 
 const fn is_nat(mode: &Mode) -> bool {
@@ -41,6 +45,7 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
+        memory(input, &mut table);
         services(input, &mut table);
         sources(input, &mut table);
     }
@@ -165,6 +170,63 @@ fn translation(input: &Input<'_>, table: &mut Table) {
     table
         .sets
         .extend(sets.into_iter().filter_map(SetBuilder::finish));
+}
+
+/// What remembers clients. The nat chains see only the first packet of a connection, and it must not be translated
+/// before they have chosen: so a chain behind them remembers, at every packet of the client.
+///
+/// ```text
+/// chain remember {
+///     type filter hook prerouting priority -95
+///     ct mark >= 0x80000000 ct direction original ct status dnat goto remember_client
+/// }
+/// chain remember_client {
+///     meta l4proto { tcp, udp, sctp } ct original ip daddr @vip4 ct mark vmap @keeper
+/// }
+/// ```
+fn memory(input: &Input<'_>, table: &mut Table) {
+    let Some(memory) = Memory::of(input, Target::CtMark, is_nat) else {
+        return;
+    };
+    table.chains.extend(memory.keeping(None));
+    // ct mark @alive goto translate
+    let returned = [
+        Statement::Match(memory.alive()),
+        Statement::Goto(TRANSLATE.into()),
+    ];
+    table.chains.extend(memory.asking(&returned));
+    let rules = memory.families().map(|family| {
+        let vips = name::per_family("vip", family, "");
+        Rule::fixed([
+            // An ICMP error comes from a router, in the client's direction.
+            Statement::Match(Condition::HasPorts),
+            Statement::Match(Condition::InSet(
+                Expression::OriginalDestination(family),
+                vips,
+            )),
+            memory.remember(),
+        ])
+    });
+    table.chains.push(Chain {
+        name: REMEMBER_CLIENT.into(),
+        hook: None,
+        purpose: "a packet of a client who is remembered, if flbc translated the connection",
+        rules: rules.collect(),
+    });
+    for (name, hook) in [
+        ("remember", Hook::FilterPrerouting),
+        ("remember_own", Hook::FilterOutput),
+    ] {
+        let mut statements = persist::gate().to_vec();
+        statements.push(Statement::Goto(REMEMBER_CLIENT.into()));
+        table.chains.push(Chain {
+            name: name.into(),
+            hook: Some(hook),
+            purpose: "connections of services that remember their clients; others leave at the first look",
+            rules: vec![Rule::fixed(statements)],
+        });
+    }
+    table.sets.extend(memory.into_sets());
 }
 
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.

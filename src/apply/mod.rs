@@ -68,6 +68,8 @@ impl Totals {
             match &change.step {
                 Step::AddElements { elements, .. } => totals.added += elements.len(),
                 Step::DeleteElements { elements, .. } => totals.removed += elements.len(),
+                // Counters of what comes or goes anyway.
+                Step::ClearElements { .. } => {}
                 _ => totals.structure += 1,
             }
         }

@@ -18,6 +18,7 @@ mod identity;
 mod nat;
 pub mod number;
 mod scope;
+mod traffic;
 
 pub use identity::{identity, identity_in};
 use number::Numbering;

@@ -12,7 +12,7 @@ use crate::source::Span;
 use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
-use super::{Input, Scope, empty, inhabited};
+use super::{Input, Scope, empty, inhabited, traffic};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
@@ -317,6 +317,9 @@ fn sources(input: &Input<'_>, table: &mut Table) {
             })
             .collect(),
     });
+    let families = Family::BOTH.into_iter().zip(&vip_sets);
+    let families = families.filter_map(|(family, set)| set.as_ref().map(|_| family));
+    traffic::lower(input, families, table);
     let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
     table
         .sets

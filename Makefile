@@ -20,11 +20,12 @@ MANUAL_PACKAGES = mandoc man-db systemd
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
-.PHONY: help build test demo bench soak man install clean toolchain
+.PHONY: help build test test-vm demo bench soak man install clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
 	@echo 'make test     format, lints and every test; the kernel tests need root'
+	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
@@ -47,6 +48,12 @@ test: toolchain
 	$(CARGO) build --locked --bin flbc --example demo
 	$(TARGET)/debug/examples/demo >/dev/null
 	$(CARGO) test --locked
+
+test-vm: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
+	$(CARGO) build --locked --bin flbc
+	$(CARGO) test --locked --test kernel --no-run
+	@tests/vm/guest "$$($(CARGO) test --locked --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)

@@ -6,8 +6,13 @@
 
 mod apply;
 mod generate;
+mod load;
+mod peers;
+mod plot;
 mod run;
+mod table;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use generate::Shape;
@@ -29,15 +34,43 @@ fn main() -> ExitCode {
 fn bench() -> Result<(), String> {
     let shop = Workshop::new()?;
     println!("{}\n", run::machine());
-    // `bench apply` is that part alone.
-    if std::env::args().nth(1).as_deref() == Some("apply") {
-        return apply::apply_beside_nft(&shop);
+    // `bench apply` is that part alone, and so are the others; `full` takes its time.
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let full = parts.iter().any(|part| part == "full");
+    let wanted = |part: &str| {
+        let mut named = parts.iter().filter(|part| *part != "full").peekable();
+        named.peek().is_none() || named.any(|name| name == part)
+    };
+    if wanted("load") {
+        let extent = load::Extent {
+            sizes: if full {
+                &[10, 100, 1_000, 10_000]
+            } else {
+                &[10, 100, 200, 1_000]
+            },
+            rounds: if full { ROUNDS } else { 3 },
+            limit: if full { 600 } else { 30 },
+        };
+        load::side_by_side(
+            &shop,
+            &extent,
+            full.then_some(Path::new("docs/loading.svg")),
+        )?;
     }
-    compile_beside_nft(&shop)?;
-    load_growth(&shop)?;
-    shared_pool(&shop)?;
-    println!();
-    apply::apply_beside_nft(&shop)
+    if wanted("apply") {
+        apply::apply_beside_nft(&shop)?;
+    }
+    if wanted("compile") {
+        compiling(&shop)?;
+    }
+    Ok(())
+}
+
+/// What `flbc compile` costs, and its output.
+fn compiling(shop: &Workshop) -> Result<(), String> {
+    compile_beside_nft(shop)?;
+    load_growth(shop)?;
+    shared_pool(shop)
 }
 
 /// `flbc compile` beside the time that `nft -c -f` takes to read its output.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::model::{
-    AccessEntry, AccessList, DurationWords, Family, Member, Model, Prefix, RealServer, Service,
+    AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
+    RealServer, Service,
 };
 use crate::schedule::maglev_size;
 
@@ -84,6 +85,31 @@ impl Outline {
             |service| known.services.contains_key(service),
             |pool| known.pools.contains_key(pool),
         )
+    }
+
+    /// Marks what was set beside the file: `drain (set)`.
+    pub fn mark(&mut self, overrides: &[Override]) {
+        for one in overrides {
+            let servers = match &one.place {
+                Place::Pool(pool) => self.pools.get_mut(&**pool),
+                Place::Service(service) => {
+                    let service = self.services.get_mut(&**service);
+                    service.map(|service| &mut service.servers)
+                }
+            };
+            let Some(server) = servers.and_then(|servers| servers.get_mut(&*one.server)) else {
+                continue;
+            };
+            let standing = one.standing();
+            for (name, set) in [
+                ("state", standing.state != one.file.state),
+                ("weight", standing.weight != one.file.weight),
+            ] {
+                if set && let Some(value) = server.settings.get_mut(name) {
+                    value.push_str(" (set)");
+                }
+            }
+        }
     }
 
     fn detailed(

@@ -13,29 +13,41 @@ use crate::lower::number::{
     BlockNumbers, KnownBlock, KnownServer, Numbering, ObservedNumbers, assign_rest,
 };
 use crate::lower::{Part, Scope, identity};
-use crate::model::{Access, AccessEntry, AccessList, Member, Model, Prefix, Service, State};
+use crate::model::{
+    Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service, State,
+};
 use crate::outline::{Difference, Focus, Outline};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
-use super::Request;
+use super::{Remembered, Request};
 
 /// One side: a model with its slots.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
     model: &'a Model,
     plan: &'a Plan<'a>,
+    overrides: &'a [Override],
 }
 
 impl<'a> Side<'a> {
-    pub(super) const fn of(model: &'a Model, plan: &'a Plan<'a>) -> Self {
-        Self { model, plan }
+    /// The side of what was applied. `plan` is that of the model.
+    pub(super) fn of(remembered: &'a Remembered<'_>, plan: &'a Plan<'a>) -> Self {
+        Self {
+            model: &remembered.model,
+            plan,
+            overrides: &remembered.overrides,
+        }
     }
 }
 
 impl<'a> From<&Request<'a>> for Side<'a> {
     fn from(request: &Request<'a>) -> Self {
-        Self::of(request.model, request.plan)
+        Self {
+            model: request.model,
+            plan: request.plan,
+            overrides: request.overrides,
+        }
     }
 }
 
@@ -127,7 +139,22 @@ impl<'a> Delta<'a> {
 
     /// The same in the operator's words.
     pub(super) fn difference(&self) -> Difference {
-        let outline = |side: Side<'_>| Outline::focused(side.model, &self.focus);
+        let mut focus = self.focus.clone();
+        // What was set is told also where the file now says the same.
+        for [these, those] in [[self.old, self.new], [self.new, self.old]] {
+            let these = these.overrides.iter();
+            for one in these.filter(|one| !those.overrides.contains(one)) {
+                match &one.place {
+                    Place::Pool(name) => focus.pools.insert(name.clone()),
+                    Place::Service(name) => focus.services.insert(name.clone()),
+                };
+            }
+        }
+        let outline = |side: Side<'_>| {
+            let mut outline = Outline::focused(side.model, &focus);
+            outline.mark(side.overrides);
+            outline
+        };
         Difference::between(&outline(self.old), &outline(self.new))
     }
 

@@ -16,7 +16,7 @@ use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
 use crate::kernel::cache::{Cache, Left};
 use crate::kernel::{Kernel, KernelError, numbers, random_id};
 use crate::lower::Scope;
-use crate::model::Model;
+use crate::model::{Model, Override};
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
@@ -24,6 +24,7 @@ mod delta;
 mod dying;
 mod remembered;
 mod restore;
+mod roster;
 mod view;
 mod work;
 
@@ -110,8 +111,15 @@ pub struct Request<'a> {
     pub model: &'a Model,
     /// Its slots.
     pub plan: &'a Plan<'a>,
+    /// What of the model no file says.
+    pub overrides: &'a [Override],
     /// Whether to commit.
     pub commit: bool,
+}
+
+/// What the last apply made of these tables, if it is known, whatever others did since.
+pub fn recall(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Option<Remembered<'static>> {
+    Remembered::from_note(&cache.recall(kernel, table)?.note)
 }
 
 /// What the kernel has, and what is known of how it came about.
@@ -208,7 +216,7 @@ pub fn apply(
         let left = cache.recall(kernel, request.table);
         if left
             .as_ref()
-            .is_some_and(|left| left.current && remembered::says(left, request.model, &interfaces))
+            .is_some_and(|left| left.current && remembered::says(left, request, &interfaces))
         {
             return Ok(Applied::default());
         }
@@ -270,6 +278,7 @@ pub fn apply(
             numbers: Cow::Borrowed(&work.numbers),
             interfaces: remembered::named(request.model, &interfaces),
             given,
+            overrides: Cow::Borrowed(request.overrides),
         };
         let note = remembered.to_note();
         let of = (now.generation, remembered.given.ids());

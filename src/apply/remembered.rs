@@ -9,8 +9,11 @@ use crate::emit::netlink::{Interfaces, desired};
 use crate::kernel::cache::Left;
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
-use crate::model::{Interface, Mode, Model};
+use crate::model::{Interface, Mode, Model, Override};
+
 use crate::schedule::Plan;
+
+use super::Request;
 
 /// What was applied, and what the kernel made of it. The tables follow from it.
 ///
@@ -25,6 +28,8 @@ pub struct Remembered<'a> {
     pub interfaces: Interfaces,
     /// What the kernel gave to the tables.
     pub given: Given,
+    /// What of the model no file said.
+    pub overrides: Cow<'a, [Override]>,
 }
 
 impl Remembered<'_> {
@@ -54,15 +59,17 @@ impl Remembered<'_> {
 }
 
 /// Whether what was left was made from this very model, and its interfaces are those that there are.
-pub(super) fn says(left: &Left, model: &Model, interfaces: &Interfaces) -> bool {
+pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) -> bool {
     // What follows the model: the same fields in the same order.
-    type Rest = (Numbering, Interfaces, Given);
-    let Ok(model) = postcard::to_stdvec(model) else {
+    type Rest = (Numbering, Interfaces, Given, Vec<Override>);
+    let Ok(model) = postcard::to_stdvec(request.model) else {
         return false;
     };
     let rest = left.note.strip_prefix(&*model);
     let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
-    rest.is_some_and(|(_, named, _)| all_there(&named, interfaces))
+    rest.is_some_and(|(_, named, _, overrides)| {
+        all_there(&named, interfaces) && overrides == request.overrides
+    })
 }
 
 /// Whether these interfaces are there, with the numbers that they had.

@@ -9,6 +9,7 @@ use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::kernel::numbers;
 use crate::lower::number::KnownBlock;
+use crate::model::Standing;
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
 
 /// Both tables, as services and servers.
@@ -17,7 +18,7 @@ pub struct View {
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
     /// Servers that no service's rule leads to now (drained, down, or backups at rest), and all others.
-    all_servers: Vec<ServerView>,
+    pub(super) all_servers: Vec<ServerView>,
     nat_vips: Vec<IpAddr>,
 }
 
@@ -53,6 +54,8 @@ pub struct ServerView {
     pub weight: u16,
     /// `up`, `drain`, `down` or `backup`.
     pub state: String,
+    /// What the file says, where something else was set.
+    pub file: Option<Standing>,
     /// How many of the service's slots lead to it.
     pub slots: usize,
     /// How many slots the service has for its family.
@@ -320,6 +323,7 @@ fn standing(comment: &str) -> Option<ServerView> {
         port: None,
         weight: words.next()?.parse().ok()?,
         state: words.next().unwrap_or("up").to_owned(),
+        file: None,
         slots: 0,
         of_slots: 0,
         counter: Counter::default(),

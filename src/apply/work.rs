@@ -43,7 +43,7 @@ pub(super) fn since(
     sink: &mut Diagnostics,
 ) -> Result<Option<Work>, Failure> {
     let plan = schedule(&remembered.model, &mut Diagnostics::new());
-    let delta = Delta::between(Side::of(&remembered.model, &plan), request.into());
+    let delta = Delta::between(Side::of(remembered, &plan), request.into());
     let numbers = delta.assign(&remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
@@ -108,7 +108,7 @@ pub(super) fn anew(
     let changes = diff(&observed, wanted, id);
     let difference = if let Some(remembered) = remembered {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
-        Delta::between(Side::of(&remembered.model, &plan), request.into()).difference()
+        Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
         let old = View::of(&observed).outline();
         Difference::between(&old, &Outline::beside(&old, request.model))

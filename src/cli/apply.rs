@@ -15,34 +15,38 @@ use crate::schedule;
 use crate::source::Sources;
 
 /// `flbc apply`
-pub(super) fn run(report: &Report, dry_run: bool, table: &str, file: &Path) -> Exit {
+pub(super) fn run(report: &Report, dry_run: bool, keep: bool, table: &str, file: &Path) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let input = match Report::input(file) {
         Ok(input) => input,
         Err(error) => return Report::unread(&error),
     };
-    let Some(model) = crate::read(input, &mut sources, &mut sink) else {
+    let Some(mut model) = crate::read(input, &mut sources, &mut sink) else {
         report.human(&sink, &sources);
         return Exit::Bad;
     };
-    let plan = schedule::schedule(&model, &mut sink);
     let lock = match (!dry_run).then(|| trial::exclusive(table)).transpose() {
         Ok(lock) => lock,
         Err(exit) => return exit,
     };
-    let outcome = Linux::open()
-        .map_err(Failure::Kernel)
-        .and_then(|mut kernel| {
-            let request = Request {
-                table,
-                model: &model,
-                plan: &plan,
-                commit: !dry_run,
-            };
-            let cache = Cache::new(cache::DIRECTORY);
-            apply::apply(&mut kernel, &cache, &request, &mut sink)
-        });
+    let mut kernel = match Linux::open().map_err(Failure::from) {
+        Ok(kernel) => kernel,
+        Err(failure) => return failed(report, failure, sink, &sources),
+    };
+    let cache = Cache::new(cache::DIRECTORY);
+    let known = keep.then(|| apply::recall(&mut kernel, &cache, table));
+    let overrides = known.flatten().map(|known| known.overrides.into_owned());
+    let overrides = model.set(overrides.unwrap_or_default());
+    let plan = schedule::schedule(&model, &mut sink);
+    let request = Request {
+        table,
+        model: &model,
+        plan: &plan,
+        overrides: &overrides,
+        commit: !dry_run,
+    };
+    let outcome = apply::apply(&mut kernel, &cache, &request, &mut sink);
     drop(lock);
     match outcome {
         Ok(applied) => {

@@ -15,6 +15,7 @@ mod fmt;
 mod man;
 mod output;
 mod report;
+mod set;
 mod status;
 mod trial;
 
@@ -55,6 +56,7 @@ Examples:
   flbc apply lb.flb
   flbc try --timeout 2m lb.flb
   flbc confirm
+  flbc set www web1 drain
   flbc status
   flbc check lb.flb
   flbc fmt --check conf.d/*.flb
@@ -119,6 +121,9 @@ enum Command {
         /// Change nothing: print the difference and let the kernel check it
         #[arg(long)]
         dry_run: bool,
+        /// Keep what `flbc set` changed, where the file still has the server
+        #[arg(long)]
+        keep: bool,
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
@@ -145,6 +150,29 @@ enum Command {
         table: String,
         /// The .flb file, `-` for standard input
         file: Option<PathBuf>,
+    },
+    /// Changes one real server in the kernel at once, without editing the file
+    ///
+    /// As if the server's line in the file said so: a server of a pool is one server, so that the change holds for all
+    /// services that use the pool, which are then named. `down` forgets its connections, `drain` keeps them. `flbc
+    /// status` shows what was set. The next `flbc apply` ends it and says so; `flbc apply --keep` keeps it. Setting what
+    /// the file says anyway ends it too. It is remembered in /run and gone after a reboot, as the rules are.
+    Set {
+        /// The service
+        service: String,
+        /// One of its servers, by its name
+        server: String,
+        /// What it is to be
+        what: set::What,
+        /// The weight, 0 to 65535
+        #[arg(value_name = "N", required_if_eq("what", "weight"))]
+        weight: Option<u16>,
+        /// The file that the tables are made from, where that is no longer remembered: it is applied too
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
     },
     /// Keeps what `flbc try` applied
     Confirm {
@@ -243,9 +271,31 @@ pub fn run() -> ExitCode {
         } => compile::run(&report, format, output.as_deref(), &table, &file),
         Command::Apply {
             dry_run,
+            keep,
             table,
             file,
-        } => apply::run(&report, dry_run, &table, &file),
+        } => apply::run(&report, dry_run, keep, &table, &file),
+        Command::Set {
+            what,
+            weight: Some(_),
+            ..
+        } if what != set::What::Weight => report::Report::failure("only `weight` takes a number"),
+        Command::Set {
+            service,
+            server,
+            what,
+            weight,
+            file,
+            table,
+        } => {
+            let wish = set::Wish {
+                service: &service,
+                server: &server,
+                what,
+                weight,
+            };
+            set::run(&report, &wish, &table, file.as_deref())
+        }
         Command::Try {
             timeout,
             back,

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::report::Report;
 use super::{Exit, output, trial};
-use crate::apply::View;
+use crate::apply::{self, View};
+use crate::kernel::cache::{self, Cache};
 use crate::kernel::{Kernel, KernelError, Linux};
 
 /// How `--format` shows it.
@@ -35,10 +36,17 @@ pub(super) fn run(format: Format, watch: bool, table: &str) -> Exit {
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let status = match kernel.observe(table) {
-            Ok(observed) => Status {
-                trial: trial::notice(table),
-                ..Status::of(&View::of(&observed))
-            },
+            Ok(observed) => {
+                let mut view = View::of(&observed);
+                let cache = Cache::new(cache::DIRECTORY);
+                if let Some(known) = apply::recall(&mut kernel, &cache, table) {
+                    view.complete(&known);
+                }
+                Status {
+                    trial: trial::notice(table),
+                    ..Status::of(&view)
+                }
+            }
             Err(error) => return failed(&error),
         };
         let now = Instant::now();
@@ -102,6 +110,8 @@ struct Server {
     endpoint: String,
     weight: u16,
     state: String,
+    /// What the file says, where something else was set.
+    file: Option<String>,
     /// Slots over all slots of its family, 0 to 1.
     share: f64,
     /// New connections in nat, packets in dr; of all services together where a pool is shared.
@@ -133,6 +143,7 @@ impl Status {
                     endpoint: server.endpoint(),
                     weight: server.weight,
                     state: server.state.clone(),
+                    file: server.file.map(|file| file.to_string()),
                     share: server.slots as f64 / server.of_slots.max(1) as f64,
                     count: server.counter.packets,
                     bytes: server.counter.bytes,
@@ -201,6 +212,9 @@ fn write_human(
                 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
                 let rate = gained as f64 / elapsed.as_secs_f64();
                 write!(text, " {rate:>9.1}/s")?;
+            }
+            if let Some(file) = &server.file {
+                write!(text, "  set; the file says {file}")?;
             }
             writeln!(text)?;
         }

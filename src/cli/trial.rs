@@ -145,6 +145,7 @@ pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) 
         table,
         model: &model,
         plan: &plan,
+        overrides: &[],
         commit: true,
     };
     let lock = match exclusive(table) {

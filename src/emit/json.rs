@@ -267,6 +267,7 @@ impl<'a> Place<'a> {
                 Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -100),
                 Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 100),
                 Hook::FilterInput => (NfChainType::Filter, NfHook::Input, 0),
+                Hook::RawPrerouting => (NfChainType::Filter, NfHook::Prerouting, -300),
                 Hook::Ingress(_) => (NfChainType::Filter, NfHook::Ingress, 0),
             };
             json._type = Some(kind);
@@ -492,6 +493,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             right: string("dnat"),
             op: Operator::IN,
         }),
+        Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
         Condition::CtMarkFrom(mark) => Stmt::Match(Match {
             left: ct("mark"),

@@ -371,6 +371,7 @@ impl fmt::Display for HookText<'_> {
             Hook::FilterPrerouting => write!(f, "type filter hook prerouting priority -95;")?,
             Hook::FilterOutput => write!(f, "type filter hook output priority -95;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
+            Hook::RawPrerouting => write!(f, "type filter hook prerouting priority raw;")?,
             Hook::Ingress(device) => write!(
                 f,
                 "type filter hook ingress device \"{device}\" priority filter;"
@@ -477,6 +478,7 @@ impl fmt::Display for ConditionText<'_> {
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
+            Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
             Condition::ForThisHost => write!(f, "meta pkttype host"),

@@ -30,7 +30,9 @@ const fn is_dr(mode: &Mode) -> bool {
 pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     let mut table = Table::default();
     input.services(is_dr).next()?;
-    table.chains.push(empty::refuse_chain());
+    if empty::refuses_in_dr(input) {
+        table.chains.push(empty::mark_chain());
+    }
     sending(input, &mut table);
     services(input, &mut table);
     inhabited(table)

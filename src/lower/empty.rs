@@ -1,10 +1,52 @@
 //! What clients get when no server is left.
 
-use crate::model::{OnEmpty, Protocol};
-use crate::ruleset::{Chain, Condition, Data, Rule, Statement};
+use crate::model::{Mode, OnEmpty, Protocol};
+use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Target};
+
+use super::Input;
+use super::number::REFUSED;
 
 /// The chain that refuses, in either table.
 const REFUSE: &str = "refuse";
+
+/// In direct return: `meta mark set 0xffffffff accept`
+///
+/// Debian 12's kernel cannot reject in a netdev table. So the packet goes on, marked, as far as the inet
+/// table's first chance: nothing but netdev chains comes between.
+pub(super) fn mark_chain() -> Chain {
+    Chain {
+        name: REFUSE.into(),
+        hook: None,
+        purpose: "no server is left: the inet table says so",
+        rules: vec![Rule::fixed([
+            Statement::Set {
+                target: Target::MetaMark,
+                value: Expression::Mark(REFUSED),
+            },
+            Statement::Accept,
+        ])],
+    }
+}
+
+/// `meta mark 0xffffffff goto refuse`
+pub(super) fn marked_chain() -> Chain {
+    Chain {
+        name: "refused".into(),
+        hook: Some(Hook::RawPrerouting),
+        purpose: "what direct return refuses",
+        rules: vec![Rule::fixed([
+            Statement::Match(Condition::Marked(REFUSED)),
+            Statement::Goto(REFUSE.into()),
+        ])],
+    }
+}
+
+/// Whether direct return refuses anybody aloud.
+pub(super) fn refuses_in_dr(input: &Input<'_>) -> bool {
+    input
+        .services(|mode| matches!(mode, Mode::Dr(_)))
+        .any(|plan| plan.service.on_empty == OnEmpty::Reject)
+}
 
 /// `meta l4proto tcp reject with tcp reset`, `reject`
 pub(super) fn refuse_chain() -> Chain {

@@ -1,7 +1,7 @@
 //! Who a real server is, in the comment that the kernel keeps: for those who list the rules, and for flbc to know it
 //! again.
 
-use crate::model::{Model, RealServer, State};
+use crate::model::{Member, Model, RealServer, Service, State};
 use crate::ruleset::MAX_COMMENT;
 use crate::schedule::{Block, jhash};
 
@@ -38,6 +38,23 @@ pub fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String
         }
     };
     abbreviate(format!("{} of {group}", server.name))
+}
+
+/// The same for a server of a service, by its name.
+pub fn identity_of(model: &Model, service: &Service, server: &str) -> String {
+    let pools: Option<Vec<&str>> = service
+        .members
+        .iter()
+        .map(|member| match member {
+            Member::Pool(id) => Some(&*model.pool(*id).name),
+            Member::Server(_) => None,
+        })
+        .collect();
+    let group = match pools {
+        Some(pools) => format!("pool {}", pools.join(" ")),
+        None => service.name.to_string(),
+    };
+    abbreviate(format!("{server} of {group}"))
 }
 
 /// Short enough for a comment; what was longer ends in `~` and a hash of the whole, so that it stays unique.

@@ -20,7 +20,7 @@ pub mod number;
 mod scope;
 mod traffic;
 
-pub use identity::{identity, identity_in};
+pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

@@ -36,6 +36,9 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
         return None;
     }
     table.chains.push(empty::refuse_chain());
+    if empty::refuses_in_dr(input) {
+        table.chains.push(empty::marked_chain());
+    }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
         services(input, &mut table);

@@ -22,7 +22,10 @@ use super::identity;
 pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
 
 /// The numbers that slots may have.
-pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=u32::MAX;
+pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=u32::MAX - 1;
+
+/// The packet mark of what direct return has refused.
+pub const REFUSED: u32 = u32::MAX;
 
 /// The numbers of every block of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

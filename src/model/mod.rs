@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 mod address;
+mod overrides;
 mod remembered;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
+pub use overrides::{Override, Place, Standing};
 pub use words::DurationWords;
 
 /// Everything that one file set says.

@@ -189,6 +189,8 @@ pub enum Hook {
     FilterOutput,
     /// `type filter hook input priority filter`
     FilterInput,
+    /// `type filter hook prerouting priority raw`: before connection tracking
+    RawPrerouting,
     /// `type filter hook ingress device DEVICE priority filter`
     Ingress(Interface),
 }
@@ -329,6 +331,8 @@ pub enum Condition {
     HasPorts,
     /// `ct status dnat`
     Dnatted,
+    /// `meta mark MARK`
+    Marked(u32),
     /// `ct direction original`
     FromClient,
     /// `ct mark >= MARK`

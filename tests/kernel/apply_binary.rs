@@ -227,6 +227,40 @@ fn status_shows_servers_that_take_nobody() {
 }
 
 #[test]
+fn status_leaves_out_no_server_that_is_declared() {
+    let host = Host::alone();
+    host.apply(
+        "pool shared { server x1 10.20.0.21 drain; server x2 10.20.0.22 down; server x6 2001:db8:1::21 }
+         pool more { server y1 10.20.0.31 }
+         service none { vip 192.0.2.10 tcp 80; pool shared }
+         service both { vip 192.0.2.11, 2001:db8::11 tcp 80; pool shared; pool more; server z1 10.20.0.41 backup }
+         service twins { vip 192.0.2.12 tcp 80; pool more; pool shared; mode nat masquerade }
+         service dns { vip 192.0.2.53 udp 53; mode dr on eth0; scheduler hash; pool shared }",
+    );
+    let json = host.flbc(&["status", "--json"], "").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let names = |at: usize| -> String {
+        let service = &json["services"][at];
+        let servers = service["servers"].as_array().unwrap().iter();
+        let names = servers.map(|s| format!("{} {}", s["name"], s["endpoint"]).replace('"', ""));
+        format!(
+            "{} {}",
+            service["name"],
+            names.collect::<Vec<_>>().join(", ")
+        )
+    };
+    assert_eq!(
+        [0, 1, 2, 3].map(names),
+        [
+            "\"both\" x1 10.20.0.21, x2 10.20.0.22, x6 2001:db8:1::21, y1 10.20.0.31, z1 10.20.0.41",
+            "\"dns\" x1 10.20.0.21, x2 10.20.0.22",
+            "\"none\" x1 10.20.0.21, x2 10.20.0.22",
+            "\"twins\" y1 10.20.0.31, x1 10.20.0.21, x2 10.20.0.22",
+        ]
+    );
+}
+
+#[test]
 fn unload_removes_both_tables_and_nothing_else() {
     let host = Host::alone();
     let foreign = "table inet foreign { set s { type ipv4_addr; elements = { 10.0.0.1 } }; chain c { type filter hook input priority 5; ip saddr @s accept; }; }";

@@ -491,6 +491,14 @@ fn inet(b: &Builder) -> Table {
                 .into(),
         ),
         base(
+            "refused",
+            Hook::RawPrerouting,
+            vec![vec![
+                Statement::Match(Condition::Marked(u32::MAX)),
+                goto("refuse"),
+            ]],
+        ),
+        base(
             "input",
             Hook::FilterInput,
             vec![vec![
@@ -563,7 +571,14 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
     let meta_set = |value| set_to(Target::MetaMark, value);
     let given_mac = || set_to(Target::EtherDestination, meta("mac"));
     let chains = vec![
-        refuse(),
+        // What Debian 12's kernel cannot do in this family: reject.
+        chain(
+            "refuse",
+            vec![vec![
+                meta_set(Expression::Mark(u32::MAX)),
+                Statement::Accept,
+            ]],
+        ),
         chain("via4", vec![vec![neighbour(V4, "addr4", meta("dev"))]]),
         chain("via6", vec![vec![neighbour(V6, "addr6", meta("dev"))]]),
         chain("back4", vec![vec![neighbour(V4, "addr4", Expression::Iif)]]),

@@ -44,6 +44,7 @@ mod random;
 mod refused;
 mod replace;
 mod scheduler;
+mod set;
 mod source_address;
 mod state;
 mod three_ways;

@@ -279,6 +279,11 @@ impl Encoder<'_> {
                 self.mask(register, &ct::DESTINATION_TRANSLATED.to_ne_bytes());
                 self.compare(cmp::DIFFERENT, register, &[0; 4]);
             }
+            Condition::Marked(mark) => {
+                let register = self.take(None);
+                self.meta(meta::MARK, register);
+                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
+            }
             Condition::FromClient => {
                 let register = self.take(None);
                 self.ct(ct::DIRECTION_KEY, register, None);

@@ -376,6 +376,7 @@ fn hook(hook: &ruleset::Hook) -> Hook {
         ruleset::Hook::FilterPrerouting => ("filter", 0, -95),
         ruleset::Hook::FilterOutput => ("filter", 3, -95),
         ruleset::Hook::FilterInput => ("filter", 1, 0),
+        ruleset::Hook::RawPrerouting => ("filter", 0, -300),
         ruleset::Hook::Ingress(_) => ("filter", 0, 0),
     };
     Hook {

@@ -1,0 +1,77 @@
+//! Every server that the file declares, where the kernel's tables alone do not tell whose it is.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::lower::identity_of;
+use crate::model::{Family, Member, Model, Override, Place, Service};
+
+use super::{Remembered, ServerView, View};
+
+impl View {
+    /// Adds the servers that no rule leads to now, in the order of the file, and what the file says where something
+    /// else was set.
+    pub fn complete(&mut self, known: &Remembered<'_>) {
+        let set: FxHashMap<(&Place, &str), &Override> = known
+            .overrides
+            .iter()
+            .map(|one| ((&one.place, &*one.server), one))
+            .collect();
+        let mut idle: FxHashMap<&str, Vec<&ServerView>> = FxHashMap::default();
+        for server in &self.all_servers {
+            idle.entry(&server.identity).or_default().push(server);
+        }
+        for service in &known.model.services {
+            let Some(seen) = self.services.get_mut(&*service.name) else {
+                continue;
+            };
+            let mut left = std::mem::take(&mut seen.servers);
+            for (place, server) in declared(&known.model, service) {
+                let found = left.iter().position(|seen| seen.name == *server.name);
+                let mut shown = if let Some(at) = found {
+                    left.remove(at)
+                } else {
+                    let identity = identity_of(&known.model, service, &server.name);
+                    let namesakes = idle.get(&*identity).into_iter().flatten();
+                    let mut same =
+                        namesakes.filter(|idle| idle.address.is_none_or(|a| a == server.address));
+                    let Some(idle) = same.next() else {
+                        continue;
+                    };
+                    (*idle).clone()
+                };
+                shown.address = Some(server.address);
+                shown.port = server.port;
+                shown.file = set.get(&(&place, &*server.name)).map(|one| one.file);
+                seen.servers.push(shown);
+            }
+            // What the kernel has beside it was put there by somebody else.
+            seen.servers.append(&mut left);
+        }
+    }
+}
+
+/// The servers of a service that its VIPs can lead to, and where each is declared.
+fn declared<'a>(
+    model: &'a Model,
+    service: &'a Service,
+) -> impl Iterator<Item = (Place, &'a crate::model::RealServer)> {
+    let families: FxHashSet<Family> = service
+        .vips
+        .iter()
+        .map(|vip| Family::of(vip.address))
+        .collect();
+    let all = service.members.iter().flat_map(move |member| {
+        let (place, servers) = match member {
+            Member::Server(server) => (
+                Place::Service(service.name.clone()),
+                std::slice::from_ref(server),
+            ),
+            Member::Pool(id) => {
+                let pool = model.pool(*id);
+                (Place::Pool(pool.name.clone()), &*pool.real_servers)
+            }
+        };
+        servers.iter().map(move |server| (place.clone(), server))
+    });
+    all.filter(move |(_, server)| families.contains(&Family::of(server.address)))
+}

@@ -47,6 +47,7 @@ mod scheduler;
 mod set;
 mod source_address;
 mod state;
+mod status;
 mod three_ways;
 mod timing;
 mod trial;

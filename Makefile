@@ -17,10 +17,13 @@ BUILD_PACKAGES = gcc libc6-dev
 TRAFFIC_PACKAGES = nftables iproute2
 MANUAL_PACKAGES = mandoc man-db systemd
 
+# To measure, and what flbc is measured beside.
+BENCH_PACKAGES = time curl nftlb haproxy nginx-light libnginx-mod-stream
+
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
-.PHONY: help build test test-vm demo bench soak man install clean toolchain
+.PHONY: help build test test-vm demo bench bench-full bench-vm soak man install clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
@@ -28,6 +31,8 @@ help:
 	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
+	@echo 'make bench-full  the same with more rounds, up to 100,000 services of 10 servers; needs root and 16 GB'
+	@echo 'make bench-vm  flbc beside IPVS on the kernel of Debian 12, in a guest of qemu; needs root'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
 	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
@@ -60,10 +65,17 @@ demo: toolchain
 	$(CARGO) build --locked --release --bin flbc --example demo
 	@$(TARGET)/release/examples/demo
 
-bench: toolchain
-	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) time
+# PARTS names the wanted ones of: load, datapath, apply, compile.
+bench bench-full: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(BENCH_PACKAGES)
 	$(CARGO) build --locked --release --bin flbc --example bench
-	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench
+	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench $(if $(findstring full,$@),full) $(PARTS)
+
+# The same beside IPVS, which needs Debian's kernel: ratios only, as the guest is emulated.
+bench-vm: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) ipvsadm
+	$(CARGO) build --locked --release --bin flbc --example bench
+	@FLBC=$(abspath $(TARGET)/release/flbc) tests/vm/guest $(abspath $(TARGET)/release/examples/bench) ipvs
 
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)

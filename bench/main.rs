@@ -4,16 +4,30 @@
 //! shared and noisy; what to believe are the ratios. Needs root, nft and GNU time; loads only into network
 //! namespaces that `unshare` makes and that end with the command.
 
+// The bench stops at the first thing that goes wrong, and says what.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+
 mod apply;
+mod datapath;
 mod generate;
 mod load;
 mod peers;
 mod plot;
 mod run;
+mod sender;
 mod table;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use generate::Shape;
 use run::{Cost, Workshop};
@@ -57,8 +71,27 @@ fn bench() -> Result<(), String> {
             full.then_some(Path::new("docs/loading.svg")),
         )?;
     }
+    let extent = datapath::Extent {
+        rounds: if full { ROUNDS } else { 3 },
+        time: Duration::from_millis(if full { 500 } else { 200 }),
+        flows: if full { 40_000 } else { 20_000 },
+        absolute: true,
+    };
+    // Only where it is asked for: few kernels have it.
+    if parts.iter().any(|part| part == "ipvs") {
+        let extent = datapath::Extent {
+            rounds: ROUNDS,
+            flows: 10_000,
+            absolute: false,
+            ..extent
+        };
+        return datapath::beside_ipvs(&shop, extent);
+    }
+    if wanted("datapath") {
+        datapath::side_by_side(&shop, extent)?;
+    }
     if wanted("apply") {
-        apply::apply_beside_nft(&shop)?;
+        apply::apply_beside_nft(&shop, full)?;
     }
     if wanted("compile") {
         compiling(&shop)?;

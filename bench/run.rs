@@ -14,6 +14,8 @@ pub(crate) struct Cost {
     pub(crate) seconds: f64,
     /// Peak resident memory.
     pub(crate) megabytes: f64,
+    /// Of the time, what the kernel took for the transaction, in milliseconds; 0 where that is not told.
+    pub(crate) transaction: f64,
 }
 
 impl Cost {
@@ -27,6 +29,7 @@ impl Cost {
         Self {
             seconds: middle(|cost| cost.seconds),
             megabytes: middle(|cost| cost.megabytes),
+            transaction: middle(|cost| cost.transaction),
         }
     }
 }
@@ -93,7 +96,9 @@ impl Workshop {
 
     /// `flbc compile FILE`, its output thrown away.
     pub(crate) fn time_compile(&self, source: &Path) -> Result<Cost, String> {
-        let mut command = timed();
+        let mut command = Command::new("bash");
+        let script = format!("{TIMED}timed \"$@\"");
+        command.args(["-ec", &script, "bash"]);
         command.arg(&self.flbc).arg("compile").arg(source);
         cost(&mut command)
     }
@@ -111,19 +116,28 @@ pub(crate) fn time_nft_load(rules: &Path) -> Result<Cost, String> {
 
 fn nft(arguments: &[&str], rules: &Path) -> Result<Cost, String> {
     let mut command = Command::new("unshare");
-    command.arg("--net").args(["time", "-f", FORMAT, "nft"]);
+    let script = format!("{TIMED}timed nft \"$@\"");
+    command.args(["--net", "--mount", "bash", "-ec", &script, "bash"]);
     command.args(arguments).arg(rules);
     cost(&mut command)
 }
 
-/// Seconds and kilobytes.
-pub(crate) const FORMAT: &str = "cost %e %M";
-
-fn timed() -> Command {
-    let mut command = Command::new("time");
-    command.args(["-f", FORMAT]);
-    command
+/// A function of the shell: `timed COMMAND` tells seconds and kilobytes, which [`costs`] reads. The seconds of `time`
+/// itself are too coarse.
+pub(crate) const TIMED: &str = r#"
+timed() {
+    folder=$(mktemp -d)
+    start=$(date +%s%N)
+    # Not the shell's own `time`.
+    command time -o "$folder/kilobytes" -f %M "$@"
+    end=$(date +%s%N)
+    printf 'cost %d.%09d %s\n' $(((end - start) / 1000000000)) $(((end - start) % 1000000000)) "$(cat "$folder/kilobytes")" >&2
+    rm -r "$folder"
 }
+"#;
+
+/// Seconds and kilobytes, as `time -f` tells them and [`costs`] reads them.
+pub(crate) const FORMAT: &str = "cost %e %M";
 
 fn cost(command: &mut Command) -> Result<Cost, String> {
     let output = command
@@ -140,15 +154,19 @@ fn cost(command: &mut Command) -> Result<Cost, String> {
         .ok_or_else(|| format!("{command:?}: no figures"))
 }
 
-/// All that `time` wrote with [`FORMAT`].
+/// All that `timed` told, and before each, perhaps, the kernel's part.
 pub(crate) fn costs(messages: &str) -> impl Iterator<Item = Cost> {
-    let figures = messages
-        .lines()
-        .filter_map(|line| line.strip_prefix("cost ")?.split_once(' '));
-    figures.filter_map(|(seconds, kilobytes)| {
+    let mut transaction = 0.0;
+    messages.lines().filter_map(move |line| {
+        if let Some(told) = line.strip_prefix("kernel transaction ") {
+            transaction = told.strip_suffix(" ms")?.parse().ok()?;
+            return None;
+        }
+        let (seconds, kilobytes) = line.strip_prefix("cost ")?.split_once(' ')?;
         Some(Cost {
             seconds: seconds.parse().ok()?,
             megabytes: kilobytes.parse::<f64>().ok()? / 1024.0,
+            transaction: std::mem::take(&mut transaction),
         })
     })
 }

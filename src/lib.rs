@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod lower;
 pub mod model;
 pub mod outline;
+pub mod real_server;
 pub mod ruleset;
 pub mod schedule;
 pub mod source;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "source",
     "diagnostic",
     "syntax",
@@ -14,6 +14,7 @@ const ROOMS: [&str; 14] = [
     "check",
     "schedule",
     "outline",
+    "real_server",
     "ruleset",
     "lower",
     "emit",

@@ -8,9 +8,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Drift, Given, Observed, diff, drift};
+use crate::diff::{Drift, Identities, Observed, diff, drift};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
 use crate::kernel::cache::{Cache, Left};
@@ -48,6 +49,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How long the kernel took for the transaction.
+    pub transaction: Duration,
     /// Something that went wrong without harm to the rules, in a sentence.
     pub notes: Vec<String>,
 }
@@ -180,7 +183,7 @@ fn see_beside(
     let remembered = left
         .as_ref()
         .and_then(|left| Some(Box::new(Remembered::from_note(&left.note)?)));
-    let Some(mut remembered) = remembered else {
+    let Some(remembered) = remembered else {
         let observed = kernel.observe(table)?;
         return Ok(Seen {
             generation: observed.generation,
@@ -207,8 +210,6 @@ fn see_beside(
     let untouched = drift.as_ref().is_some_and(Vec::is_empty);
     Ok(Seen {
         basis: if untouched && same_interfaces {
-            // Whoever puts a rule back as it was gives it another number.
-            remembered.given = Given::of(&observed);
             Basis::Left(remembered)
         } else {
             Basis::Read(observed, Some(remembered))
@@ -241,7 +242,19 @@ pub fn apply(
         let seen = see_beside(kernel, left, request.table, &interfaces)?;
         let id: Arc<str> = random_id()?.into();
         let work = match seen.basis {
-            Basis::Left(remembered) => work::since(&remembered, request, &interfaces, &id, sink)?,
+            Basis::Left(remembered) => {
+                let before = (&*remembered, seen.generation);
+                match work::since(kernel, before, request, &interfaces, &id, sink) {
+                    Err(Failure::Kernel(KernelError::Changed)) => {
+                        if kernel.generation()? == seen.generation {
+                            // The rules are not those that were remembered.
+                            let _ = cache.forget(request.table);
+                        }
+                        continue;
+                    }
+                    work => work?,
+                }
+            }
             Basis::Read(observed, remembered) => {
                 let before = (observed, remembered.as_deref());
                 Some(work::anew(before, request, &interfaces, &id, sink)?)
@@ -268,7 +281,10 @@ pub fn apply(
         now.generation = seen.generation;
         if !work.changes.is_empty() {
             cache.set_aside(request.table);
-            match kernel.commit(request.table, &work.changes, now.generation) {
+            let start = Instant::now();
+            let outcome = kernel.commit(request.table, &work.changes, now.generation);
+            applied.transaction = start.elapsed();
+            match outcome {
                 Ok(committed) => now.generation = committed.generation,
                 Err(error) => {
                     cache.put_back(request.table);
@@ -281,6 +297,7 @@ pub fn apply(
             let structure = work.changes.iter().filter(|change| change.is_structure());
             let followed = now.apply(structure).is_ok();
             applied.forgotten = work.dying.forget(kernel, &mut applied.notes);
+            now.drop_service_chains();
             if !followed || kernel.read_handles(request.table, &mut now).is_err() {
                 // Somebody came right behind: what is there now is for the next run to read.
                 if let Err(error) = cache.forget(request.table) {
@@ -289,18 +306,22 @@ pub fn apply(
                 return Ok(applied);
             }
         }
-        let mut given = work.given;
-        given.adopt(&now);
-        let remembered = Remembered {
-            model: Cow::Borrowed(request.model),
-            numbers: Cow::Borrowed(&work.numbers),
-            interfaces: remembered::named(request.model, &interfaces),
-            given,
-            overrides: Cow::Borrowed(request.overrides),
+        let outcome = match Identities::of(&now) {
+            Some(ids) => {
+                let remembered = Remembered {
+                    model: Cow::Borrowed(request.model),
+                    numbers: Cow::Owned(work.numbers),
+                    interfaces: remembered::named(request.model, &interfaces),
+                    ids,
+                    overrides: Cow::Borrowed(request.overrides),
+                };
+                let of = (now.generation, remembered.ids.each());
+                cache.remember(kernel, request.table, of, &remembered.to_note())
+            }
+            // Tables that something else made cannot be known again.
+            None => cache.forget(request.table),
         };
-        let note = remembered.to_note();
-        let of = (now.generation, remembered.given.ids());
-        if let Err(error) = cache.remember(kernel, request.table, of, &note) {
+        if let Err(error) = outcome {
             applied.notes.push(cannot_remember(&error));
         }
         return Ok(applied);
@@ -326,12 +347,12 @@ pub fn unload(
         let seen = see(kernel, cache, table)?;
         let (tables, outline, dying) = match &seen.basis {
             Basis::Left(remembered) => (
-                Observed::hollow(&remembered.given),
+                Observed::from(&remembered.ids),
                 Outline::of(&remembered.model),
                 Dying::all_of(remembered),
             ),
             Basis::Read(observed, remembered) => (
-                Observed::hollow(&Given::of(observed)),
+                observed.hollow(),
                 match remembered {
                     Some(remembered) => Outline::of(&remembered.model),
                     None => View::of(observed).outline(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diff::{Given, Observed};
+use crate::diff::{Identities, Observed};
 use crate::emit::netlink::{Interfaces, desired};
 use crate::kernel::cache::Left;
 use crate::lower::number::Numbering;
@@ -26,8 +26,8 @@ pub struct Remembered<'a> {
     pub numbers: Cow<'a, Numbering>,
     /// The interfaces that it names, and their numbers.
     pub interfaces: Interfaces,
-    /// What the kernel gave to the tables.
-    pub given: Given,
+    /// The random texts of the tables.
+    pub ids: Identities,
     /// What of the model no file said.
     pub overrides: Cow<'a, [Override]>,
 }
@@ -54,14 +54,14 @@ impl Remembered<'_> {
         let ruleset = lower_part(&self.model, plan, &self.numbers, table, scope);
         // All interfaces were there when this was applied.
         let made = desired(ruleset, &self.interfaces).ok()?;
-        Some(Observed::made(made, &self.given))
+        Some(Observed::made(made, &self.ids))
     }
 }
 
 /// Whether what was left was made from this very model, and its interfaces are those that there are.
 pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) -> bool {
     // What follows the model: the same fields in the same order.
-    type Rest = (Numbering, Interfaces, Given, Vec<Override>);
+    type Rest = (Numbering, Interfaces, Identities, Vec<Override>);
     let Ok(model) = postcard::to_stdvec(request.model) else {
         return false;
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diff::{Given, Observed, diff};
+use crate::diff::{Identities, Observed, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, numbers, random_id};
@@ -71,18 +71,14 @@ pub fn restore(
         }
         let followed = now.apply(&changes).is_ok();
         applied.forgotten = dying.forget(kernel, &mut applied.notes);
-        let known = followed && kernel.read_handles(table, &mut now).is_ok();
-        let kept = match remembered.clone().filter(|_| known) {
-            Some(remembered) => {
-                let given = Given::of(&now);
-                let of = (now.generation, given.ids());
-                let remembered = Remembered {
-                    given: given.clone(),
-                    ..remembered
-                };
+        let known = followed && kernel.generation()? == now.generation;
+        let kept = match remembered.clone().zip(Identities::of(&now)) {
+            Some((remembered, ids)) if known => {
+                let remembered = Remembered { ids, ..remembered };
+                let of = (now.generation, remembered.ids.each());
                 cache.remember(kernel, table, of, &remembered.to_note())
             }
-            None => cache.forget(table),
+            _ => cache.forget(table),
         };
         if let Err(error) = kept {
             applied.notes.push(cannot_remember(&error));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Given, Observed, diff};
+use crate::diff::{Observed, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
-use crate::kernel::numbers;
+use crate::kernel::{Kernel, numbers};
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
 use crate::outline::{Difference, Outline};
@@ -27,8 +27,6 @@ pub(super) struct Work {
     pub(super) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
-    /// What the kernel gave to the chains that were not looked at.
-    pub(super) given: Given,
     /// Servers that go.
     pub(super) dying: Dying,
 }
@@ -36,7 +34,8 @@ pub(super) struct Work {
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
 /// nothing else. `None`: what was remembered does not fit together.
 pub(super) fn since(
-    remembered: &Remembered<'_>,
+    kernel: &mut impl Kernel,
+    (remembered, generation): (&Remembered<'_>, u32),
     request: &Request<'_>,
     interfaces: &Interfaces,
     id: &Arc<str>,
@@ -58,30 +57,35 @@ pub(super) fn since(
     let scopes = delta.scopes(&remembered.numbers, &numbers);
     let mut pair = both(&scopes)?;
     // A set that is made anew needs all of its elements.
-    if pair
+    let reshaped = pair
         .as_ref()
-        .is_some_and(|(has, wanted)| reshapes(has, wanted))
-    {
+        .is_some_and(|(has, wanted)| reshapes(has, wanted));
+    if reshaped {
         pair = both(&whole)?;
     }
     let Some((mut has, wanted)) = pair else {
         return Ok(None);
     };
-    let changes = diff(&has, wanted, id);
+    has.generation = generation;
+    // A rule is pointed to by its number. Where it is not known a chain is replaced whole.
+    if !reshaped {
+        kernel.read_handles(request.table, &mut has)?;
+    }
     debug_assert_eq!(
-        both(&whole)?.map(|(has, wanted)| diff(&has, wanted, id)),
-        Some(changes.clone()),
+        both(&whole)?.map(|(mut old, wanted)| {
+            old.take_handles(&has);
+            diff(&old, wanted, id)
+        }),
+        Some(diff(&has, wanted.clone(), id)),
         "a part differs in what the whole does"
     );
-    let mut given = remembered.given.clone();
-    given.forget(&has);
+    let changes = diff(&has, wanted, id);
     has.drop_sets();
     let dying = delta.dying(&remembered.numbers, &numbers);
     Ok(Some(Work {
         difference: delta.difference(),
         changes,
         structure: has,
-        given,
         dying: Dying::of(&remembered.model, dying),
         numbers,
     }))
@@ -120,7 +124,6 @@ pub(super) fn anew(
         changes,
         numbers,
         structure: observed,
-        given: Given::default(),
         dying,
     })
 }

@@ -14,8 +14,24 @@ use crate::outline::{Difference, Outline};
 use crate::schedule;
 use crate::source::Sources;
 
+/// How `flbc apply` is to go about it.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Nothing is changed.
+    pub(super) dry_run: bool,
+    /// What `flbc set` changed stays.
+    pub(super) keep: bool,
+    /// The kernel's time is told.
+    pub(super) timing: bool,
+}
+
 /// `flbc apply`
-pub(super) fn run(report: &Report, dry_run: bool, keep: bool, table: &str, file: &Path) -> Exit {
+pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
+    let How {
+        dry_run,
+        keep,
+        timing,
+    } = how;
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let input = match Report::input(file) {
@@ -51,6 +67,10 @@ pub(super) fn run(report: &Report, dry_run: bool, keep: bool, table: &str, file:
     match outcome {
         Ok(applied) => {
             report.human(&sink, &sources);
+            if timing {
+                let milliseconds = applied.transaction.as_secs_f64() * 1e3;
+                eprintln!("kernel transaction {milliseconds:.3} ms");
+            }
             told(&applied, dry_run)
         }
         Err(failure) => failed(report, failure, sink, &sources),

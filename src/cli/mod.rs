@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::diagnostic;
+use crate::real_server::Question;
 
 mod apply;
 mod check;
@@ -14,6 +15,7 @@ mod compile;
 mod fmt;
 mod man;
 mod output;
+mod real_server;
 mod report;
 mod set;
 mod status;
@@ -124,6 +126,9 @@ enum Command {
         /// Keep what `flbc set` changed, where the file still has the server
         #[arg(long)]
         keep: bool,
+        /// Tell on standard error how long the kernel's transaction took
+        #[arg(long)]
+        timing: bool,
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
@@ -223,6 +228,30 @@ enum Command {
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
     },
+    /// Writes what the machine of a real server needs
+    ///
+    /// For direct return: the VIP is taken, and nobody on the server's network may learn that the server has it. For
+    /// nat: answers go back through the balancer. The output is to be run on that machine; it may run again at any
+    /// time, and takes itself back when it is given `undo`. It touches nothing but what it made.
+    RealServer {
+        /// The server's name in the file; again for its other family, as `--server web1 --server web1-v6`
+        #[arg(long = "server", value_name = "NAME", required = true)]
+        servers: Vec<String>,
+        /// Only what this service asks; all services that the server is in if not given
+        #[arg(long, value_name = "SERVICE")]
+        service: Option<String>,
+        /// The balancer's address in the servers' network, for nat without `masquerade` or `snat`; one for each family
+        #[arg(long = "gateway", value_name = "ADDRESS", value_parser = real_server::gateway)]
+        gateways: Vec<std::net::IpAddr>,
+        /// What to write
+        #[arg(long, value_name = "FORMAT", default_value = "sh")]
+        format: real_server::Format,
+        /// What to call tables, files and units on that machine, where more than one balancer uses it
+        #[arg(long, value_name = "NAME", default_value = "flbc-real-server", value_parser = compile::table_name)]
+        label: String,
+        /// The .flb file, `-` for standard input
+        file: PathBuf,
+    },
     /// Reports the faults of files, and nothing else
     ///
     /// Each file is checked by itself, with all that it includes.
@@ -276,9 +305,17 @@ pub fn run() -> ExitCode {
         Command::Apply {
             dry_run,
             keep,
+            timing,
             table,
             file,
-        } => apply::run(&report, dry_run, keep, &table, &file),
+        } => {
+            let how = apply::How {
+                dry_run,
+                keep,
+                timing,
+            };
+            apply::run(&report, how, &table, &file)
+        }
         Command::Set {
             what,
             weight: Some(_),
@@ -322,6 +359,27 @@ pub fn run() -> ExitCode {
             status::run(format, watch, &table)
         }
         Command::Unload { table } => apply::unload(&report, &table),
+        Command::RealServer {
+            servers,
+            service,
+            gateways,
+            format,
+            label,
+            file,
+        } => {
+            let question = Question {
+                servers: &servers,
+                service: service.as_deref(),
+                gateways: &gateways,
+                label: &label,
+            };
+            let request = real_server::Request {
+                format,
+                question,
+                file: &file,
+            };
+            real_server::run(&report, &request)
+        }
         Command::Check { format, files } => check::run(&report, format, &files),
         Command::Fmt { check, files } => fmt::run(&report, check, &files),
         Command::Completions { shell } => {

@@ -19,12 +19,12 @@ mod afresh;
 mod bytecode;
 mod drift;
 mod elements;
-mod given;
+mod made;
 mod observed;
 mod restore;
 
 pub use drift::{Drift, How, What, drift};
-pub use given::Given;
+pub use made::Identities;
 pub use observed::{
     Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
+use crate::ruleset::name;
 
 /// Both tables, as the kernel has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +89,29 @@ impl Observed {
         match family {
             TableFamily::Inet => &mut self.inet,
             TableFamily::Netdev => &mut self.netdev,
+        }
+    }
+
+    /// Forgets the chains of services, of which there are many.
+    pub fn drop_service_chains(&mut self) {
+        for table in [&mut self.inet, &mut self.netdev].into_iter().flatten() {
+            table.chains.retain(|c| !name::is_service_chain(&c.name));
+        }
+    }
+
+    /// Takes over the numbers of rules, chain by chain, from `other`.
+    pub fn take_handles(&mut self, other: &Self) {
+        for family in TableFamily::BOTH {
+            let (Some(ours), Some(theirs)) = (self.table_mut(family), other.table(family)) else {
+                continue;
+            };
+            for chain in &mut ours.chains {
+                let same = theirs.chains.iter().find(|c| c.name == chain.name);
+                let rules = same.into_iter().flat_map(|same| &same.rules);
+                for (ours, theirs) in chain.rules.iter_mut().zip(rules) {
+                    ours.handle = theirs.handle;
+                }
+            }
         }
     }
 

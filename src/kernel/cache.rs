@@ -170,8 +170,7 @@ impl Cache {
         })
     }
 
-    /// Remembers `note` of what the kernel has at this generation, in tables with these random texts: for each
-    /// family, whether there is a table, and what it has. A state with a table that has none is not remembered.
+    /// Remembers `note` of what the kernel has at this generation, in tables with these random texts.
     ///
     /// # Errors
     ///
@@ -180,14 +179,13 @@ impl Cache {
         &self,
         kernel: &mut impl Kernel,
         table: &str,
-        (generation, ids): (u32, [Option<Option<&str>>; 2]),
+        (generation, ids): (u32, [Option<&str>; 2]),
         note: &[u8],
     ) -> io::Result<()> {
         self.prepare()?;
         let binding = binding(kernel, table).map_err(io::Error::other)?;
-        let unmarked = ids.contains(&Some(None));
-        let ids = ids.map(|id| id.flatten().map(str::to_owned));
-        if binding.generation != generation || unmarked || binding.identities != ids {
+        let ids = ids.map(|id| id.map(str::to_owned));
+        if binding.generation != generation || binding.identities != ids {
             return self.forget(table);
         }
         let stored = Stored { binding, note };

@@ -178,7 +178,7 @@ impl Kernel for Fake {
         if observed.generation != self.observed.generation {
             return Err(KernelError::Changed);
         }
-        observed.clone_from(&self.observed);
+        observed.take_handles(&self.observed);
         Ok(())
     }
 

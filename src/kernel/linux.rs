@@ -17,7 +17,9 @@ use crate::ruleset::name;
 
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Traffic, conntrack, read};
+use super::{
+    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Traffic, conntrack, read,
+};
 
 /// How often a reading that others' changes spoil is begun anew.
 const ATTEMPTS: usize = 20;

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use crate::diff::{Counter, Observed};
-use crate::emit::netlink::{Element, Interfaces};
 use crate::emit::netlink::change::Change;
+use crate::emit::netlink::{Element, Interfaces};
 
 pub mod cache;
 mod conntrack;

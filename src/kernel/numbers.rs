@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::diff::{Observed, ObservedChain, ObservedTable};
+use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
-use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen};
+use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdict};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
 use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
@@ -87,10 +87,23 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
+/// The chain that a rule goes to, if that is all it does.
+fn goes_to(rule: &ObservedRule) -> Option<&str> {
+    let expression = Attributes::new(&rule.body.expressions).into_iter().next()?;
+    let value = expression.inside().find(expr::DATA)?.inside();
+    let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
+    verdict.inside().find(verdict::CHAIN)?.string()
+}
+
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    // What comes before it asks who may come.
-    let rule = chain.rules.last()?;
+    // What comes before these two asks who may come.
+    let [.., rule, goes] = chain.rules.as_slice() else {
+        return None;
+    };
+    if goes_to(goes)? == "refuse" {
+        return None;
+    }
     Attributes::new(&rule.body.expressions)
         .into_iter()
         .find_map(|expression| {

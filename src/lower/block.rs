@@ -260,13 +260,15 @@ pub(super) struct Onward {
     pub(super) chosen: &'static str,
 }
 
-/// The chains of one service, one a family. The last rule chooses:
+/// The chains of one service, one a family. The last rules choose:
 ///
 /// ```text
-/// ct mark set numgen inc mod 7 offset 0x01000000 goto slotted
-/// ct mark set 0x00000001 goto translate
-/// goto refuse
+/// ct mark set numgen inc mod 7 offset 0x01000000
+/// goto slotted
 /// ```
+///
+/// or `ct mark set 0x00000001` and `goto translate`, or `goto refuse` alone. What goes somewhere is a rule of its own:
+/// the kernel walks all chains after each transaction that touches such a rule, and the draw changes more often.
 pub(super) fn service_chains(
     input: &Input<'_>,
     plan: &ServicePlan<'_>,
@@ -285,8 +287,9 @@ pub(super) fn service_chains(
         let statements = block
             .and_then(|(block, numbers)| choose(block, numbers, onward))
             .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
+        let chosen = statements.into_iter();
         let mut rules = gates.rules(service, *family);
-        rules.push(Rule::of(service.span, statements));
+        rules.extend(chosen.map(|statement| Rule::of(service.span, [statement])));
         Chain {
             name: name::service_chain(&service.name, *family),
             hook: None,
@@ -297,7 +300,7 @@ pub(super) fn service_chains(
     plan.families.iter().map(chain).collect()
 }
 
-/// The statements that choose a server; `None` where no server takes clients.
+/// The rules that choose a server, of one statement each; `None` where no server takes clients.
 fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
     let (value, next) = match &block.choice {
         Choice::Empty => return None,

@@ -72,6 +72,11 @@ pub fn service_chain(service: &str, family: Family) -> Arc<str> {
     format!("svc_{service}_v{}", digit(family)).into()
 }
 
+/// Whether a chain is a service's own.
+pub fn is_service_chain(name: &str) -> bool {
+    name.starts_with("svc_")
+}
+
 /// A set or chain that each family has one of: `addr4`.
 pub fn per_family(stem: &str, family: Family, rest: &str) -> Arc<str> {
     format!("{stem}{}{rest}", digit(family)).into()

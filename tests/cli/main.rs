@@ -13,6 +13,7 @@ mod fmt;
 mod injection;
 mod output;
 mod pages;
+mod real_server;
 mod reports;
 mod table;
 

@@ -69,13 +69,21 @@ impl Host {
     }
 
     fn start_under(&self, wrapper: &[&str], arguments: &[&str]) -> Child {
-        let flbc = [wrapper, &[env!("CARGO_BIN_EXE_flbc")], arguments].concat();
+        self.start_command(&[wrapper, &[env!("CARGO_BIN_EXE_flbc")], arguments].concat())
+    }
+
+    /// Runs any command to its end, with the same `/run`.
+    pub(crate) fn command(&self, words: &[&str]) -> Ran {
+        finish(self.start_command(words), "")
+    }
+
+    fn start_command(&self, words: &[&str]) -> Child {
         self.namespace.run(|| {
             Command::new("unshare")
                 .args(["--mount", "sh", "-ec"])
                 .arg("mount --bind \"$0\" /run; exec \"$@\"")
                 .arg(self.run.path())
-                .args(flbc)
+                .args(words)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 
-use flbc::diff::{Given, Observed, diff, drift};
+use flbc::diff::{Identities, Observed, diff, drift};
 use flbc::emit::netlink::desired;
 use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
@@ -33,23 +33,18 @@ fn a_state_is_remembered_until_something_changes() {
         state.apply(&changes).expect("the changes fit");
         state.generation = committed.generation;
         kernel.read_handles("flbc", &mut state).expect("handles");
-        let given = Given::of(&state);
+        let ids = Identities::of(&state).expect("both are marked");
         // What was made and what the kernel gave are all there is.
-        let remade = Observed::made(desired, &given);
+        let remade = Observed::made(desired, &ids);
         assert_eq!(drift(&remade, &state), []);
-        assert_eq!(Given::of(&remade), given);
+        assert_eq!(Identities::of(&remade).as_ref(), Some(&ids));
 
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("run");
         let cache = Cache::new(&place);
         assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
         cache
-            .remember(
-                &mut kernel,
-                "flbc",
-                (state.generation, given.ids()),
-                b"note",
-            )
+            .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
             .expect("remembers");
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
@@ -90,12 +85,7 @@ fn a_state_is_remembered_until_something_changes() {
         chown(&place, Some(1000), None).expect("chown");
         assert!(
             cache
-                .remember(
-                    &mut kernel,
-                    "flbc",
-                    (state.generation, given.ids()),
-                    b"note"
-                )
+                .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
                 .is_err()
         );
         chown(&place, Some(0), None).expect("chown");
@@ -107,12 +97,7 @@ fn a_state_is_remembered_until_something_changes() {
         assert!(!earlier.current, "somebody committed");
         assert_eq!(earlier.note, b"note");
         cache
-            .remember(
-                &mut kernel,
-                "flbc",
-                (state.generation, given.ids()),
-                b"note",
-            )
+            .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
             .expect("forgets");
         assert!(!file.exists(), "a state of another generation is not kept");
     });
@@ -141,14 +126,9 @@ fn another_namespace_is_another_kernel() {
         };
         let mut kernel = load();
         let state = kernel.observe("flbc").expect("the kernel's tables");
-        let given = Given::of(&state);
+        let ids = Identities::of(&state).expect("both are marked");
         cache
-            .remember(
-                &mut kernel,
-                "flbc",
-                (state.generation, given.ids()),
-                b"note",
-            )
+            .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
             .expect("remembers");
         assert!(cache.recall(&mut kernel, "flbc").is_some());
         let other = Elsewhere::new();

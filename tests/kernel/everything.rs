@@ -415,10 +415,7 @@ fn inet(b: &Builder) -> Table {
         base(
             "balanced_in",
             Hook::FilterPrerouting,
-            vec![vec![
-                Statement::Match(Condition::Dnatted),
-                goto("balanced"),
-            ]],
+            vec![vec![Statement::Match(Condition::Dnatted), goto("balanced")]],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),

@@ -41,6 +41,7 @@ mod operator;
 mod ports;
 mod prediction;
 mod random;
+mod real_server;
 mod refused;
 mod replace;
 mod scheduler;

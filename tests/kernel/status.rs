@@ -54,7 +54,12 @@ fn ask(from: &Namespace, to: &str, times: u64) -> [u64; 4] {
     let mut amounts = [0; 4];
     for _ in 0..times {
         let answer = flow.ask().unwrap().line().len() as u64;
-        let passed = [1, "who is there?".len() as u64 + headers, 1, answer + headers];
+        let passed = [
+            1,
+            "who is there?".len() as u64 + headers,
+            1,
+            answer + headers,
+        ];
         for (sum, one) in amounts.iter_mut().zip(passed) {
             *sum += one;
         }
@@ -128,9 +133,11 @@ fn a_connection_of_tcp_is_counted_with_all_that_it_carries() {
         let mut connection = Connection::open(&topology.client, None, at(to), PATIENCE).unwrap();
         assert_eq!(connection.bulk(3_000_000).unwrap(), 3_000_000);
         let now = status(&host);
-        let [packets_to, bytes_to, packets_from, bytes_from] =
-            both_ways(server(&now, "www", name));
-        assert!((3_000_000..3_600_000).contains(&bytes_from), "{name}: {bytes_from}");
+        let [packets_to, bytes_to, packets_from, bytes_from] = both_ways(server(&now, "www", name));
+        assert!(
+            (3_000_000..3_600_000).contains(&bytes_from),
+            "{name}: {bytes_from}"
+        );
         assert!(packets_to > 3 && packets_from > 10, "{name}: {now}");
         assert!((100..300_000).contains(&bytes_to), "{name}: {bytes_to}");
     }
@@ -168,9 +175,17 @@ fn a_server_that_gets_anothers_number_begins_at_nothing() {
     // Both numbers are used, whichever comes first.
     for name in ["x", "y", "z"] {
         host.apply(&with(&format!("server {name} 10.20.0.12")));
-        assert_eq!(both_ways(server(&status(&host), "www", name)), [0; 4], "{name}");
+        assert_eq!(
+            both_ways(server(&status(&host), "www", name)),
+            [0; 4],
+            "{name}"
+        );
         let sent = ask(&topology.client, V4, 2);
-        assert_eq!(both_ways(server(&status(&host), "www", name)), sent, "{name}");
+        assert_eq!(
+            both_ways(server(&status(&host), "www", name)),
+            sent,
+            "{name}"
+        );
     }
     // One counter for each way, and none of those who left.
     let set = host.namespace.nft_list(&["set", "inet", "flbc", "traffic"]);
@@ -194,7 +209,10 @@ fn direct_return_counts_the_way_that_it_sees() {
         let found = server(&now, "www", name);
         assert_eq!(found["to"]["packets"], packets, "{found}");
         assert_eq!(found["to"]["bytes"], bytes, "{found}");
-        assert_eq!((&found["from"], &found["connections"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&found["from"], &found["connections"]),
+            (&Value::Null, &Value::Null)
+        );
         all = [all[0] + packets, all[1] + bytes];
     }
     let now = status(&host);
@@ -202,10 +220,29 @@ fn direct_return_counts_the_way_that_it_sees() {
     assert_eq!(www["to"]["packets"], all[0]);
     assert_eq!(www["to"]["bytes"], all[1]);
     let human = host.flbc(&["status"], "").out;
-    let line = human.lines().find(|line| line.starts_with("  a 10.20.0.11 "));
+    let line = human
+        .lines()
+        .find(|line| line.starts_with("  a 10.20.0.11 "));
     let words: Vec<&str> = line.unwrap().split_whitespace().collect();
-    assert_eq!(words, ["a", "10.20.0.11", "1", "up", "100.0%", "-", "5", "205", "-", "-"]);
-    assert!(human.lines().all(|line| line.chars().count() <= 100), "{human}");
+    assert_eq!(
+        words,
+        [
+            "a",
+            "10.20.0.11",
+            "1",
+            "up",
+            "100.0%",
+            "-",
+            "5",
+            "205",
+            "-",
+            "-"
+        ]
+    );
+    assert!(
+        human.lines().all(|line| line.chars().count() <= 100),
+        "{human}"
+    );
 }
 
 #[test]
@@ -223,7 +260,10 @@ fn servers_that_services_share_have_one_figure_and_the_services_none() {
     for service in ["one", "two"] {
         assert_eq!(both_ways(server(&now, service, "a")), sent);
         let service = named(&now["services"], service);
-        assert_eq!((&service["to"], &service["shared"]), (&Value::Null, &Value::Bool(true)));
+        assert_eq!(
+            (&service["to"], &service["shared"]),
+            (&Value::Null, &Value::Bool(true))
+        );
     }
     assert_eq!(named(&now["services"], "one")["connections"], 1);
     assert_eq!(named(&now["services"], "two")["connections"], 0);
@@ -264,7 +304,12 @@ fn watching_shows_rates_and_ends_when_it_is_told_to() {
     let mut first = [0];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
 }
 
@@ -275,9 +320,15 @@ fn a_change_by_somebody_else_is_told() {
     assert_eq!(status(&host)["warnings"], Value::Array(Vec::new()));
     host.namespace.nft("add rule inet flbc input accept");
     let warnings = status(&host)["warnings"].to_string();
-    assert!(warnings.contains("rule") && warnings.contains("`input`"), "{warnings}");
+    assert!(
+        warnings.contains("rule") && warnings.contains("`input`"),
+        "{warnings}"
+    );
     let human = host.flbc(&["status"], "").out;
-    assert!(human.starts_with("warning: changed by somebody else: "), "{human}");
+    assert!(
+        human.starts_with("warning: changed by somebody else: "),
+        "{human}"
+    );
 }
 
 /// What Prometheus asks of a text: every metric once, with help and type, names and labels that it takes, no sample
@@ -293,9 +344,8 @@ fn metrics_are_as_prometheus_wants_them() {
     ));
     ask(&topology.client, V4, 2);
     let text = host.flbc(&["status", "--format", "prometheus"], "").out;
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-    };
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let mut metrics = BTreeSet::new();
     let mut samples = BTreeSet::new();
     let mut current = "";
@@ -315,10 +365,15 @@ fn metrics_are_as_prometheus_wants_them() {
         let (labels, value) = rest.rsplit_once(' ').unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");
         assert!(samples.insert((current, labels)), "{line} twice");
-        let inside = labels.strip_prefix('{').map_or("", |l| l.strip_suffix('}').unwrap());
+        let inside = labels
+            .strip_prefix('{')
+            .map_or("", |l| l.strip_suffix('}').unwrap());
         for label in inside.split("\",").filter(|label| !label.is_empty()) {
             let (name, value) = label.split_once("=\"").unwrap();
-            assert!(is_name(name) && !value.trim_end_matches('"').contains('"'), "{line}");
+            assert!(
+                is_name(name) && !value.trim_end_matches('"').contains('"'),
+                "{line}"
+            );
         }
     }
     let a = "service=\"www\",server=\"a\",endpoint=\"10.20.0.11\",mode=\"nat\"";
@@ -331,6 +386,9 @@ fn metrics_are_as_prometheus_wants_them() {
         format!("flbc_server_state{{{a},state=\"up\"}} 1"),
         "flbc_service_connections_total{service=\"www\",mode=\"nat\"} 1".to_owned(),
     ] {
-        assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected} in\n{text}"
+        );
     }
 }

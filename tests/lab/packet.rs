@@ -34,6 +34,15 @@ pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// A frame of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Raw {
+    /// Sent by the interface that the socket is on, not received.
+    pub(crate) outgoing: bool,
+    /// The whole frame.
+    pub(crate) bytes: Vec<u8>,
+}
+
 impl Wire {
     /// Starts to take frames on an interface.
     pub(crate) fn tap(namespace: &Namespace, interface: &str) -> Self {
@@ -70,6 +79,13 @@ impl Wire {
 
     /// The IP frames since the last call.
     pub(crate) fn taken(&self) -> Vec<Frame> {
+        let raw = self.taken_raw().into_iter();
+        raw.filter_map(|raw| Frame::parse(&raw.bytes, raw.outgoing))
+            .collect()
+    }
+
+    /// All frames since the last call.
+    pub(crate) fn taken_raw(&self) -> Vec<Raw> {
         let mut frames = Vec::new();
         let mut bytes = vec![0; 65_536];
         loop {
@@ -77,11 +93,10 @@ impl Wire {
                 Ok((length, from)) => {
                     let outgoing =
                         from.is_some_and(|from| from.pkttype() == nix::libc::PACKET_OUTGOING);
-                    frames.extend(
-                        bytes
-                            .get(..length)
-                            .and_then(|bytes| Frame::parse(bytes, outgoing)),
-                    );
+                    frames.extend(bytes.get(..length).map(|bytes| Raw {
+                        outgoing,
+                        bytes: bytes.to_vec(),
+                    }));
                 }
                 Err(Errno::EAGAIN) => return frames,
                 Err(error) => panic!("packet socket: {error}"),

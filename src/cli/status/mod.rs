@@ -137,7 +137,10 @@ fn drifted(drift: &[crate::diff::Drift]) -> Vec<String> {
         .map(|one| format!("changed by somebody else: {one}; the next `flbc apply` puts it right"))
         .collect();
     if let Some(more) = drift.len().checked_sub(DRIFTS + 1) {
-        lines.push(format!("changed by somebody else: {} things more", more + 1));
+        lines.push(format!(
+            "changed by somebody else: {} things more",
+            more + 1
+        ));
     }
     lines
 }

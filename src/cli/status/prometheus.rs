@@ -124,14 +124,18 @@ fn servers(status: &Status, text: &mut String) {
 }
 
 fn services(status: &Status, text: &mut String) {
-    let of_service = |service: &Service| labels(&[("service", &service.name), ("mode", service.mode)]);
+    let of_service =
+        |service: &Service| labels(&[("service", &service.name), ("mode", service.mode)]);
     let all = || status.services.iter();
     metric(
         text,
         ("flbc_service_connections_total", "counter"),
         "New connections to a virtual service (mode nat).",
         all().filter_map(|service| {
-            Some((of_service(service), service.figures.connections?.to_string()))
+            Some((
+                of_service(service),
+                service.figures.connections?.to_string(),
+            ))
         }),
     );
     for (name, help, of) in [
@@ -146,7 +150,8 @@ fn services(status: &Status, text: &mut String) {
             bytes,
         ),
     ] {
-        let samples = all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
+        let samples =
+            all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
         metric(text, (name, "counter"), help, samples);
     }
     for (name, mode, help) in [

@@ -197,7 +197,11 @@ impl Service {
             } else {
                 vips.iter().map(|vip| vip.figures.to).sum()
             },
-            from: if nat { all(|figures| figures.from) } else { None },
+            from: if nat {
+                all(|figures| figures.from)
+            } else {
+                None
+            },
             rate: None,
         };
         Self {
@@ -263,6 +267,11 @@ mod tests {
     #[test]
     fn a_rate_is_of_what_came_since_and_a_counter_may_begin_anew() {
         let rates = [rate(30, 10, 2.0), rate(5, 5, 2.0), rate(4, 10, 2.0)];
-        assert!(rates.iter().zip([10.0, 0.0, 2.0]).all(|(a, b)| (a - b).abs() < 1e-9));
+        assert!(
+            rates
+                .iter()
+                .zip([10.0, 0.0, 2.0])
+                .all(|(a, b)| (a - b).abs() < 1e-9)
+        );
     }
 }

@@ -14,9 +14,17 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// A text that takes the place of the one before. What has no room on the screen is left out: it would scroll.
 pub(super) fn redrawn(text: &str) -> String {
     let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
-    let room = if rows > 1 { usize::from(rows) - 1 } else { usize::MAX };
+    let room = if rows > 1 {
+        usize::from(rows) - 1
+    } else {
+        usize::MAX
+    };
     let lines = text.lines().count();
-    let shown = if lines > room { room.saturating_sub(1) } else { lines };
+    let shown = if lines > room {
+        room.saturating_sub(1)
+    } else {
+        lines
+    };
     let mut screen = "\x1b[H".to_owned();
     for line in text.lines().take(shown) {
         // Writing to a String cannot fail.

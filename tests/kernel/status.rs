@@ -188,8 +188,8 @@ fn a_server_that_gets_anothers_number_begins_at_nothing() {
         );
     }
     // One counter for each way, and none of those who left.
-    let set = host.namespace.nft_list(&["set", "inet", "flbc", "traffic"]);
-    assert_eq!(set.matches("counter packets").count(), 2, "{set}");
+    let listed = host.namespace.nft_list(&["set", "inet", "flbc", "traffic"]);
+    assert_eq!(listed.matches("counter packets").count(), 2, "{listed}");
 }
 
 #[test]

@@ -105,15 +105,15 @@ fn servers(status: &Status, text: &mut String) {
         "The share of new clients of its family that a real server gets, 0 to 1.",
         gauge(|server| server.share.to_string()),
     );
-    let states = servers.iter().map(|(labels_, server)| {
+    let standing = servers.iter().map(|(of, server)| {
         let state = labels(&[("state", &server.state)]);
-        (format!("{labels_},{state}"), "1".to_owned())
+        (format!("{of},{state}"), "1".to_owned())
     });
     metric(
         text,
         ("flbc_server_state", "gauge"),
         "1, with the state of a real server: up, drain, down or backup.",
-        states,
+        standing,
     );
     metric(
         text,

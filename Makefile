@@ -75,7 +75,7 @@ bench bench-full: toolchain
 bench-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) ipvsadm
 	$(CARGO) build --locked --release --bin flbc --example bench
-	@FLBC=$(abspath $(TARGET)/release/flbc) tests/vm/guest $(abspath $(TARGET)/release/examples/bench) ipvs
+	@FLBC=$(abspath $(TARGET)/release/flbc) GUEST_MODULES=ip_vs tests/vm/guest $(abspath $(TARGET)/release/examples/bench) ipvs
 
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)

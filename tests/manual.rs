@@ -209,6 +209,14 @@ fn docs_ruleset_names_maps_and_chains_that_exist() {
         } else {
             stem
         };
+        let stem = if stem.starts_with("err_") {
+            "err_NAME_v4"
+        } else if stem.starts_with("errors") && stem.contains('_') {
+            // One for each protocol and number of leading bits.
+            "errors4_tcp_16"
+        } else {
+            stem
+        };
         let stem = if name.starts_with("on_") {
             "on_IFACE"
         } else {

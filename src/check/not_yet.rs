@@ -2,25 +2,14 @@
 
 use super::reader::Reader;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Mode, Model, Scheduler};
+use crate::model::Model;
 use crate::source::Span;
 
-/// Refuses `persist` and `track`, and what implies them.
+/// Refuses `persist`.
 pub(super) fn refuse(model: &Model, reader: &mut Reader<'_>) {
     for service in &model.services {
         if let Some(persistence) = service.persistence {
             refuse_statement("persist", persistence.span, reader);
-        }
-        if let Some(track) = service.track {
-            let implied_by = match (&service.mode, service.scheduler) {
-                (Mode::Dr(_), Scheduler::RoundRobin) => Some("round-robin"),
-                (Mode::Dr(_), Scheduler::Random) => Some("random"),
-                _ => None,
-            };
-            match implied_by {
-                Some(scheduler) => refuse_scheduler(scheduler, track.span, reader),
-                None => refuse_statement("track", track.span, reader),
-            }
         }
     }
 }
@@ -29,12 +18,4 @@ fn refuse_statement(keyword: &str, span: Span, reader: &mut Reader<'_>) {
     let message = format!("This version of flbc cannot compile `{keyword}` yet");
     let fault = Diagnostic::new(Code::NotCompiledYet, span, message);
     reader.report_once(fault.help("take it out to compile the rest"));
-}
-
-fn refuse_scheduler(scheduler: &str, span: Span, reader: &mut Reader<'_>) {
-    let message = format!(
-        "This version of flbc cannot compile `track` yet, which `{scheduler}` in `dr` needs to keep the packets of one connection together"
-    );
-    let fault = Diagnostic::new(Code::NotCompiledYet, span, message);
-    reader.report_once(fault.help("write `maglev` or `hash`, without `track`"));
 }

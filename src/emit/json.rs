@@ -11,7 +11,8 @@ use std::net::IpAddr;
 
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta,
-    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadField, Range, SetItem,
+    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadBase, PayloadField,
+    PayloadRaw, Range, SetItem,
 };
 use nftables::schema::{
     Chain as JsonChain, NfCmd, NfListObject, Rule as JsonRule, Set as JsonSet, SetFlag, SetType,
@@ -27,7 +28,7 @@ use serde::Serialize;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Mask, Rule, Ruleset,
-    Set, Statement, Table, Target,
+    Set, Statement, Table, Target, icmp_word,
 };
 use crate::source::Span;
 
@@ -482,6 +483,23 @@ fn condition(condition: &Condition) -> Stmt<'_> {
     match condition {
         Condition::InSet(key, set) => equals(expression(key), set_name(set)),
         Condition::MarkIs(left, mark) => equals(expression(left), Expr::Number(*mark)),
+        Condition::TransportIs(offset, value) => {
+            equals(transport(*offset, 8), Expr::Number((*value).into()))
+        }
+        Condition::IcmpType(family, number) => {
+            let protocol = match family {
+                Family::V4 => "icmp",
+                Family::V6 => "icmpv6",
+            };
+            let word = string(icmp_word(*family, *number));
+            equals(payload(protocol, "type"), word)
+        }
+        Condition::TcpSyn => {
+            let flags = ["fin", "syn", "rst", "ack"].map(string).into();
+            let flags = BinaryOperation::AND(payload("tcp", "flags"), Expr::List(flags));
+            let flags = Expr::BinaryOperation(Box::new(flags));
+            equals(flags, string("syn"))
+        }
         Condition::Protocol(protocol) => equals(meta(MetaKey::L4proto), string(protocol.name())),
         Condition::HasPorts => {
             let protocols = ["tcp", "udp", "sctp"].map(|name| SetItem::Element(string(name)));
@@ -530,6 +548,14 @@ fn payload(protocol: &'static str, field: &'static str) -> Expr<'static> {
     })))
 }
 
+fn transport(offset: u16, length: u16) -> Expr<'static> {
+    Expr::Named(Named::Payload(Payload::PayloadRaw(PayloadRaw {
+        base: PayloadBase::TH,
+        offset: offset.into(),
+        len: length.into(),
+    })))
+}
+
 /// `ip` or `ip6`
 const fn protocol(family: Family) -> &'static str {
     match family {
@@ -559,10 +585,11 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::Transport(offset, length) => transport(*offset, *length),
         Expression::Masked(value, mask) => {
             let mask = match mask {
                 Mask::Address(mask) => address(*mask),
-                Mask::Mark(mask) => Expr::Number(*mask),
+                Mask::Mark(mask) | Mask::Packet(mask) => Expr::Number(*mask),
             };
             let both = BinaryOperation::AND(expression(value), mask);
             Expr::BinaryOperation(Box::new(both))

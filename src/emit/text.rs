@@ -11,7 +11,7 @@ use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Rule,
-    Ruleset, Set, Statement, Table, Target,
+    Ruleset, Set, Statement, Table, Target, icmp_word,
 };
 use crate::source::{Sources, Span};
 
@@ -301,6 +301,14 @@ const fn protocol(family: Family) -> &'static str {
     }
 }
 
+/// `icmp` or `icmpv6`
+const fn icmp_protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "icmp",
+        Family::V6 => "icmpv6",
+    }
+}
+
 /// A mark as nft lists it, so that a number can be searched for.
 struct Mark(u32);
 
@@ -475,6 +483,12 @@ impl fmt::Display for ConditionText<'_> {
         match self.0 {
             Condition::InSet(key, set) => write!(f, "{} @{set}", ExpressionText(key)),
             Condition::MarkIs(left, mark) => write!(f, "{} {}", ExpressionText(left), Mark(*mark)),
+            Condition::TransportIs(offset, value) => write!(f, "@th,{offset},8 {value:#04x}"),
+            Condition::IcmpType(family, number) => {
+                let protocol = icmp_protocol(*family);
+                write!(f, "{protocol} type {}", icmp_word(*family, *number))
+            }
+            Condition::TcpSyn => write!(f, "tcp flags & (fin | syn | rst | ack) == syn"),
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
@@ -509,7 +523,8 @@ impl fmt::Display for ExpressionText<'_> {
             Expression::Masked(value, Mask::Address(mask)) => {
                 write!(f, "{} & {mask}", ExpressionText(value))
             }
-            Expression::Masked(value, Mask::Mark(mask)) => {
+            Expression::Transport(offset, length) => write!(f, "@th,{offset},{length}"),
+            Expression::Masked(value, Mask::Mark(mask) | Mask::Packet(mask)) => {
                 write!(f, "{} & {}", ExpressionText(value), Mark(*mask))
             }
             Expression::Concat(fields) => {

@@ -11,7 +11,7 @@ use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
 use super::access::Gates;
 use super::number::BlockNumbers;
-use super::{Input, empty, identity};
+use super::{Input, empty, identity, track};
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -115,9 +115,14 @@ impl SetBuilder {
 
     /// The set, if anything is in it.
     pub(super) fn finish(self) -> Option<Set> {
+        (self.count > 0).then(|| self.always())
+    }
+
+    /// The set, even if nothing is in it.
+    pub(super) fn always(self) -> Set {
         let mut set = self.set;
         set.size = room(self.count);
-        (self.count > 0).then_some(set)
+        set
     }
 }
 
@@ -284,12 +289,20 @@ pub(super) fn service_chains(
             let block = input.plan.blocks.get(at)?;
             Some((block, input.numbers.blocks.get(at)?))
         });
-        let statements = block
-            .and_then(|(block, numbers)| choose(block, numbers, onward))
-            .unwrap_or_else(|| vec![empty::statement(service.on_empty)]);
-        let chosen = statements.into_iter();
+        let each = |statements: Vec<Statement>| -> Vec<Rule> {
+            let rules = statements.into_iter();
+            rules
+                .map(|statement| Rule::of(service.span, [statement]))
+                .collect()
+        };
+        let choosing = block.and_then(|(block, numbers)| {
+            let tracked = track::choosing(service, block, numbers);
+            tracked.or_else(|| choose(block, numbers, onward).map(each))
+        });
         let mut rules = gates.rules(service, *family);
-        rules.extend(chosen.map(|statement| Rule::of(service.span, [statement])));
+        rules.extend(block.and_then(|_| track::asking(service, *family)));
+        let empty = || each(vec![empty::statement(service.on_empty)]);
+        rules.extend(choosing.unwrap_or_else(empty));
         Chain {
             name: name::service_chain(&service.name, *family),
             hook: None,
@@ -320,7 +333,7 @@ fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<V
     ])
 }
 
-fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
+pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
     match draw {
         Draw::InTurn => Expression::Increment { modulus, offset },
         Draw::AtRandom => Expression::Random { modulus, offset },

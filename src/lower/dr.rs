@@ -11,7 +11,7 @@ use crate::ruleset::{
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
-use super::{Input, empty, inhabited};
+use super::{Input, empty, inhabited, quoted, track};
 
 const SLOTTED: &str = "slotted";
 const SEND: &str = "send";
@@ -237,6 +237,7 @@ fn sending(input: &Input<'_>, table: &mut Table) {
             ],
         });
     }
+    track::lower(input, &slots, table);
     let [(_, four), (_, six)] = maps.addresses;
     let known = block::server_set(input, block::blocks(input, is_dr));
     let sets = [
@@ -275,9 +276,10 @@ fn services(input: &Input<'_>, table: &mut Table) {
             }));
         }
     }
+    let errors = quoted::lower(input, table);
     let mut dispatch_sets = Vec::new();
     for (interface, entries) in by_interface {
-        let (sets, rules) = Dispatch {
+        let (sets, mut rules) = Dispatch {
             stem: "vip",
             tail: &name::per_interface("", interface),
             counter: true,
@@ -286,6 +288,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         }
         .build(&entries);
         dispatch_sets.extend(sets);
+        rules.extend(errors.iter().flat_map(|family| quoted::entry(*family)));
         table.chains.push(Chain {
             name: name::per_interface("on", interface),
             hook: Some(Hook::Ingress(interface.clone())),

@@ -17,7 +17,9 @@ mod empty;
 mod identity;
 mod nat;
 pub mod number;
+mod quoted;
 mod scope;
+mod track;
 mod traffic;
 
 pub use identity::{identity, identity_in, identity_of};

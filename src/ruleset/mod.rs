@@ -325,6 +325,12 @@ pub enum Condition {
     InSet(Expression, Name),
     /// `ct mark 0x00000000`
     MarkIs(Expression, u32),
+    /// `@th,OFFSET,8 0x45`
+    TransportIs(u16, u8),
+    /// `icmp type destination-unreachable`, by number; in IPv6 `icmpv6 type packet-too-big`
+    IcmpType(Family, u8),
+    /// `tcp flags & (fin | syn | rst | ack) == syn`
+    TcpSyn,
     /// `meta l4proto tcp`
     Protocol(Protocol),
     /// `meta l4proto { tcp, udp, sctp }`
@@ -383,6 +389,8 @@ pub enum Expression {
     DestinationPort,
     /// `ether daddr`
     EtherDestination,
+    /// `@th,OFFSET,LENGTH`: bits counted from the start of the transport header.
+    Transport(u16, u16),
     /// `VALUE & MASK`
     Masked(Box<Expression>, Mask),
     /// `A . B`
@@ -423,6 +431,8 @@ pub enum Mask {
     Address(IpAddr),
     /// Those of a mark.
     Mark(u32),
+    /// Those of four bytes of a packet.
+    Packet(u32),
 }
 
 impl Mask {
@@ -434,4 +444,22 @@ impl Mask {
         };
         Self::Address(Prefix::new(ones, length).map_or(ones, Prefix::address))
     }
+}
+
+/// The errors of ICMP that quote the packet they are about: number and nft's word.
+#[rustfmt::skip]
+pub const fn icmp_errors(family: Family) -> &'static [(u8, &'static str)] {
+    match family {
+        Family::V4 => &[(3, "destination-unreachable"), (11, "time-exceeded"), (12, "parameter-problem")],
+        Family::V6 => &[
+            (1, "destination-unreachable"), (2, "packet-too-big"), (3, "time-exceeded"), (4, "parameter-problem"),
+        ],
+    }
+}
+
+/// nft's word for an error of ICMP.
+pub(crate) fn icmp_word(family: Family, number: u8) -> &'static str {
+    let mut all = icmp_errors(family).iter();
+    all.find(|(known, _)| *known == number)
+        .map_or("", |(_, word)| word)
 }

@@ -72,6 +72,11 @@ pub fn service_chain(service: &str, family: Family) -> Arc<str> {
     format!("svc_{service}_v{}", digit(family)).into()
 }
 
+/// The chain that sends on the errors about one service's packets: `err_www_v4`.
+pub fn error_chain(service: &str, family: Family) -> Arc<str> {
+    format!("err_{service}_v{}", digit(family)).into()
+}
+
 /// Whether a chain is a service's own.
 pub fn is_service_chain(name: &str) -> bool {
     name.starts_with("svc_")

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::{
@@ -87,6 +88,8 @@ struct SharedKey<'m> {
     family: Family,
     scheduler: Scheduler,
     mode: &'m Mode,
+    /// Whether and how long flows are remembered: what remembers them is found by the server.
+    track: Option<Duration>,
 }
 
 /// Plans every service of a model. Reports [`Code::RoundedWeights`].
@@ -112,6 +115,7 @@ pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
                 family,
                 scheduler: service.scheduler,
                 mode: &service.mode,
+                track: service.track.map(|track| track.timeout),
             };
             let known = shared.get(&key).copied().filter(|_| !pools.is_empty());
             let place = known.or_else(|| {

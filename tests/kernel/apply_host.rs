@@ -251,6 +251,10 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
             places.entry(key).or_default().push(value);
         }
     }
+    // In whatever order the sets were made.
+    for values in places.values_mut() {
+        values.sort_unstable();
+    }
     let named = |key: &str| match who.get(key) {
         Some(name) => format!("<{name} {:?}>", places.get(key)),
         None => key.to_owned(),

@@ -613,6 +613,46 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         ),
         access_chain(&Expression::MetaMark),
         chain(
+            "quoted",
+            vec![
+                vec![
+                    Statement::Match(Condition::ForThisHost),
+                    Statement::Match(Condition::IcmpType(V4, 3)),
+                    Statement::Match(Condition::TransportIs(64, 0x45)),
+                    goto("send"),
+                ],
+                vec![
+                    Statement::Match(Condition::ForThisHost),
+                    Statement::Match(Condition::IcmpType(V6, 2)),
+                    goto("send"),
+                ],
+                vec![
+                    Statement::Match(Condition::TransportIs(136, 6)),
+                    meta_set(Expression::Masked(
+                        Box::new(Expression::Transport(208, 32)),
+                        Mask::Packet(0xfff0),
+                    )),
+                    vmap(
+                        Expression::Concat(vec![Expression::Destination(V4), Expression::MetaMark]),
+                        "access4_24",
+                    ),
+                ],
+                vec![
+                    Statement::Match(Condition::TcpSyn),
+                    meta_set(Expression::Jhash {
+                        key: Box::new(Expression::Concat(vec![
+                            Expression::Transport(256, 128),
+                            Expression::Transport(400, 16),
+                        ])),
+                        modulus: 251,
+                        seed: 0x1234,
+                        offset: 0x0100_0007,
+                    }),
+                    goto("send"),
+                ],
+            ],
+        ),
+        chain(
             "guarded",
             vec![vec![
                 Statement::Match(Condition::MarkIs(Expression::MetaMark, 0)),

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::Family;
+use crate::model::{Family, Protocol};
 use crate::ruleset::{Condition, Expression, Mask, Rule, Statement, Target};
 
 use super::attribute::Writer;
@@ -108,6 +108,7 @@ fn length(expression: &Expression) -> u32 {
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
         Expression::SourcePort | Expression::DestinationPort => 2,
+        Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
         Expression::EtherDestination => 6,
         Expression::Concat(fields) => fields
@@ -261,6 +262,32 @@ impl Encoder<'_> {
             Condition::MarkIs(left, mark) => {
                 let register = self.value(left);
                 self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
+            }
+            Condition::TransportIs(offset, value) => {
+                let register = self.take(None);
+                self.load(&Expression::Transport(*offset, 8), register, false);
+                self.compare(cmp::EQUAL, register, &[*value]);
+            }
+            Condition::IcmpType(family, number) => {
+                self.need_network(*family);
+                let protocol = match family {
+                    Family::V4 => meta::ICMP,
+                    Family::V6 => meta::ICMPV6,
+                };
+                let register = self.take(None);
+                self.meta(meta::L4PROTO, register);
+                self.compare(cmp::EQUAL, register, &[protocol]);
+                self.payload(payload::TRANSPORT, 0, 1, register);
+                self.compare(cmp::EQUAL, register, &[*number]);
+            }
+            Condition::TcpSyn => {
+                let register = self.take(None);
+                self.meta(meta::L4PROTO, register);
+                self.compare(cmp::EQUAL, register, &[Protocol::Tcp.number()]);
+                self.payload(payload::TRANSPORT, 13, 1, register);
+                // fin, syn, rst, ack
+                self.mask(register, &[0x17]);
+                self.compare(cmp::EQUAL, register, &[0x02]);
             }
             Condition::Protocol(protocol) => {
                 let register = self.take(None);
@@ -466,12 +493,17 @@ impl Encoder<'_> {
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
             Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
+            Expression::Transport(offset, length) => {
+                let (offset, length) = (u32::from(offset / 8), u32::from(length / 8));
+                self.payload(payload::TRANSPORT, offset, length, to);
+            }
             Expression::Masked(value, mask) => {
                 self.load(value, to, ranges);
                 match mask {
                     Mask::Address(IpAddr::V4(mask)) => self.mask(to, &mask.octets()),
                     Mask::Address(IpAddr::V6(mask)) => self.mask(to, &mask.octets()),
                     Mask::Mark(mask) => self.mask(to, &mask.to_ne_bytes()),
+                    Mask::Packet(mask) => self.mask(to, &mask.to_be_bytes()),
                 }
             }
             Expression::Concat(fields) => {
@@ -553,6 +585,7 @@ impl Encoder<'_> {
             | Expression::OriginalDestination(_)
             | Expression::SourcePort
             | Expression::DestinationPort
+            | Expression::Transport(..)
             | Expression::Increment { .. }
             | Expression::Random { .. } => {}
         }

@@ -1,0 +1,334 @@
+//! Flows that stay with their server, in direct return.
+//!
+//! One map remembers the flows of all services. Its key is three hashes over different parts of addresses, ports and
+//! protocol, so that IPv6 fits, and so that an error of ICMP, which quotes the flow at places that have no type for
+//! nft, finds it too. What remembers a flow is picked by the number of its server: a server that may not have the
+//! flow any more is not there.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Family, HashKey, Mode, Protocol, Service, State};
+use crate::ruleset::{
+    Chain, Condition, Data, DataType, Expression, KeyType, Name, Rule, Set, Statement, Table,
+    Target, name,
+};
+use crate::schedule::{Block, Choice, Draw};
+use crate::source::Span;
+
+use super::Input;
+use super::block::{self, SetBuilder, draw_slot};
+use super::number::BlockNumbers;
+
+/// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
+/// forgotten. The kernel takes memory only for those that there are.
+const ROOM: u32 = 1 << 20;
+
+/// The seeds of the hashes that stand for a flow: 96 bits in all.
+const SEEDS: [u32; 3] = [0x666c_6234, 0x666c_6235, 0x666c_6236];
+
+const MAP: &str = "track";
+const TRACKER: &str = "tracker";
+/// The chain that remembers the flow if its server's services do, and sends.
+pub(super) const FOLLOW: &str = "follow";
+/// The same for a slot.
+const SLOTTED: &str = "slotted_tracked";
+
+/// A flow, as a packet of the client has it, or as a quoted packet of the server has it.
+pub(super) struct Flow {
+    pub(super) client: Expression,
+    pub(super) client_port: Expression,
+    pub(super) vip: Expression,
+    pub(super) vip_port: Expression,
+    pub(super) protocol: Expression,
+}
+
+impl Flow {
+    const fn of_client(family: Family) -> Self {
+        Self {
+            client: Expression::Source(family),
+            client_port: Expression::SourcePort,
+            vip: Expression::Destination(family),
+            vip_port: Expression::DestinationPort,
+            protocol: Expression::L4Proto,
+        }
+    }
+
+    /// ```text
+    /// jhash ip saddr . th sport . meta l4proto ... . jhash ip saddr . th dport ... . jhash ip daddr . th dport . meta l4proto ...
+    /// ```
+    fn key(&self) -> Expression {
+        let Self {
+            client,
+            client_port,
+            vip,
+            vip_port,
+            protocol,
+        } = self;
+        // No more than nft 1.0.6 has registers for.
+        let parts = [
+            vec![client, client_port, protocol],
+            vec![client, vip_port],
+            vec![vip, vip_port, protocol],
+        ];
+        let hash = |(fields, seed): (Vec<&Expression>, u32)| Expression::Jhash {
+            key: Box::new(Expression::Concat(fields.into_iter().cloned().collect())),
+            modulus: u32::MAX,
+            seed,
+            offset: 0,
+        };
+        Expression::Concat(parts.into_iter().zip(SEEDS).map(hash).collect())
+    }
+}
+
+/// `meta mark set KEY map @track goto NEXT`: the rule ends where the flow is not known.
+pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
+    [
+        Statement::Set {
+            target: Target::MetaMark,
+            value: Expression::Map(Box::new(flow.key()), MAP.into()),
+        },
+        Statement::Goto(next.into()),
+    ]
+}
+
+fn update(family: Family, timeout: u32) -> Statement {
+    Statement::Update {
+        map: MAP.into(),
+        key: Flow::of_client(family).key(),
+        timeout,
+        value: Expression::MetaMark,
+    }
+}
+
+fn seconds(service: &Service) -> Option<u32> {
+    let seconds = service.track?.timeout.as_secs();
+    Some(u32::try_from(seconds).unwrap_or(u32::MAX))
+}
+
+fn known_chain(family: Family) -> Name {
+    name::per_family("known", family, "")
+}
+
+fn judging_chain(family: Family) -> Name {
+    name::per_family("tracked", family, "")
+}
+
+fn keeping_chain(family: Family, timeout: u32) -> Name {
+    name::per_family("track", family, &format!("_{timeout}"))
+}
+
+fn fresh_chain(family: Family, timeout: u32) -> Name {
+    name::per_family("fresh", family, &format!("_{timeout}"))
+}
+
+/// What the chain of a service asks before it chooses: `jump known4`.
+pub(super) fn asking(service: &Service, family: Family) -> Option<Rule> {
+    service.track?;
+    Some(Rule::of(
+        service.span,
+        [Statement::Jump(known_chain(family))],
+    ))
+}
+
+/// The rules that choose a server for a new flow of a service that remembers its flows.
+///
+/// ```text
+/// tcp flags & (fin | syn | rst | ack) == syn meta mark set numgen inc mod 7 offset 0x01000000 jump fresh4_300
+/// meta l4proto udp meta mark set numgen inc mod 7 offset 0x01000000 jump fresh4_300
+/// meta mark set jhash ip saddr . th sport mod 7 seed 0x666c6263 offset 0x01000000
+/// goto slotted_tracked
+/// ```
+///
+/// A flow that cannot be remembered goes where its hash says, and so does a packet from the middle of a connection
+/// that nobody knows: its first packet may have gone there.
+pub(super) fn choosing(
+    service: &Service,
+    block: &Block<'_>,
+    numbers: &BlockNumbers,
+) -> Option<Vec<Rule>> {
+    let timeout = seconds(service)?;
+    let family = block.family;
+    let set = |value| Statement::Set {
+        target: Target::MetaMark,
+        value,
+    };
+    let rule = |statements: Vec<Statement>| Rule::of(service.span, statements);
+    match &block.choice {
+        Choice::Empty => None,
+        Choice::Only(at) => {
+            let server = Expression::Mark(*numbers.servers.get(*at)?);
+            Some(vec![rule(vec![
+                set(server),
+                Statement::Goto(FOLLOW.into()),
+            ])])
+        }
+        Choice::Slots { draw, owners } => {
+            let count = u32::try_from(owners.len()).unwrap_or(u32::MAX);
+            let mut rules = Vec::new();
+            let hashed = match draw {
+                Draw::Hashed(key) => Draw::Hashed(*key),
+                Draw::InTurn | Draw::AtRandom => {
+                    for first in first_packets(service, family) {
+                        let slot = draw_slot(*draw, family, count, numbers.first_slot);
+                        let fresh = Statement::Jump(fresh_chain(family, timeout));
+                        rules.push(rule(vec![Statement::Match(first), set(slot), fresh]));
+                    }
+                    Draw::Hashed(HashKey::SourcePort)
+                }
+            };
+            let slot = draw_slot(hashed, family, count, numbers.first_slot);
+            rules.push(rule(vec![set(slot)]));
+            rules.push(rule(vec![Statement::Goto(SLOTTED.into())]));
+            Some(rules)
+        }
+    }
+}
+
+/// What tells a flow's first packet, for each protocol of the service. Only TCP says so itself.
+fn first_packets(service: &Service, family: Family) -> Vec<Condition> {
+    let has = |protocol: &Protocol| {
+        let mut vips = service.vips.iter();
+        vips.any(|vip| vip.protocol == *protocol && Family::of(vip.address) == family)
+    };
+    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
+    all.filter(has)
+        .map(|protocol| match protocol {
+            Protocol::Tcp => Condition::TcpSyn,
+            Protocol::Udp | Protocol::Sctp => Condition::Protocol(protocol),
+        })
+        .collect()
+}
+
+/// What remembers flows: chains, the map of flows, and the map from servers to what remembers.
+pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
+    // Every family and timeout, the first statement that asked for it, and whether new flows are drawn.
+    let mut keepers: BTreeMap<(Family, u32), (Span, bool)> = BTreeMap::new();
+    let purpose = "real server that keeps its flows, to the chain that remembers them";
+    let mut tracker = SetBuilder::by_mark(TRACKER, Some(DataType::Verdict), purpose);
+    for (block, numbers) in block::blocks(input, |mode| matches!(mode, Mode::Dr(_))) {
+        let (Some(timeout), Some(track)) = (seconds(block.service), block.service.track) else {
+            continue;
+        };
+        let drawn = matches!(
+            &block.choice,
+            Choice::Slots {
+                draw: Draw::InTurn | Draw::AtRandom,
+                ..
+            }
+        );
+        let keeper = keepers.entry((block.family, timeout));
+        keeper.or_insert((track.span, false)).1 |= drawn;
+        for server in block::servers(block, numbers) {
+            if server.server.state != State::Down {
+                let chain = keeping_chain(block.family, timeout);
+                tracker.push(server.element(Some(Data::Goto(chain))));
+            }
+        }
+    }
+    let Some((origin, _)) = keepers.values().next().copied() else {
+        return;
+    };
+    let follow = Statement::Vmap {
+        key: Expression::MetaMark,
+        map: tracker.name(),
+    };
+    for ((family, timeout), (_, drawn)) in &keepers {
+        keeping((*family, *timeout), *drawn, slots, table);
+    }
+    for family in Family::BOTH {
+        if !keepers.keys().any(|(known, _)| *known == family) {
+            continue;
+        }
+        let flow = Flow::of_client(family);
+        // An element keeps its value however often it is updated: one whose server is gone must go.
+        let forget = Statement::Delete {
+            map: MAP.into(),
+            key: flow.key(),
+            value: Expression::MetaMark,
+        };
+        table.chains.push(plain(
+            judging_chain(family),
+            "a flow's server is known: may it keep it? if not, forget it",
+            vec![Rule::fixed([follow.clone()]), Rule::fixed([forget])],
+        ));
+        table.chains.push(plain(
+            known_chain(family),
+            "does this flow have a server?",
+            vec![Rule::fixed(known(&flow, &judging_chain(family)))],
+        ));
+    }
+    table.chains.push(plain(
+        FOLLOW.into(),
+        "meta mark is a real server: remember the flow if it is to be remembered",
+        vec![Rule::fixed([follow]), Rule::fixed([send()])],
+    ));
+    if !slots.is_empty() {
+        // meta mark set meta mark map @slot goto follow
+        table.chains.push(plain(
+            SLOTTED.into(),
+            "meta mark is a slot of a service that remembers its flows: make it a real server",
+            vec![
+                Rule::fixed([
+                    Statement::Set {
+                        target: Target::MetaMark,
+                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+                    },
+                    Statement::Goto(FOLLOW.into()),
+                ]),
+                Rule::fixed([Statement::Drop]),
+            ],
+        ));
+    }
+    table.sets.push(tracker.always());
+    table.sets.push(Set {
+        name: MAP.into(),
+        key: KeyType::Hashes(3),
+        data: Some(DataType::Mark),
+        size: ROOM,
+        interval: false,
+        counter: false,
+        dynamic: Some(origin),
+        purpose: "flow to the real server that it has",
+        elements: Vec::new(),
+    });
+}
+
+/// The chains that remember flows of one family for so long.
+fn keeping((family, timeout): (Family, u32), drawn: bool, slots: &SetBuilder, table: &mut Table) {
+    let update = || update(family, timeout);
+    // update @track { KEY timeout 300s : meta mark }
+    // goto send
+    table.chains.push(plain(
+        keeping_chain(family, timeout),
+        "meta mark is the flow's server: remember it",
+        vec![Rule::fixed([update()]), Rule::fixed([send()])],
+    ));
+    if drawn {
+        // meta mark set meta mark map @slot
+        // update @track { KEY timeout 300s : meta mark } goto send
+        table.chains.push(plain(
+            fresh_chain(family, timeout),
+            "meta mark is a new flow's slot: come back if the flow cannot be remembered",
+            vec![
+                Rule::fixed([Statement::Set {
+                    target: Target::MetaMark,
+                    value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+                }]),
+                Rule::fixed([update(), send()]),
+            ],
+        ));
+    }
+}
+
+fn send() -> Statement {
+    Statement::Goto("send".into())
+}
+
+fn plain(name: Name, purpose: &'static str, rules: Vec<Rule>) -> Chain {
+    Chain {
+        name,
+        hook: None,
+        purpose,
+        rules,
+    }
+}

@@ -26,6 +26,16 @@ const FOLDER: &str = "tests/golden";
 /// The form that `--format` asks for and the ending of its files.
 const FORMS: [&str; 2] = ["nft", "json"];
 
+/// The forms that a golden has: nft 1.0.6's JSON cannot say what remembers clients.
+fn forms(file: &Path) -> impl Iterator<Item = &'static str> {
+    let source = fs::read_to_string(file).unwrap();
+    let remembers = source
+        .lines()
+        .any(|line| line.trim().starts_with("persist "));
+    let forms = FORMS.into_iter();
+    forms.filter(move |form| !(remembers && *form == "json"))
+}
+
 fn goldens() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(FOLDER)
         .unwrap()
@@ -70,7 +80,7 @@ fn every_golden_compiles_to_these_bytes() {
     let bless = std::env::var_os("FLBC_BLESS").is_some();
     let mut changed = Vec::new();
     for file in goldens() {
-        for form in FORMS {
+        for form in forms(&file) {
             let made = compile(form, Path::new("."), &file);
             let kept = file.with_extension(form);
             if bless {
@@ -94,7 +104,7 @@ fn bytes_depend_on_the_file_and_its_name_alone() {
     for file in goldens() {
         fs::copy(&file, elsewhere.path().join(&file)).unwrap();
         let absolute = elsewhere.path().join(&file);
-        for form in FORMS {
+        for form in forms(&file) {
             let here = compile(form, Path::new("."), &file);
             assert_eq!(compile(form, Path::new("."), &file), here);
             assert_eq!(compile(form, elsewhere.path(), &file), here);
@@ -118,7 +128,10 @@ fn everything_leads_back_to_its_line() {
     for file in goldens() {
         let (model, sources) = model_of(&file);
         let text = fs::read_to_string(file.with_extension("nft")).unwrap();
-        let json = fs::read_to_string(file.with_extension("json")).unwrap();
+        let json = forms(&file)
+            .find(|form| *form == "json")
+            .map(|form| fs::read_to_string(file.with_extension(form)).unwrap());
+        let in_json = |text: &str| json.as_ref().is_none_or(|json| json.contains(text));
         let origin = |span: Span| format!("# {}:{}", file.display(), sources.place(span).line);
         let assert_line = |parts: &[&str], span: Span| {
             let origin = origin(span);
@@ -147,7 +160,7 @@ fn everything_leads_back_to_its_line() {
                     .and_then(|(_, rules)| rules.lines().next())
                     .unwrap();
                 assert!(rule.ends_with(&origin(service.span)), "{rule}");
-                assert!(json.contains(&format!("\"{chain}\"")));
+                assert!(in_json(&format!("\"{chain}\"")));
             }
             for member in &service.members {
                 let (servers, of) = match member {
@@ -170,7 +183,7 @@ fn everything_leads_back_to_its_line() {
                             panic!("{}: no {} of {of}", file.display(), server.name)
                         });
                     assert_line(&["comment \"weight ", &comment], server.span);
-                    assert!(json.contains(&comment), "{comment}");
+                    assert!(in_json(&comment), "{comment}");
                 }
             }
         }
@@ -224,6 +237,7 @@ fn goldens_use_the_whole_language() {
         "drop",
         "allow",
         "deny",
+        "persist",
     ] {
         assert!(words.contains(word), "no golden has `{word}`");
     }

@@ -257,7 +257,58 @@ impl<'a> Delta<'a> {
         for number in living(self.new_blocks(new)) {
             dying.remove(&number);
         }
+        // A service that begins or ends to remember its clients has other numbers, and the same servers.
+        if dying.is_empty() {
+            return dying;
+        }
+        let had: FxHashSet<u32> = self
+            .old_blocks(old)
+            .flat_map(|(_, numbers)| numbers.servers.iter().copied())
+            .collect();
+        let is_new = |number| !had.contains(&number);
+        let moved = Moved::among(self.new.model, self.new_blocks(new), is_new);
+        for (block, numbers) in self.old_blocks(old) {
+            for (server, number) in block.servers.iter().zip(&numbers.servers) {
+                if dying.contains(number)
+                    && moved.has(
+                        &identity(self.old.model, block, server),
+                        Some(server.address),
+                        server.port,
+                    )
+                {
+                    dying.remove(number);
+                }
+            }
+        }
         dying
+    }
+}
+
+/// Servers that live on and got a number that nothing had.
+pub(super) struct Moved(FxHashSet<(String, IpAddr, Option<u16>)>);
+
+impl Moved {
+    pub(super) fn among<'a>(
+        model: &Model,
+        blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
+        is_new: impl Fn(u32) -> bool,
+    ) -> Self {
+        let mut moved = FxHashSet::default();
+        for (block, numbers) in blocks {
+            for (server, number) in block.servers.iter().zip(&numbers.servers) {
+                if server.state != State::Down && is_new(*number) {
+                    let identity = identity(model, block, server);
+                    moved.insert((identity, server.address, server.port));
+                }
+            }
+        }
+        Self(moved)
+    }
+
+    /// Whether one of them is this server.
+    pub(super) fn has(&self, identity: &str, address: Option<IpAddr>, port: Option<u16>) -> bool {
+        !self.0.is_empty()
+            && address.is_some_and(|address| self.0.contains(&(identity.to_owned(), address, port)))
     }
 }
 
@@ -272,11 +323,11 @@ pub(super) fn living<'a>(
 /// What the rule of a block draws.
 fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> KnownBlock {
     let number = |at: usize| numbers.servers.get(at).copied();
-    match &block.choice {
+    let drawn = match &block.choice {
         Choice::Empty => KnownBlock::default(),
         Choice::Only(at) => KnownBlock {
-            slots: None,
             servers: number(*at).into_iter().collect(),
+            ..KnownBlock::default()
         },
         Choice::Slots { owners, .. } => KnownBlock {
             slots: u32::try_from(owners.len())
@@ -286,7 +337,12 @@ fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> KnownBlock {
                 .iter()
                 .filter_map(|at| number(*at as usize))
                 .collect(),
+            ..KnownBlock::default()
         },
+    };
+    KnownBlock {
+        region: numbers.region,
+        ..drawn
     }
 }
 

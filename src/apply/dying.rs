@@ -52,6 +52,32 @@ impl Dying {
         }
     }
 
+    /// Forgets the clients that are remembered for servers that take none any more. `generation` is the kernel's, here
+    /// and afterwards. Says how many.
+    pub(super) fn forget_clients(
+        &self,
+        kernel: &mut impl Kernel,
+        table: &str,
+        generation: &mut u32,
+        notes: &mut Vec<String>,
+    ) -> usize {
+        if self.numbers.is_empty() {
+            return 0;
+        }
+        match kernel.forget_remembered(table, &self.numbers, *generation) {
+            Ok((forgotten, now)) => {
+                *generation = now;
+                forgotten
+            }
+            Err(error) => {
+                notes.push(format!(
+                    "clients of servers that are gone may be remembered until they time out: {error}"
+                ));
+                0
+            }
+        }
+    }
+
     /// Forgets the connections to servers that take none any more: those with their mark, translated, and made to a
     /// VIP of flbc's. Others use marks too. Says how many.
     pub(super) fn forget(&self, kernel: &mut impl Kernel, notes: &mut Vec<String>) -> usize {

@@ -49,6 +49,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How many clients were remembered for servers that are gone or down, and are no more.
+    pub clients: usize,
     /// How long the kernel took for the transaction.
     pub transaction: Duration,
     /// Something that went wrong without harm to the rules, in a sentence.
@@ -297,6 +299,12 @@ pub fn apply(
             let structure = work.changes.iter().filter(|change| change.is_structure());
             let followed = now.apply(structure).is_ok();
             applied.forgotten = work.dying.forget(kernel, &mut applied.notes);
+            applied.clients = work.dying.forget_clients(
+                kernel,
+                request.table,
+                &mut now.generation,
+                &mut applied.notes,
+            );
             now.drop_service_chains();
             if !followed || kernel.read_handles(request.table, &mut now).is_err() {
                 // Somebody came right behind: what is there now is for the next run to read.

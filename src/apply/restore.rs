@@ -71,6 +71,8 @@ pub fn restore(
         }
         let followed = now.apply(&changes).is_ok();
         applied.forgotten = dying.forget(kernel, &mut applied.notes);
+        applied.clients =
+            dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);
         let known = followed && kernel.generation()? == now.generation;
         let kept = match remembered.clone().zip(Identities::of(&now)) {
             Some((remembered, ids)) if known => {

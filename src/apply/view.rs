@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rustc_hash::FxHashSet;
-
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::kernel::numbers;
@@ -95,10 +93,7 @@ impl View {
                 };
                 service.mode = mode_of(family);
                 // Where no server is left there is nothing to draw from, but the service has its servers.
-                let nobody = KnownBlock {
-                    slots: None,
-                    servers: FxHashSet::default(),
-                };
+                let nobody = KnownBlock::default();
                 let block = known.blocks.get(&chain.name).unwrap_or(&nobody);
                 let v4 = chain.name.ends_with("_v4");
                 add_servers(service, (name, v4), block, &slots, (&servers, &groups));

@@ -14,7 +14,7 @@ use crate::lower::{Scope, lower_part};
 use crate::outline::{Difference, Outline};
 use crate::schedule::schedule;
 
-use super::delta::{Delta, Side, living};
+use super::delta::{Delta, Moved, Side, living};
 use super::{Dying, Failure, Remembered, Request, View};
 
 /// What is to be done.
@@ -107,6 +107,14 @@ pub(super) fn anew(
     let mut dying: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
     for number in living(request.plan.blocks.iter().zip(&numbers.blocks)) {
         dying.remove(&number);
+    }
+    let before: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
+    let blocks = request.plan.blocks.iter().zip(&numbers.blocks);
+    let moved = Moved::among(request.model, blocks, |number| !before.contains(&number));
+    for server in &known.servers {
+        if moved.has(&server.identity, server.address, server.port) {
+            dying.remove(&server.number);
+        }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
     let changes = diff(&observed, wanted, id);

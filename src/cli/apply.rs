@@ -167,7 +167,7 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}",
+        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}",
         applied.difference,
         totals.added,
         totals.removed,
@@ -176,6 +176,11 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
             0 => String::new(),
             1 => ", 1 connection forgotten".to_owned(),
             many => format!(", {many} connections forgotten"),
+        },
+        match applied.clients {
+            0 => String::new(),
+            1 => ", 1 remembered client forgotten".to_owned(),
+            many => format!(", {many} remembered clients forgotten"),
         },
         if dry_run { " (not applied)" } else { "" },
     );

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedTable, Why, destination, lookups};
@@ -14,7 +15,7 @@ use crate::emit::netlink::{Interfaces, RuleBody};
 use crate::ruleset::name;
 
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Traffic};
+use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -216,6 +217,19 @@ impl Kernel for Fake {
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
         Ok(self.matching(filter).cloned().collect())
+    }
+
+    fn memories(&mut self, _table: &str) -> Result<Vec<Memory>, KernelError> {
+        Ok(Vec::new())
+    }
+
+    fn forget_remembered(
+        &mut self,
+        _table: &str,
+        _servers: &FxHashSet<u32>,
+        generation: u32,
+    ) -> Result<(usize, u32), KernelError> {
+        Ok((0, generation))
     }
 
     fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
@@ -18,7 +19,8 @@ use crate::ruleset::name;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Traffic, conntrack, read,
+    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic, conntrack,
+    read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -32,7 +34,7 @@ type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
 
 /// The kernel of this network namespace.
 pub struct Linux {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl Linux {
@@ -43,7 +45,7 @@ impl Linux {
         })
     }
 
-    fn read_generation(&mut self) -> Result<u32, KernelError> {
+    pub(super) fn read_generation(&mut self) -> Result<u32, KernelError> {
         const ID: u16 = 1;
         let mut generation = None;
         self.socket.get(
@@ -197,7 +199,7 @@ impl Linux {
         Ok(rules)
     }
 
-    fn transact(
+    pub(super) fn transact(
         &mut self,
         table: &str,
         changes: &[Change],
@@ -293,7 +295,7 @@ fn verdict(batch: &Batch, changes: &[Change], answers: &[Answer]) -> Result<(), 
 }
 
 /// The generation after this one; none is 0.
-const fn next_generation(generation: u32) -> u32 {
+pub(super) const fn next_generation(generation: u32) -> u32 {
     match generation.wrapping_add(1) {
         0 => 1,
         next => next,
@@ -427,6 +429,19 @@ impl Kernel for Linux {
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
         conntrack::list(*filter)
+    }
+
+    fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError> {
+        self.read_memories(table)
+    }
+
+    fn forget_remembered(
+        &mut self,
+        table: &str,
+        servers: &FxHashSet<u32>,
+        generation: u32,
+    ) -> Result<(usize, u32), KernelError> {
+        self.delete_remembered(table, servers, generation)
     }
 
     fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {

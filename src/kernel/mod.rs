@@ -3,18 +3,21 @@
 //! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, [`fake::Fake`] one in memory for tests.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
 use crate::diff::{Counter, Observed};
 use crate::emit::netlink::change::Change;
-use crate::emit::netlink::{Element, Interfaces};
+use crate::emit::netlink::{Element, Interfaces, TableFamily};
 
 pub mod cache;
 mod conntrack;
 mod error;
 pub mod fake;
 mod linux;
+mod memory;
 mod numbers;
 mod read;
 mod socket;
@@ -65,6 +68,18 @@ pub trait Kernel {
     /// The connections that match.
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError>;
 
+    /// What rules remember in the dynamic maps of the tables of this name.
+    fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError>;
+
+    /// Deletes what the dynamic maps of the tables of this name remember of these servers. `generation` is the one
+    /// that the kernel is known to be at. Says how many it deleted, and the generation afterwards.
+    fn forget_remembered(
+        &mut self,
+        table: &str,
+        servers: &FxHashSet<u32>,
+        generation: u32,
+    ) -> Result<(usize, u32), KernelError>;
+
     /// Forgets the connections that match; says how many.
     fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError>;
 }
@@ -90,6 +105,19 @@ impl Traffic {
             counter,
         })
     }
+}
+
+/// What is in a dynamic map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// The family of its table.
+    pub family: TableFamily,
+    /// The map's name.
+    pub map: Arc<str>,
+    /// How many elements it has room for.
+    pub room: u32,
+    /// How many lead to each server, by its number.
+    pub by_server: FxHashMap<u32, usize>,
 }
 
 /// A transaction that was made.

@@ -11,6 +11,7 @@ use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdic
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
 use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
+use crate::lower::region::Region;
 
 /// Reads the numbers out of what the kernel has.
 pub fn numbers(observed: &Observed) -> ObservedNumbers {
@@ -97,7 +98,32 @@ fn goes_to(rule: &ObservedRule) -> Option<&str> {
 
 /// What a service's chain draws: read from the expression that makes the mark.
 fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    // What comes before these two asks who may come.
+    let region = chain.rules.iter().find_map(region);
+    let drawn = drawn(chain, slots);
+    region.map_or(drawn.clone(), |region| {
+        Some(KnownBlock {
+            region: Some(region),
+            ..drawn.unwrap_or_default()
+        })
+    })
+}
+
+/// The number of the service, if the rule sets the mark to it: then its clients are remembered.
+fn region(rule: &ObservedRule) -> Option<Region> {
+    let mut expressions = Attributes::new(&rule.body.expressions).into_iter();
+    expressions.find_map(|expression| {
+        if expression.inside().find(expr::NAME)?.string()? != "immediate" {
+            return None;
+        }
+        let inside = expression.inside().find(expr::DATA)?.inside();
+        let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
+        let number = word(value.value)?;
+        Region::containing(number).filter(|region| region.service() == number)
+    })
+}
+
+fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
+    // What comes before these two asks who may come, and whether the client is remembered.
     let [.., rule, goes] = chain.rules.as_slice() else {
         return None;
     };
@@ -116,6 +142,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
                 KnownBlock {
                     slots: Some((first, count)),
                     servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+                    region: None,
                 }
             };
             match name {
@@ -126,6 +153,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
                     Some(KnownBlock {
                         slots: None,
                         servers: word(value.value).into_iter().collect(),
+                        region: None,
                     })
                 }
                 _ => None,

@@ -11,7 +11,7 @@ use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
 
 use super::access::Gates;
 use super::number::BlockNumbers;
-use super::{Input, empty, identity, track};
+use super::{Input, empty, identity, persist, track};
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -263,11 +263,15 @@ pub(super) struct Onward {
     pub(super) slotted: &'static str,
     /// The chain that sends to a server.
     pub(super) chosen: &'static str,
+    /// The same two for a service that remembers its clients.
+    pub(super) kept: [&'static str; 2],
 }
 
-/// The chains of one service, one a family. The last rules choose:
+/// The chains of one service, one a family. The last rules choose, and that before them asks whether the client is
+/// remembered, if the service does so:
 ///
 /// ```text
+/// ct mark set 0x80000000 jump return4_32
 /// ct mark set numgen inc mod 7 offset 0x01000000
 /// goto slotted
 /// ```
@@ -302,6 +306,9 @@ pub(super) fn service_chains(
         let mut rules = gates.rules(service, *family);
         rules.extend(block.and_then(|_| track::asking(service, *family)));
         let empty = || each(vec![empty::statement(service.on_empty)]);
+        let returning = block
+            .and_then(|(block, numbers)| persist::returning(block, numbers.region, onward.mark));
+        rules.extend(returning.map(|returning| Rule::of(service.span, returning)));
         rules.extend(choosing.unwrap_or_else(empty));
         Chain {
             name: name::service_chain(&service.name, *family),
@@ -315,13 +322,17 @@ pub(super) fn service_chains(
 
 /// The rules that choose a server, of one statement each; `None` where no server takes clients.
 fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
+    let [slotted, chosen] = match numbers.region {
+        Some(_) => onward.kept,
+        None => [onward.slotted, onward.chosen],
+    };
     let (value, next) = match &block.choice {
         Choice::Empty => return None,
-        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), onward.chosen),
+        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), chosen),
         Choice::Slots { draw, owners } => {
             let slots = u32::try_from(owners.len()).unwrap_or(u32::MAX);
             let value = draw_slot(*draw, block.family, slots, numbers.first_slot);
-            (value, onward.slotted)
+            (value, slotted)
         }
     };
     Some(vec![

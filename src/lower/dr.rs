@@ -11,6 +11,7 @@ use crate::ruleset::{
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
+use super::persist::Memory;
 use super::{Input, empty, inhabited, quoted, track};
 
 const SLOTTED: &str = "slotted";
@@ -20,6 +21,7 @@ const ONWARD: Onward = Onward {
     mark: Target::MetaMark,
     slotted: SLOTTED,
     chosen: SEND,
+    kept: ["slotted_kept", "remember"],
 };
 
 const fn is_dr(mode: &Mode) -> bool {
@@ -237,6 +239,7 @@ fn sending(input: &Input<'_>, table: &mut Table) {
             ],
         });
     }
+    memory(input, table, &slots);
     track::lower(input, &slots, table);
     let [(_, four), (_, six)] = maps.addresses;
     let known = block::server_set(input, block::blocks(input, is_dr));
@@ -253,6 +256,47 @@ fn sending(input: &Input<'_>, table: &mut Table) {
     table
         .sets
         .extend(sets.into_iter().filter_map(SetBuilder::finish));
+}
+
+/// What remembers clients: every packet passes it on its way to `send`.
+///
+/// ```text
+/// chain returned4_32 { meta mark vmap @keeper; delete ... }
+/// chain remember { meta mark vmap @keeper; goto send }
+/// chain slotted_kept { meta mark set meta mark map @slot goto remember; drop }
+/// ```
+fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
+    let Some(memory) = Memory::of(input, Target::MetaMark, is_dr) else {
+        return;
+    };
+    let [slotted, remember] = ONWARD.kept;
+    let send = Statement::Goto(SEND.into());
+    table.chains.extend(memory.keeping(Some(&send)));
+    table.chains.extend(memory.asking(&[memory.remember()]));
+    table.chains.push(Chain {
+        name: remember.into(),
+        hook: None,
+        purpose: "meta mark is a real server of a service that remembers its clients",
+        rules: vec![Rule::fixed([memory.remember()]), Rule::fixed([send])],
+    });
+    if !slots.is_empty() {
+        table.chains.push(Chain {
+            name: slotted.into(),
+            hook: None,
+            purpose: "meta mark is a slot of such a service: make it a real server",
+            rules: vec![
+                Rule::fixed([
+                    Statement::Set {
+                        target: Target::MetaMark,
+                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+                    },
+                    Statement::Goto(remember.into()),
+                ]),
+                Rule::fixed([Statement::Drop]),
+            ],
+        });
+    }
+    table.sets.extend(memory.into_sets());
 }
 
 /// A chain for each service, and on each interface the dispatch to the services that listen there.

@@ -12,17 +12,21 @@ use crate::source::Span;
 use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
+use super::persist::{self, Memory};
 use super::{Input, Scope, empty, inhabited, traffic};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
 const DISPATCH: &str = "dispatch";
 const SOURCE: &str = "source";
+const REMEMBER_CLIENT: &str = "remember_client";
 
 const ONWARD: Onward = Onward {
     mark: Target::CtMark,
     slotted: SLOTTED,
     chosen: TRANSLATE,
+    // What remembers sees the connection's first packet after its translation.
+    kept: [SLOTTED, TRANSLATE],
 };
 
 const fn is_nat(mode: &Mode) -> bool {
@@ -41,8 +45,9 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
+        let remembering = memory(input, &mut table);
         services(input, &mut table);
-        sources(input, &mut table);
+        sources(input, remembering, &mut table);
     }
     local_guard(input, &mut table);
     inhabited(table)
@@ -167,6 +172,49 @@ fn translation(input: &Input<'_>, table: &mut Table) {
         .extend(sets.into_iter().filter_map(SetBuilder::finish));
 }
 
+/// What remembers clients. The nat chains see only the first packet of a connection, and it must not be translated
+/// before they have chosen: so a chain behind them remembers, at every packet of the client. The rule that goes there
+/// is for the chain that sees them all.
+///
+/// ```text
+/// ct mark >= 0x80000000 ct direction original goto remember_client
+/// chain remember_client {
+///     meta l4proto { tcp, udp, sctp } ct original ip daddr @vip4 ct mark vmap @keeper
+/// }
+/// ```
+fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
+    let memory = Memory::of(input, Target::CtMark, is_nat)?;
+    table.chains.extend(memory.keeping(None));
+    // ct mark @alive goto translate
+    let returned = [
+        Statement::Match(memory.alive()),
+        Statement::Goto(TRANSLATE.into()),
+    ];
+    table.chains.extend(memory.asking(&returned));
+    let rules = memory.families().map(|family| {
+        let vips = name::per_family("vip", family, "");
+        Rule::fixed([
+            // An ICMP error comes from a router, in the client's direction.
+            Statement::Match(Condition::HasPorts),
+            Statement::Match(Condition::InSet(
+                Expression::OriginalDestination(family),
+                vips,
+            )),
+            memory.remember(),
+        ])
+    });
+    table.chains.push(Chain {
+        name: REMEMBER_CLIENT.into(),
+        hook: None,
+        purpose: "a packet of a client who is remembered, if flbc translated the connection",
+        rules: rules.collect(),
+    });
+    table.sets.extend(memory.into_sets());
+    let mut statements = persist::gate().to_vec();
+    statements.push(Statement::Goto(REMEMBER_CLIENT.into()));
+    Some(Rule::fixed(statements))
+}
+
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut entries = Vec::new();
@@ -225,7 +273,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// ```text
 /// ct status dnat ct original ip daddr @vip4 goto source
 /// ```
-fn sources(input: &Input<'_>, table: &mut Table) {
+fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
     let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
     let mut fixed = Family::BOTH.map(|family| {
         let name = name::per_family("snat", family, "");
@@ -322,7 +370,7 @@ fn sources(input: &Input<'_>, table: &mut Table) {
     });
     let families = Family::BOTH.into_iter().zip(&vip_sets);
     let families = families.filter_map(|(family, set)| set.as_ref().map(|_| family));
-    traffic::lower(input, families, table);
+    traffic::lower(input, families, remembering, table);
     let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
     table
         .sets

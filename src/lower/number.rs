@@ -1,7 +1,8 @@
 //! Numbers for slots and servers: what a mark says.
 //!
 //! A mark is a slot first, then a server. The two ranges never meet, so that a missing slot can never be
-//! taken for a server.
+//! taken for a server. Servers of services whose clients are remembered have ranges of their own, see
+//! [`super::region`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,12 +18,13 @@ use crate::ruleset::name;
 use crate::schedule::{Choice, Plan};
 
 use super::identity;
+use super::region::Region;
 
 /// The numbers that servers may have. 0 is "no mark".
 pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
 
 /// The numbers that slots may have.
-pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=u32::MAX - 1;
+pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=0x7fff_ffff;
 
 /// The packet mark of what direct return has refused.
 pub const REFUSED: u32 = u32::MAX;
@@ -41,6 +43,8 @@ pub struct BlockNumbers {
     pub servers: Vec<u32>,
     /// The number of the first slot; the others follow. Unused in a block without slots.
     pub first_slot: u32,
+    /// Where the servers' numbers are from, if the service remembers its clients.
+    pub region: Option<Region>,
 }
 
 /// The numbers that the kernel has already.
@@ -72,6 +76,8 @@ pub struct KnownBlock {
     pub slots: Option<(u32, u32)>,
     /// The numbers of servers that it can lead to.
     pub servers: FxHashSet<u32>,
+    /// Where all of its servers' numbers are from, if the service remembers its clients.
+    pub region: Option<Region>,
 }
 
 /// Numbers for an empty kernel: blocks in the plan's order, servers by name within their block. Depends on
@@ -110,10 +116,13 @@ pub fn assign_rest(
 ) -> Numbering {
     let known = known_blocks(plan, &settled, observed);
     let slots = place_slots(plan, &settled, &known);
-    let servers = number_servers(model, plan, settled, observed, &known);
+    let regions = place_regions(plan, &settled, observed, &known);
+    let servers = number_servers(model, plan, settled, observed, &known, &regions);
     let mut too_many = false;
     let mut blocks = Vec::with_capacity(plan.blocks.len());
-    for ((block, servers), first_slot) in plan.blocks.iter().zip(servers).zip(slots) {
+    for (((block, servers), first_slot), region) in
+        plan.blocks.iter().zip(servers).zip(slots).zip(regions)
+    {
         let numbers = servers.into_iter().collect::<Option<Vec<u32>>>();
         if (numbers.is_none() || first_slot.is_none()) && !too_many {
             too_many = true;
@@ -132,6 +141,7 @@ pub fn assign_rest(
         blocks.push(BlockNumbers {
             servers: numbers.unwrap_or_default(),
             first_slot: first_slot.unwrap_or(u32::MAX),
+            region,
         });
     }
     Numbering { blocks }
@@ -163,6 +173,48 @@ fn known_blocks<'o>(
     known
 }
 
+/// The region of each block whose service remembers its clients. A service keeps its own, by which its clients are
+/// remembered. New ones are those that nothing in the kernel has had: connections and clients of a service that goes may
+/// still be on their way out.
+fn place_regions(
+    plan: &Plan<'_>,
+    settled: &[Option<BlockNumbers>],
+    observed: &ObservedNumbers,
+    known: &[Option<&KnownBlock>],
+) -> Vec<Option<Region>> {
+    let mut used: FxHashSet<Region> = settled.iter().flatten().filter_map(|b| b.region).collect();
+    let mut regions: Vec<Option<Region>> = Vec::with_capacity(plan.blocks.len());
+    for ((block, known), settled) in plan.blocks.iter().zip(known).zip(settled) {
+        let kept = match settled {
+            Some(numbers) => numbers.region,
+            None => known
+                .and_then(|known| known.region)
+                .filter(|region| region.holds(block.servers.len()) && !used.contains(region)),
+        };
+        let kept = kept.filter(|_| block.service.persistence.is_some());
+        used.extend(kept);
+        regions.push(kept);
+    }
+    let mut taken = None;
+    for (block, region) in plan.blocks.iter().zip(&mut regions) {
+        if block.service.persistence.is_none() || region.is_some() {
+            continue;
+        }
+        let taken = taken.get_or_insert_with(|| {
+            let servers = observed.servers.iter().map(|server| server.number);
+            let mut taken: FxHashSet<Region> = servers.filter_map(Region::containing).collect();
+            taken.extend(observed.blocks.values().filter_map(|block| block.region));
+            taken.extend(&used);
+            taken
+        });
+        let servers = block.servers.len();
+        *region = Region::free(servers, taken).or_else(|| Region::free(servers, &used));
+        taken.extend(*region);
+        used.extend(*region);
+    }
+    regions
+}
+
 /// The numbers of the servers of each block; `None` where none is left.
 fn number_servers(
     model: &Model,
@@ -170,6 +222,7 @@ fn number_servers(
     settled: Vec<Option<BlockNumbers>>,
     observed: &ObservedNumbers,
     known: &[Option<&KnownBlock>],
+    regions: &[Option<Region>],
 ) -> Vec<Vec<Option<u32>>> {
     // A number that becomes free now still stands in the marks of connections that are to be forgotten.
     let mut before: FxHashSet<u32> = observed
@@ -193,7 +246,9 @@ fn number_servers(
         // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
         // own; the others are taken afterwards, the nearest first.
         for sure in [true, false] {
-            for ((block, numbers), known) in plan.blocks.iter().zip(&mut numbers).zip(known) {
+            for (((block, numbers), known), region) in
+                plan.blocks.iter().zip(&mut numbers).zip(known).zip(regions)
+            {
                 for (server, number) in block.servers.iter().zip(numbers) {
                     if number.is_some() {
                         continue;
@@ -206,7 +261,9 @@ fn number_servers(
                                 && known.address.is_none_or(|a| a == server.address)
                         })
                         .map(|known| known.number)
-                        .filter(|number| !used.contains(number));
+                        .filter(|number| {
+                            !used.contains(number) && Region::containing(*number) == *region
+                        });
                     let own = known.map(|known| &known.servers);
                     let found = if sure {
                         free.filter(|n| own.is_some_and(|own| own.contains(n)))
@@ -223,14 +280,25 @@ fn number_servers(
     }
     let mut fresh = SERVERS.filter(|n| !before.contains(n));
     let mut freed = SERVERS.filter(|n| before.contains(n) && !used.contains(n));
-    for (block, numbers) in plan.blocks.iter().zip(&mut numbers) {
+    for ((block, numbers), region) in plan.blocks.iter().zip(&mut numbers).zip(regions) {
+        let own = |wanted: bool| {
+            let numbers = region.map(Region::servers).into_iter().flatten();
+            let (before, used) = (&before, &used);
+            numbers.filter(move |n| before.contains(n) == wanted && !used.contains(n))
+        };
+        let mut own = own(false).chain(own(true));
+        let must_have = block.service.persistence.is_some();
         let mut by_name: Vec<usize> = (0..block.servers.len()).collect();
         by_name.sort_by_key(|at| block.servers.get(*at).map(|server| &server.name));
         for at in by_name {
             if let Some(number) = numbers.get_mut(at)
                 && number.is_none()
             {
-                *number = fresh.next().or_else(|| freed.next());
+                *number = if must_have {
+                    own.next()
+                } else {
+                    fresh.next().or_else(|| freed.next())
+                };
             }
         }
     }

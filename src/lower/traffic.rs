@@ -26,7 +26,8 @@ fn room(servers: usize) -> u32 {
     enough.next().unwrap_or(u32::MAX)
 }
 
-/// The set and the chains. `families` are those that have a set of VIPs.
+/// The set and the chains. `families` are those that have a set of VIPs; `remembering` is a rule for the same packets,
+/// if services remember their clients.
 ///
 /// ```text
 /// chain balanced {
@@ -40,7 +41,12 @@ fn room(servers: usize) -> u32 {
 /// ```
 ///
 /// Packets make the elements: servers cost nothing while they are loaded, and their counters go on whatever is applied.
-pub(super) fn lower(input: &Input<'_>, families: impl Iterator<Item = Family>, table: &mut Table) {
+pub(super) fn lower(
+    input: &Input<'_>,
+    families: impl Iterator<Item = Family>,
+    remembering: Option<Rule>,
+    table: &mut Table,
+) {
     let counted = |family| {
         let vips = name::per_family("vip", family, "");
         Rule::fixed([
@@ -58,8 +64,8 @@ pub(super) fn lower(input: &Input<'_>, families: impl Iterator<Item = Family>, t
     table.chains.push(Chain {
         name: BALANCED.into(),
         hook: None,
-        purpose: "a packet of a translated connection, either way: count it for its real server",
-        rules: families.map(counted).collect(),
+        purpose: "a packet of a translated connection, either way",
+        rules: families.map(counted).chain(remembering).collect(),
     });
     for (name, hook, purpose) in [
         (

@@ -117,10 +117,14 @@ pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
                 mode: &service.mode,
                 track: service.track.map(|track| track.timeout),
             };
-            let known = shared.get(&key).copied().filter(|_| !pools.is_empty());
+            // Clients are remembered for one service: it shares its servers' numbers with no other.
+            let alone = pools.is_empty() || service.persistence.is_some();
+            let known = shared.get(&key).copied().filter(|_| !alone);
             let place = known.or_else(|| {
                 let block = block(model, service, family, pools, sink)?;
-                shared.insert(key, blocks.len());
+                if !alone {
+                    shared.insert(key, blocks.len());
+                }
                 blocks.push(block);
                 Some(blocks.len() - 1)
             });

@@ -17,6 +17,23 @@ fn rules(folder: &Path) -> String {
 }
 
 #[test]
+fn what_json_cannot_say_is_told_with_its_place_and_nothing_is_written() {
+    let persisting = GOOD.replacen("server", "persist 5m\nserver", 1);
+    let folder = folder(&[("lb.flb", &persisting)]);
+    let ran = flbc_in(
+        folder.path(),
+        ["compile", "--format", "json", "-o", "out.json", "lb.flb"],
+    );
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("error[format-cannot-say]"), "{ran:?}");
+    let line = persisting.lines().position(|line| line.contains("persist"));
+    let place = format!("lb.flb:{}:", line.unwrap() + 1);
+    assert!(ran.stderr.contains(&place), "{place} {ran:?}");
+    assert!(!folder.path().join("out.json").exists());
+    compile_to(folder.path(), "out.nft").assert_quiet();
+}
+
+#[test]
 fn output_is_replaced_whole_with_its_mode() {
     let folder = folder(&[("lb.flb", GOOD), ("out.nft", "old\n")]);
     let out = folder.path().join("out.nft");

@@ -123,9 +123,16 @@ fn entry(place: usize, dice: &mut Dice) -> Entry {
         2 => format!("allow from 10.{place}.0.0/{}", 12 + dice.below(20)),
         _ => String::new(),
     };
+    let persist = [
+        "",
+        "",
+        "persist 30s;",
+        "persist 1m;",
+        "persist 1m by source/24;",
+    ][dice.below(5) as usize];
     Entry {
         head: format!(
-            "service w{place} {{ vip {vip} udp {ports}; {mode}; scheduler {scheduler}; {access}\non-empty {}",
+            "service w{place} {{ vip {vip} udp {ports}; {mode}; scheduler {scheduler}; {persist} {access}\non-empty {}",
             ["drop", "reject"][dice.below(2) as usize]
         ),
         pool: (!dr && dice.below(2) == 0).then(|| dice.below(2) as usize),

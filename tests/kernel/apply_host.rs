@@ -236,7 +236,7 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
         if let Some(comment) = rest.strip_prefix("comment ") {
             who.insert(key, comment);
         } else if let Some(slot) = rest.strip_prefix(": ")
-            && key >= "0x01000000"
+            && ("0x01000000".."0x80000000").contains(&key)
         {
             slots.insert(number(key), slot);
         }
@@ -257,6 +257,14 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
     }
     let named = |key: &str| match who.get(key) {
         Some(name) => format!("<{name} {:?}>", places.get(key)),
+        // The number of a service that remembers its clients: that of its servers, but for the last digits.
+        None if key >= "0x80000000" && key.ends_with("000") && key.len() == 10 => {
+            let servers = who.iter().filter(|(number, _)| number[..7] == key[..7]);
+            format!(
+                "<service {:?}>",
+                servers.map(|(_, name)| name).collect::<BTreeSet<_>>()
+            )
+        }
         None => key.to_owned(),
     };
     let mut drawn = BTreeSet::new();

@@ -53,7 +53,7 @@ fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
 }
 
 /// Loads both forms, twice each, and compares what the kernel then has.
-fn assert_same_state(what: &Path, text: &str, json: &str) {
+fn assert_same_state(what: &Path, text: &str, json: Option<&str>) {
     let interfaces = interfaces(text);
     let by_text = machine_with(&interfaces);
     by_text.nft(text);
@@ -66,6 +66,9 @@ fn assert_same_state(what: &Path, text: &str, json: &str) {
         "{}: loaded twice",
         what.display()
     );
+    let Some(json) = json else {
+        return;
+    };
     let by_json = machine_with(&interfaces);
     by_json.nft_json(json);
     assert_eq!(
@@ -91,7 +94,10 @@ fn every_golden_loads_the_same_by_text_and_json() {
             let path = file.with_extension(extension);
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
-        assert_same_state(&file, &form("nft"), &form("json"));
+        let text = form("nft");
+        // The tests of goldens see to it that none is missing but where JSON has no words.
+        let json = (!text.contains("flags dynamic")).then(|| form("json"));
+        assert_same_state(&file, &text, json.as_deref());
     }
 }
 
@@ -116,6 +122,6 @@ fn every_example_loads_the_same_by_text_and_json() {
             );
             String::from_utf8(output.stdout).unwrap()
         });
-        assert_same_state(&file, &text, &json);
+        assert_same_state(&file, &text, Some(&json));
     }
 }

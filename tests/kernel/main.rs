@@ -38,6 +38,7 @@ mod namespace;
 mod nat;
 mod numbering;
 mod operator;
+mod persist;
 mod ports;
 mod prediction;
 mod quoted;

@@ -235,14 +235,14 @@ impl Topology {
             route add default via 198.51.100.1
             route add default via 2001:db8:c::1
             route add local 198.18.0.0/15 dev lo
-            route add local 2001:db8:c1::/64 dev lo");
+            route add local 2001:db8:c1::/48 dev lo");
         self.client.sysctl("net/ipv6/ip_nonlocal_bind", "1");
         self.router.forward();
         self.router.ip("addr add 198.51.100.1/24 dev wan
             addr add 2001:db8:c::1/64 dev wan nodad
             link set wan up
             route add 198.18.0.0/15 via 198.51.100.10
-            route add 2001:db8:c1::/64 via 2001:db8:c::10");
+            route add 2001:db8:c1::/48 via 2001:db8:c::10");
         let transit = "addr add 203.0.113.1/24 dev transit
             addr add 2001:db8:f::1/64 dev transit nodad
             link set transit up

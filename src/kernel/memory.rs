@@ -1,0 +1,169 @@
+//! What rules remember in dynamic maps: counted, and forgotten.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::diff::ObservedSet;
+use crate::emit::netlink::attribute::Attribute;
+use crate::emit::netlink::batch::Ending;
+use crate::emit::netlink::change::{Change, Step};
+use crate::emit::netlink::constant::{data, element, message, set};
+use crate::emit::netlink::{Bytes, Data, Element, TableFamily};
+
+use super::linux::{Linux, next_generation};
+use super::{KernelError, Memory, Reason, read};
+
+/// How often a map is read through for what is to be forgotten: elements may escape a reading, as others come and go
+/// meanwhile, and the last one must find none.
+const PASSES: usize = 20;
+
+/// What times out within this many milliseconds may be gone before it is deleted, and is left to itself after the
+/// kernel has refused.
+const SOON: u64 = 2000;
+
+/// An element of a dynamic map.
+struct Entry {
+    key: Bytes,
+    /// The value: the number of a server.
+    server: u32,
+    /// How long it has to live, in milliseconds.
+    left: u64,
+}
+
+impl Linux {
+    /// The dynamic maps of a table.
+    fn dynamic_maps(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Vec<ObservedSet>, KernelError> {
+        let mut sets: Vec<ObservedSet> = Vec::new();
+        self.socket.dump(
+            message::GET_SET,
+            family.number(),
+            |w| w.string(set::TABLE, table),
+            |_, attributes| sets.extend(read::set(attributes)),
+        )?;
+        sets.retain(|set| set.shape.is_dynamic() && set.shape.data_length == 4);
+        Ok(sets)
+    }
+
+    fn entries(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        map: &str,
+        mut each: impl FnMut(Entry),
+    ) -> Result<(), KernelError> {
+        let read = self.socket.dump(
+            message::GET_ELEMENTS,
+            family.number(),
+            |w| {
+                w.string(element::TABLE, table);
+                w.string(element::SET, map);
+            },
+            |_, attributes| {
+                let list = attributes.find(element::LIST);
+                for one in list.into_iter().flat_map(Attribute::inside) {
+                    let one = one.inside();
+                    let value = |kind| one.find(kind)?.inside().find(data::VALUE);
+                    let entry = || {
+                        Some(Entry {
+                            key: Bytes::new(value(element::KEY)?.value)?,
+                            server: u32::from_ne_bytes(
+                                value(element::DATA)?.value.try_into().ok()?,
+                            ),
+                            left: one
+                                .find(element::EXPIRATION)
+                                .and_then(Attribute::u64)
+                                .unwrap_or(u64::MAX),
+                        })
+                    };
+                    if let Some(entry) = entry() {
+                        each(entry);
+                    }
+                }
+            },
+        );
+        match read {
+            // Somebody's transaction came in between; what was read counts.
+            Err(KernelError::Changed) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// See [`super::Kernel::memories`].
+    pub(super) fn read_memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError> {
+        let mut memories = Vec::new();
+        for family in TableFamily::BOTH {
+            for map in self.dynamic_maps(family, table)? {
+                let mut by_server: FxHashMap<u32, usize> = FxHashMap::default();
+                self.entries(family, table, &map.name, |entry| {
+                    *by_server.entry(entry.server).or_default() += 1;
+                })?;
+                memories.push(Memory {
+                    family,
+                    map: map.name,
+                    room: map.shape.size,
+                    by_server,
+                });
+            }
+        }
+        Ok(memories)
+    }
+
+    /// See [`super::Kernel::forget_remembered`].
+    pub(super) fn delete_remembered(
+        &mut self,
+        table: &str,
+        servers: &FxHashSet<u32>,
+        mut generation: u32,
+    ) -> Result<(usize, u32), KernelError> {
+        let mut forgotten = 0;
+        for family in TableFamily::BOTH {
+            for map in self.dynamic_maps(family, table)? {
+                let mut refused = false;
+                for _ in 0..PASSES {
+                    let mut doomed: FxHashSet<Bytes> = FxHashSet::default();
+                    self.entries(family, table, &map.name, |entry| {
+                        let going = refused && entry.left < SOON;
+                        if servers.contains(&entry.server) && !going {
+                            doomed.insert(entry.key);
+                        }
+                    })?;
+                    if doomed.is_empty() {
+                        break;
+                    }
+                    let count = doomed.len();
+                    let elements = doomed.into_iter().map(|key| Element {
+                        key,
+                        key_end: None,
+                        data: Data::None,
+                        comment: None,
+                    });
+                    let change = Change {
+                        family,
+                        step: Step::DeleteElements {
+                            set: map.name.clone(),
+                            elements: elements.collect(),
+                        },
+                    };
+                    let expected = Some(generation);
+                    match self.transact(table, &[change], expected, Ending::Commit) {
+                        Ok(()) => {
+                            forgotten += count;
+                            generation = next_generation(generation);
+                        }
+                        Err(KernelError::Refused(refusals))
+                            if refusals.iter().all(|r| r.reason == Reason::Missing) =>
+                        {
+                            refused = true;
+                        }
+                        Err(KernelError::Changed) => generation = self.read_generation()?,
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok((forgotten, generation))
+    }
+}

@@ -1,0 +1,103 @@
+//! Ranges of numbers for the servers of services whose clients are remembered.
+//!
+//! Such a block has a range to itself. The first number of the range stands for the service, no server has it, and
+//! the number of each server leads to it by a mask. So a rule that sees the number of a server alone, in the mark of
+//! a connection, knows the service to remember the client for.
+
+use std::ops::RangeInclusive;
+
+use rustc_hash::FxHashSet;
+use serde::{Deserialize, Serialize};
+
+/// The numbers of these services and their servers: above all others but [`super::number::REFUSED`].
+pub const REGIONS: RangeInclusive<u32> = 0x8000_0000..=0xffef_ffff;
+
+/// Where the ranges for large services begin.
+const LARGE: u32 = 0xc000_0000;
+
+/// How large a range is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Extent {
+    /// 4096 numbers: for a service of up to 4095 servers.
+    Usual,
+    /// 1,048,576 numbers.
+    Large,
+}
+
+impl Extent {
+    /// What a range must be to hold so many servers.
+    fn of(servers: usize) -> Self {
+        if servers < 1 << 12 {
+            Self::Usual
+        } else {
+            Self::Large
+        }
+    }
+
+    const fn bits(self) -> u32 {
+        match self {
+            Self::Usual => 12,
+            Self::Large => 20,
+        }
+    }
+
+    /// The bits of a server's number that are those of its service.
+    pub const fn mask(self) -> u32 {
+        u32::MAX << self.bits()
+    }
+}
+
+/// One range, by its first number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Region(u32);
+
+impl Region {
+    /// The range that a number is in; `None` for the number of an ordinary server, or of a slot.
+    pub fn containing(number: u32) -> Option<Self> {
+        if !REGIONS.contains(&number) {
+            return None;
+        }
+        let extent = if number >= LARGE {
+            Extent::Large
+        } else {
+            Extent::Usual
+        };
+        Some(Self(number & extent.mask()))
+    }
+
+    /// The number of the service.
+    pub const fn service(self) -> u32 {
+        self.0
+    }
+
+    /// How large it is.
+    pub const fn extent(self) -> Extent {
+        if self.0 >= LARGE {
+            Extent::Large
+        } else {
+            Extent::Usual
+        }
+    }
+
+    /// The numbers that its servers may have.
+    pub const fn servers(self) -> RangeInclusive<u32> {
+        self.0 + 1..=self.0 | !self.extent().mask()
+    }
+
+    /// Whether so many servers have room in it.
+    pub fn holds(self, servers: usize) -> bool {
+        Extent::of(servers) <= self.extent()
+    }
+
+    /// The first range for so many servers that is not taken.
+    pub(super) fn free(servers: usize, taken: &FxHashSet<Self>) -> Option<Self> {
+        let extent = Extent::of(servers);
+        let all = match extent {
+            Extent::Usual => *REGIONS.start()..=LARGE - 1,
+            Extent::Large => LARGE..=*REGIONS.end(),
+        };
+        all.step_by(1 << extent.bits())
+            .map(Self)
+            .find(|region| !taken.contains(region))
+    }
+}

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod diagnostic;
 pub mod diff;
 pub mod emit;
+pub mod explain;
 pub mod kernel;
 pub mod lower;
 pub mod model;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "source",
     "diagnostic",
     "syntax",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 15] = [
     "schedule",
     "outline",
     "real_server",
+    "explain",
     "ruleset",
     "lower",
     "emit",

@@ -217,6 +217,17 @@ fn docs_ruleset_names_maps_and_chains_that_exist() {
         } else {
             stem
         };
+        // One for each prefix, and for each duration.
+        let kept = |kind: &str| stem.starts_with(kind) && stem.contains('_');
+        let stem = if kept("keep4") || kept("keep6") {
+            "keep4_24_1800"
+        } else if kept("return4") || kept("return6") {
+            "return4_24"
+        } else if kept("returned4") || kept("returned6") {
+            "returned4_24"
+        } else {
+            stem
+        };
         let stem = if name.starts_with("on_") {
             "on_IFACE"
         } else {

@@ -12,6 +12,7 @@ use crate::real_server::Question;
 mod apply;
 mod check;
 mod compile;
+mod explain;
 mod fmt;
 mod man;
 mod output;
@@ -45,7 +46,7 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit status:
   0  all well
-  1  there is a difference (diff, fmt --check, apply --dry-run)
+  1  there is a difference (diff, fmt --check, apply --dry-run), or nobody takes the flow (explain)
   2  bad input or usage, or the output could not be written
   3  the kernel refused, and has what it had
   4  the privilege is missing: root, or the capability CAP_NET_ADMIN";
@@ -228,6 +229,30 @@ enum Command {
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
     },
+    /// Says where a client's new flow goes, and why
+    ///
+    /// Takes the steps that the rules take: which service, which line matches, whether the client may come, which key
+    /// is hashed to which slot, and whose that is; for round-robin and random the shares instead. Works from the
+    /// file alone and needs no privilege. Exit status 0: a server takes it; 1: nobody does.
+    Explain {
+        /// The client: `198.51.100.7:4000`, `[2001:db8::7]:4000`
+        #[arg(long, value_name = "ADDR:PORT", value_parser = explain::endpoint)]
+        from: std::net::SocketAddr,
+        /// What it connects to
+        #[arg(long, value_name = "VIP:PORT", value_parser = explain::endpoint)]
+        to: std::net::SocketAddr,
+        /// By which protocol
+        #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
+        protocol: explain::Transport,
+        /// Also look in the kernel, whether this very connection exists
+        #[arg(long)]
+        live: bool,
+        /// How to say it
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: explain::Format,
+        /// The .flb file, `-` for standard input
+        file: PathBuf,
+    },
     /// Writes what the machine of a real server needs
     ///
     /// For direct return: the VIP is taken, and nobody on the server's network may learn that the server has it. For
@@ -295,13 +320,18 @@ pub fn run() -> ExitCode {
         Err(error) => return not_run(&error).into(),
     };
     let report = report::Report::new(arguments.color);
-    let exit = match arguments.command {
+    dispatch(arguments.command, &report).into()
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm for each command")]
+fn dispatch(command: Command, report: &report::Report) -> Exit {
+    match command {
         Command::Compile {
             format,
             output,
             table,
             file,
-        } => compile::run(&report, format, output.as_deref(), &table, &file),
+        } => compile::run(report, format, output.as_deref(), &table, &file),
         Command::Apply {
             dry_run,
             keep,
@@ -314,7 +344,7 @@ pub fn run() -> ExitCode {
                 keep,
                 timing,
             };
-            apply::run(&report, how, &table, &file)
+            apply::run(report, how, &table, &file)
         }
         Command::Set {
             what,
@@ -335,7 +365,7 @@ pub fn run() -> ExitCode {
                 what,
                 weight,
             };
-            set::run(&report, &wish, &table, file.as_deref())
+            set::run(report, &wish, &table, file.as_deref())
         }
         Command::Try {
             timeout,
@@ -343,12 +373,12 @@ pub fn run() -> ExitCode {
             table,
             file,
         } => match file {
-            Some(file) if !back => trial::run(&report, timeout, &table, &file),
-            _ => trial::back(&report, &table),
+            Some(file) if !back => trial::run(report, timeout, &table, &file),
+            _ => trial::back(report, &table),
         },
         Command::Confirm { table } => trial::confirm(&table),
         Command::WatchTrial { table } => trial::watch(&table),
-        Command::Diff { old, new } => apply::diff(&report, &old, &new),
+        Command::Diff { old, new } => apply::diff(report, &old, &new),
         Command::Status {
             format,
             json,
@@ -358,7 +388,22 @@ pub fn run() -> ExitCode {
             let format = if json { status::Format::Json } else { format };
             status::run(format, watch, &table)
         }
-        Command::Unload { table } => apply::unload(&report, &table),
+        Command::Unload { table } => apply::unload(report, &table),
+        Command::Explain {
+            from,
+            to,
+            protocol,
+            live,
+            format,
+            file,
+        } => {
+            let question = crate::explain::Question {
+                from,
+                to,
+                protocol: protocol.into(),
+            };
+            explain::run(report, format, live, question, &file)
+        }
         Command::RealServer {
             servers,
             service,
@@ -378,18 +423,17 @@ pub fn run() -> ExitCode {
                 question,
                 file: &file,
             };
-            real_server::run(&report, &request)
+            real_server::run(report, &request)
         }
-        Command::Check { format, files } => check::run(&report, format, &files),
-        Command::Fmt { check, files } => fmt::run(&report, check, &files),
+        Command::Check { format, files } => check::run(report, format, &files),
+        Command::Fmt { check, files } => fmt::run(report, check, &files),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "flbc", &mut script);
             report::Report::written(output::to_stdout(output::bytes(&script)), "standard output")
         }
         Command::Man { directory } => man::run(Arguments::command(), &directory),
-    };
-    exit.into()
+    }
 }
 
 /// Help and version, which clap tells as errors, and wrong usage.

@@ -35,7 +35,7 @@ pub fn predict(block: &Block<'_>, client: IpAddr, port: u16) -> Option<Predictio
 
 /// The bytes that the rule hashes: fields in network order, each padded with zeros to whole registers of
 /// four bytes.
-fn key_bytes(key: HashKey, client: IpAddr, port: u16) -> Vec<u8> {
+pub fn key_bytes(key: HashKey, client: IpAddr, port: u16) -> Vec<u8> {
     let mut bytes = match client {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

@@ -9,6 +9,7 @@
 
 mod arguments;
 mod bad_input;
+mod explain;
 mod fmt;
 mod injection;
 mod output;

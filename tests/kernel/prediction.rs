@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 
 use flbc::check::check;
 use flbc::diagnostic::Diagnostics;
-use flbc::schedule::predict::predict;
+use flbc::explain::{Explanation, Question};
+use flbc::model;
 use flbc::schedule::schedule;
 use flbc::source::Sources;
 use flbc::syntax::{Input, parse_program};
 
 use crate::lab::client::{Protocol, ask_all};
 use crate::lab::topology::{Layout, Topology};
-use crate::operator::{at, load, sampled};
+use crate::operator::{asked, at, flbc, load, sampled};
 
 const SERVERS: &str = "
     server a 10.20.0.11 weight 3
@@ -24,7 +25,7 @@ const SERVERS: &str = "
 ";
 
 /// The names of the servers that these clients must get.
-fn predicted(file: &str, flows: &[SocketAddr]) -> Vec<String> {
+fn predicted(file: &str, to: SocketAddr, flows: &[SocketAddr]) -> Vec<String> {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let input = Input::Stdin(file.into());
@@ -35,15 +36,26 @@ fn predicted(file: &str, flows: &[SocketAddr]) -> Vec<String> {
     flows
         .iter()
         .map(|from| {
-            let block = plan
-                .blocks
-                .iter()
-                .find(|block| block.servers[0].address.is_ipv4() == from.is_ipv4())
-                .unwrap();
-            let server = block.servers[predict(block, from.ip(), from.port()).unwrap().server];
+            let question = Question {
+                from: *from,
+                to,
+                protocol: model::Protocol::Tcp,
+            };
+            let server = Explanation::of(&model, &plan, question).server().unwrap();
             server.name.trim_start_matches("six-").to_owned()
         })
         .collect()
+}
+
+/// What the program itself says of one flow.
+fn explained(file: &str, from: SocketAddr, to: &str) -> serde_json::Value {
+    let from = from.to_string();
+    let arguments = [
+        "explain", "--format", "json", "--from", &from, "--to", to, "-",
+    ];
+    let said = flbc(&arguments, file);
+    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+    serde_json::from_slice(&said.stdout).unwrap()
 }
 
 fn every_flow_goes_where_it_was_predicted_to(layout: Layout, mode: &str) {
@@ -61,7 +73,12 @@ fn every_flow_goes_where_it_was_predicted_to(layout: Layout, mode: &str) {
         load(&topology.balancer, &file);
         for to in ["192.0.2.10:80", "[2001:db8::10]:80"] {
             let flows = topology.sources(at(to), sampled(200, 5_000));
-            let expected = predicted(&file, &flows);
+            let expected = predicted(&file, at(to), &flows);
+            for (from, expected) in flows.iter().zip(&expected).take(3) {
+                let name = &explained(&file, *from, to)["server"]["name"];
+                let name = name.as_str().unwrap().trim_start_matches("six-");
+                assert_eq!(name, expected, "{from} to {to}");
+            }
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let answers = ask_all(&topology.client, protocol, &flows, at(to));
                 let wrong: Vec<_> = flows
@@ -88,4 +105,36 @@ fn nat_hashes_as_predicted() {
 #[test]
 fn direct_return_hashes_as_predicted() {
     every_flow_goes_where_it_was_predicted_to(Layout::DrTwoInterfaces, "mode dr on eth0 via eth1");
+}
+
+#[test]
+fn a_live_explanation_tells_of_the_connection_that_exists() {
+    let topology = Topology::new(Layout::Nat, 3);
+    let _serving = topology.serve(&[80]);
+    let file = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12; server c 10.20.0.13 }";
+    load(&topology.balancer, file);
+    let from = topology.source(at("192.0.2.10:80"));
+    let explain = || {
+        let client = from.to_string();
+        let arguments = [
+            "explain",
+            "--live",
+            "--from",
+            &client,
+            "--to",
+            "192.0.2.10:80",
+            "-",
+        ];
+        let said = topology.balancer.run(|| flbc(&arguments, file));
+        assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    assert!(explain().contains("\nnow       no such connection exists\n"));
+    let answer = asked(&topology.client, Protocol::Tcp, Some(from), "192.0.2.10:80");
+    let said = explain();
+    let now = format!("\nnow       {} 10.20.0.1", answer.server);
+    assert!(
+        said.contains(&now) && said.contains("this connection exists"),
+        "{said}"
+    );
 }

@@ -1,0 +1,234 @@
+//! `flbc explain`
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::diagnostic::{Diagnostics, escape};
+use crate::explain::{Chosen, Explanation, Place, Question, lines, short};
+use crate::kernel::{Balanced, Connection, Kernel, Linux};
+use crate::model::{Family, Protocol, RealServer};
+use crate::schedule;
+use crate::source::Sources;
+
+/// What `--format` may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// One object
+    Json,
+}
+
+/// What `--protocol` may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// SCTP
+    Sctp,
+}
+
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Udp => Self::Udp,
+            Transport::Sctp => Self::Sctp,
+        }
+    }
+}
+
+/// Reads an address with a port.
+pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            format!("a port is missing: write `[{text}]:80`")
+        } else if text.parse::<std::net::IpAddr>().is_ok() {
+            format!("a port is missing: write `{text}:80`")
+        } else {
+            "write an address and a port: `192.0.2.10:80`, `[2001:db8::10]:80`".to_owned()
+        }
+    })
+}
+
+pub(super) fn run(
+    report: &Report,
+    format: Format,
+    live: bool,
+    question: Question,
+    file: &Path,
+) -> Exit {
+    if Family::of(question.from.ip()) != Family::of(question.to.ip()) {
+        return Report::failure("the client and what it connects to are not of the same family");
+    }
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return Report::unread(&error),
+    };
+    let model = crate::read(input, &mut sources, &mut sink);
+    let Some(model) = model else {
+        report.human(&sink, &sources);
+        return Exit::Bad;
+    };
+    // Warnings are for who checks the file.
+    let plan = schedule::schedule(&model, &mut sink);
+    let explanation = Explanation::of(&model, &plan, question);
+    let now = match live.then(|| remembered(question)).transpose() {
+        Ok(now) => now,
+        Err(error) => {
+            Report::failure(&error.to_string());
+            return match error {
+                crate::kernel::KernelError::NoPrivilege => Exit::Unprivileged,
+                _ => Exit::Refused,
+            };
+        }
+    };
+    let servers: Vec<&RealServer> = model
+        .services
+        .iter()
+        .flat_map(|service| model.real_servers(service))
+        .collect();
+    let now = now.map(|connection| connection.map(|c| told(&c, &servers)));
+    let text = match format {
+        Format::Human => human(&explanation, question, now.as_ref(), &sources),
+        Format::Json => as_json(&explanation, question, now.as_ref(), &sources),
+    };
+    let exit = if explanation.is_answered() || now.flatten().is_some() {
+        Exit::Fine
+    } else {
+        Exit::Differs
+    };
+    let written = output::to_stdout(output::bytes(text.as_bytes()));
+    exit.max(Report::written(written, "standard output"))
+}
+
+/// The connection of this very flow, if there is one.
+fn remembered(question: Question) -> Result<Option<Connection>, crate::kernel::KernelError> {
+    let wanted = Balanced {
+        mark: None,
+        vip: Some(question.to.ip()),
+    };
+    let found = Linux::open()?.connections(&wanted)?;
+    Ok(found.into_iter().find(|connection| {
+        connection.protocol == question.protocol.number()
+            && connection.client == question.from.ip()
+            && connection.client_port == Some(question.from.port())
+            && connection.vip_port == Some(question.to.port())
+    }))
+}
+
+/// A connection that exists, in words.
+fn told(connection: &Connection, servers: &[&RealServer]) -> String {
+    let known = servers
+        .iter()
+        .find(|server| server.address == connection.server);
+    let name = known.map_or(String::new(), |server| format!("{} ", server.name));
+    let address = match connection.server_port {
+        Some(port) => SocketAddr::new(connection.server, port).to_string(),
+        None => connection.server.to_string(),
+    };
+    format!(
+        "{name}{address}: this connection exists (ct mark {:#010x})",
+        connection.mark
+    )
+}
+
+fn human(
+    explanation: &Explanation<'_>,
+    question: Question,
+    now: Option<&Option<String>>,
+    sources: &Sources,
+) -> String {
+    let mut text = format!("{}\n\n", short(question));
+    let mut all = lines(explanation, question, sources);
+    match now {
+        Some(Some(connection)) => all.push(("now", connection.clone())),
+        Some(None) => all.push(("now", "no such connection exists".to_owned())),
+        None => {}
+    }
+    for (label, words) in all {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{label:<10}{}", escape(&words));
+    }
+    text
+}
+
+fn as_json(
+    explanation: &Explanation<'_>,
+    question: Question,
+    now: Option<&Option<String>>,
+    sources: &Sources,
+) -> String {
+    let server = |server: &RealServer| {
+        json!({
+            "name": &*server.name,
+            "address": server.address,
+            "port": server.port,
+            "weight": server.weight,
+            "declared": Place(sources, server.span).to_string(),
+        })
+    };
+    let mut value = json!({
+        "from": question.from,
+        "to": question.to,
+        "protocol": question.protocol.name(),
+        "answered": explanation.is_answered(),
+        "server": explanation.server().map(server),
+        "steps": lines(explanation, question, sources)
+            .into_iter()
+            .map(|(label, words)| json!({ "step": label, "words": words }))
+            .collect::<Vec<_>>(),
+    });
+    let mut say = |key: &str, fact: Value| {
+        if let Value::Object(object) = &mut value {
+            object.insert(key.to_owned(), fact);
+        }
+    };
+    if let Explanation::Found(found) = explanation {
+        say("service", json!(&*found.service.name));
+        say(
+            "matches",
+            json!({
+                "vip": found.vip.to_string(),
+                "declared": Place(sources, found.vip.span).to_string(),
+            }),
+        );
+        say("admitted", json!(found.access.admits()));
+        match &found.choice {
+            Chosen::Hashed(hashed) => say(
+                "hash",
+                json!({
+                    "key": hashed.bytes,
+                    "seed": hashed.seed,
+                    "hash": hashed.hash,
+                    "slots": hashed.slots,
+                    "slot": hashed.slot,
+                }),
+            ),
+            Chosen::Drawn { shares, slots, .. } => {
+                let shares = shares
+                    .iter()
+                    .map(|(owner, own)| json!({ "server": server(owner), "slots": own }));
+                say(
+                    "shares",
+                    json!({ "slots": slots, "servers": shares.collect::<Vec<_>>() }),
+                );
+            }
+            Chosen::Only(_) | Chosen::Refused(_) => {}
+        }
+    }
+    if let Some(now) = now {
+        say("connection", json!(now));
+    }
+    format!("{value:#}\n")
+}

@@ -27,6 +27,7 @@ mod dying;
 mod remembered;
 mod restore;
 mod roster;
+mod traffic;
 mod view;
 mod work;
 
@@ -75,6 +76,8 @@ impl Totals {
             match &change.step {
                 Step::AddElements { elements, .. } => totals.added += elements.len(),
                 Step::DeleteElements { elements, .. } => totals.removed += elements.len(),
+                // Counters of what comes or goes anyway.
+                Step::ClearElements { .. } => {}
                 _ => totals.structure += 1,
             }
         }
@@ -123,7 +126,24 @@ pub struct Request<'a> {
 
 /// What the last apply made of these tables, if it is known, whatever others did since.
 pub fn recall(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Option<Remembered<'static>> {
-    Remembered::from_note(&cache.recall(kernel, table)?.note)
+    Some(recall_and_compare(kernel, cache, table)?.0)
+}
+
+/// The same, and whether nobody has committed anything since.
+pub fn recall_and_compare(
+    kernel: &mut impl Kernel,
+    cache: &Cache,
+    table: &str,
+) -> Option<(Remembered<'static>, bool)> {
+    let left = cache.recall(kernel, table)?;
+    Some((Remembered::from_note(&left.note)?, left.current))
+}
+
+/// What others changed since that, in tables that were read.
+pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> Vec<Drift> {
+    let plan = schedule(&left.model, &mut Diagnostics::new());
+    let tables = left.tables(&plan, table, &Scope::Whole);
+    tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
 }
 
 /// What the kernel has, and what is known of how it came about.

@@ -60,6 +60,10 @@ pub struct ServerView {
     pub of_slots: usize,
     /// What was sent to it: new connections in nat, packets in dr.
     pub counter: Counter,
+    /// Packets from clients to it, where they were counted.
+    pub to: Option<Counter>,
+    /// Packets from it to clients, where they were counted: not in dr, where they pass elsewhere.
+    pub from: Option<Counter>,
 }
 
 impl View {
@@ -322,6 +326,8 @@ fn standing(comment: &str) -> Option<ServerView> {
         slots: 0,
         of_slots: 0,
         counter: Counter::default(),
+        to: None,
+        from: None,
     })
 }
 

@@ -208,7 +208,11 @@ enum Command {
     },
     /// Shows services and real servers as the kernel has them
     ///
-    /// Weights, states, shares of slots, and what was counted: new connections in nat, packets in direct return.
+    /// Weights, states, shares of slots, and what was counted: in nat new connections, and packets and bytes both ways;
+    /// in direct return packets and bytes to the servers, which answer past the balancer (`-`). A packet is what the
+    /// kernel treats as one: segments that it has put together count once. Servers that services share have the figures
+    /// of all of them together. Counters go on when something else is applied. Warns of tables that somebody else
+    /// changed.
     Status {
         /// How to show it
         #[arg(long, value_name = "FORMAT", default_value = "human")]
@@ -216,9 +220,9 @@ enum Command {
         /// The same as `--format json`
         #[arg(long, conflicts_with = "format")]
         json: bool,
-        /// Look again every 2 seconds, and show rates
-        #[arg(long)]
-        watch: bool,
+        /// Look again every so many seconds, and show rates: connections, packets and bits a second
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = status::interval)]
+        watch: Option<std::time::Duration>,
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,

@@ -12,8 +12,10 @@ use crate::emit::netlink::constant::{dynset, expr, lookup};
 use crate::emit::netlink::{
     Chain, Data, Desired, Element, Rule, RuleBody, Set, Table, TableFamily,
 };
+use crate::ruleset::name;
 use crate::source::Span;
 
+mod afresh;
 mod bytecode;
 mod drift;
 mod elements;
@@ -96,6 +98,7 @@ impl Plan {
     fn sets<'a>(&mut self, has: &'a ObservedTable, wanted: Vec<Set>) -> FxHashSet<&'a str> {
         let names: FxHashSet<&str> = wanted.iter().map(|set| &*set.name).collect();
         let mut remade = FxHashSet::default();
+        let stale = afresh::stale(has, &wanted);
         for set in &has.sets {
             if !names.contains(&*set.name) {
                 self.delete_set(&set.name);
@@ -132,6 +135,12 @@ impl Plan {
                 origin: origin.or_else(|| origins.first().copied()),
             });
             self.add_elements(&name, elements, origins);
+        }
+        if !stale.is_empty() {
+            self.add_elements.push(Step::ClearElements {
+                set: name::TRAFFIC.into(),
+                elements: stale,
+            });
         }
         remade
     }

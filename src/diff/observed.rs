@@ -236,7 +236,8 @@ impl Working {
             Step::AddSet { .. }
             | Step::DeleteSet { .. }
             | Step::AddElements { .. }
-            | Step::DeleteElements { .. } => {
+            | Step::DeleteElements { .. }
+            | Step::ClearElements { .. } => {
                 let table = self.table.as_mut().ok_or(Why::Missing)?;
                 change_sets(&mut table.sets, step)?;
             }
@@ -348,6 +349,14 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             if !gone.is_empty() {
                 return Err(Why::Missing);
             }
+        }
+        Step::ClearElements { set, elements } => {
+            let place = find(sets, set)?;
+            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
+            set.counters.clear();
+            set.elements
+                .retain(|element| !gone.contains(&identity(element)));
         }
         _ => {}
     }

@@ -1,7 +1,7 @@
 //! nft's JSON, for `nft -j -f`, by the types of the `nftables` crate.
 //!
-//! Three things the crate (0.6) has no type for, and nft does: maps to verdicts and to interface indices,
-//! counters in a map's declaration, and elements with a comment but without a `null` counter, which nft
+//! Four things the crate (0.6) has no type for, and nft does: maps to verdicts and to interface indices,
+//! counters in the declaration of a map or set, keys with the direction of a connection, and elements with a comment but without a `null` counter, which nft
 //! 1.0.6 would take for a counter. They stand here as small types of our own around the crate's.
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ use nftables::schema::{
 };
 use nftables::stmt::{
     FWD, FWDFamily, JumpTarget, Mangle, Match, NAT, NATFamily, Operator, Reject, RejectType,
-    Statement as Stmt, VerdictMap,
+    Set as JsonCount, SetOp, Statement as Stmt, VerdictMap,
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 use serde::Serialize;
@@ -98,6 +98,7 @@ enum Object<'a> {
 #[serde(rename_all = "lowercase")]
 enum Added<'a> {
     Map(Box<MapDeclaration<'a>>),
+    Set(TallyDeclaration<'a>),
     Element(Elements<'a>),
 }
 
@@ -113,6 +114,18 @@ struct MapDeclaration<'a> {
     map: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stmt: Option<[CounterDeclaration; 1]>,
+}
+
+/// A set in which rules count packets. nft makes it `flags dynamic` by itself, for the sake of these rules; the word
+/// 1.0.6 does not know here.
+#[derive(Serialize)]
+struct TallyDeclaration<'a> {
+    family: NfFamily,
+    table: &'a str,
+    name: &'a str,
+    r#type: [&'static str; 2],
+    size: u32,
+    stmt: [CounterDeclaration; 1],
 }
 
 #[derive(Serialize)]
@@ -202,6 +215,18 @@ impl<'a> Place<'a> {
     }
 
     fn set(self, set: &'a Set) -> Object<'a> {
+        if set.key == KeyType::MarkDirection {
+            return Object::Added {
+                add: Added::Set(TallyDeclaration {
+                    family: self.family,
+                    table: self.table,
+                    name: &set.name,
+                    r#type: ["mark", "ct_dir"],
+                    size: set.size,
+                    stmt: [CounterDeclaration { counter: () }],
+                }),
+            };
+        }
         let plain = JsonSet {
             family: self.family,
             table: self.table.into(),
@@ -287,10 +312,11 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
         ),
-        // Of dynamic maps, which are unsayable.
-        KeyType::Fields(_) | KeyType::Hashes(_) | KeyType::HashesMark(_) => {
-            SetTypeValue::Concatenated(Vec::new().into())
-        }
+        // Of dynamic maps, which are unsayable, and of tallies, which have a type of their own.
+        KeyType::Fields(_)
+        | KeyType::Hashes(_)
+        | KeyType::HashesMark(_)
+        | KeyType::MarkDirection => SetTypeValue::Concatenated(Vec::new().into()),
     }
 }
 
@@ -387,6 +413,11 @@ fn statement(statement: &Statement) -> Option<Stmt<'_>> {
         Statement::Vmap { key, map } => Stmt::VerdictMap(VerdictMap {
             key: expression(key),
             data: set_name(map),
+        }),
+        Statement::Count { set, key } => Stmt::Set(JsonCount {
+            op: SetOp::Add,
+            elem: expression(key),
+            set: format!("@{set}").into(),
         }),
         Statement::Set { target, value } => Stmt::Mangle(Mangle {
             key: match target {
@@ -537,6 +568,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
     match expression_ {
         Expression::Mark(mark) => Expr::Number(*mark),
         Expression::CtMark => ct("mark"),
+        Expression::CtDirection => ct("direction"),
         Expression::MetaMark => meta(MetaKey::Mark),
         Expression::L4Proto => meta(MetaKey::L4proto),
         Expression::Iif => meta(MetaKey::Iif),

@@ -220,6 +220,9 @@ impl fmt::Display for Declaration<'_> {
         if set.dynamic.is_some() {
             write!(f, " flags dynamic,timeout;")?;
         }
+        if set.key == KeyType::MarkDirection {
+            write!(f, " flags dynamic;")?;
+        }
         if set.interval {
             write!(f, " flags interval;")?;
         }
@@ -238,6 +241,7 @@ fn key_type(key: KeyType) -> (&'static str, Cow<'static, str>) {
         KeyType::Address(Family::V6) => "ipv6_addr",
         KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
         KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::MarkDirection => "mark . ct_dir",
         KeyType::AddressMark(Family::V4) => "ipv4_addr . mark",
         KeyType::AddressMark(Family::V6) => "ipv6_addr . mark",
         KeyType::AddressProtocolPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
@@ -409,6 +413,9 @@ impl fmt::Display for StatementText<'_> {
                 ExpressionText(key),
                 ExpressionText(value)
             ),
+            Statement::Count { set, key } => {
+                write!(f, "add @{set} {{ {} }}", ExpressionText(key))
+            }
             Statement::Set { target, value } => {
                 write!(f, "{} set {}", target_text(*target), ExpressionText(value))
             }
@@ -501,6 +508,7 @@ impl fmt::Display for ExpressionText<'_> {
         match self.0 {
             Expression::Mark(mark) => write!(f, "{}", Mark(*mark)),
             Expression::CtMark => write!(f, "ct mark"),
+            Expression::CtDirection => write!(f, "ct direction"),
             Expression::MetaMark => write!(f, "meta mark"),
             Expression::L4Proto => write!(f, "meta l4proto"),
             Expression::Iif => write!(f, "meta iif"),

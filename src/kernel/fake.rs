@@ -12,8 +12,10 @@ use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
 use crate::emit::netlink::{Interfaces, RuleBody};
 
+use crate::ruleset::name;
+
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory};
+use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +162,17 @@ impl Kernel for Fake {
 
     fn observe(&mut self, _table: &str) -> Result<Observed, KernelError> {
         Ok(self.observed.clone())
+    }
+
+    fn traffic(&mut self, _table: &str) -> Result<Vec<Traffic>, KernelError> {
+        let table = self.observed.inet.as_ref();
+        let set = table.and_then(|table| table.set(name::TRAFFIC));
+        let counted = set
+            .into_iter()
+            .flat_map(|set| set.elements.iter().zip(&set.counters));
+        Ok(counted
+            .filter_map(|(element, counter)| Traffic::of(element, *counter))
+            .collect())
     }
 
     fn read_handles(&mut self, _table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -14,10 +14,13 @@ use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
 
+use crate::ruleset::name;
+
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, conntrack, read,
+    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic, conntrack,
+    read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -322,6 +325,27 @@ impl Kernel for Linux {
         })?;
         observed.generation = generation;
         Ok(observed)
+    }
+
+    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
+        let (traffic, _) = self.undisturbed(|kernel| {
+            let mut traffic = Vec::new();
+            kernel.socket.dump(
+                message::GET_ELEMENTS,
+                TableFamily::Inet.number(),
+                |w| {
+                    w.string(element::TABLE, table);
+                    w.string(element::SET, name::TRAFFIC);
+                },
+                |_, attributes| {
+                    read::counted(attributes, |element, counter| {
+                        traffic.extend(Traffic::of(&element, counter));
+                    });
+                },
+            )?;
+            Ok(traffic)
+        })?;
+        Ok(traffic)
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

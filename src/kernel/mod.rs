@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::Observed;
+use crate::diff::{Counter, Observed};
 use crate::emit::netlink::change::Change;
-use crate::emit::netlink::{Interfaces, TableFamily};
+use crate::emit::netlink::{Element, Interfaces, TableFamily};
 
 pub mod cache;
 mod conntrack;
@@ -37,6 +37,9 @@ pub trait Kernel {
 
     /// All that is in the tables of this name, as of one generation.
     fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
+
+    /// What real servers in nat were sent and what they answered, in no order; those without a packet are not there.
+    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError>;
 
     /// Fills in the handles of rules that were added to `observed` after it was read.
     ///
@@ -79,6 +82,29 @@ pub trait Kernel {
 
     /// Forgets the connections that match; says how many.
     fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError>;
+}
+
+/// What passed between clients and a real server, one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// The number of the server.
+    pub server: u32,
+    /// Whether it is what the server answered.
+    pub answer: bool,
+    /// How much it was.
+    pub counter: Counter,
+}
+
+impl Traffic {
+    /// What an element of the set says.
+    fn of(element: &Element, counter: Counter) -> Option<Self> {
+        let (server, way) = element.key.as_slice().split_first_chunk()?;
+        Some(Self {
+            server: u32::from_ne_bytes(*server),
+            answer: *way.first()? != 0,
+            counter,
+        })
+    }
 }
 
 /// What is in a dynamic map.

@@ -134,6 +134,17 @@ pub(super) fn elements(attributes: Attributes<'_>, names: &mut Names, into: &mut
     }
 }
 
+/// The elements in one part of a dump, and what each counted.
+pub(super) fn counted(attributes: Attributes<'_>, mut each: impl FnMut(Element, Counter)) {
+    let mut names = Names::default();
+    let list = attributes.find(element::LIST).map(Attribute::inside);
+    for one in list.into_iter().flatten() {
+        if let Some((element, counter)) = read_element(one.inside(), &mut names) {
+            each(element, counter);
+        }
+    }
+}
+
 fn read_element(attributes: Attributes<'_>, names: &mut Names) -> Option<(Element, Counter)> {
     let mut element = Element {
         key: Bytes::default(),

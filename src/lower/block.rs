@@ -178,7 +178,7 @@ pub(super) fn server_set<'a>(
     blocks: impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)>,
 ) -> SetBuilder {
     let purpose = "every real server: weight, state, name; for readers";
-    let mut set = SetBuilder::by_mark("server", None, purpose).expecting(input.servers());
+    let mut set = SetBuilder::by_mark(name::SERVERS, None, purpose).expecting(input.servers());
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {
             if server.made {

@@ -22,6 +22,7 @@ mod quoted;
 pub mod region;
 mod scope;
 mod track;
+mod traffic;
 
 pub use identity::{identity, identity_in, identity_of};
 use number::Numbering;

@@ -13,7 +13,7 @@ use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
 use super::persist::{self, Memory};
-use super::{Input, Scope, empty, inhabited};
+use super::{Input, Scope, empty, inhabited, traffic};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
@@ -45,9 +45,9 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
-        memory(input, &mut table);
+        let remembering = memory(input, &mut table);
         services(input, &mut table);
-        sources(input, &mut table);
+        sources(input, remembering, &mut table);
     }
     local_guard(input, &mut table);
     inhabited(table)
@@ -173,21 +173,17 @@ fn translation(input: &Input<'_>, table: &mut Table) {
 }
 
 /// What remembers clients. The nat chains see only the first packet of a connection, and it must not be translated
-/// before they have chosen: so a chain behind them remembers, at every packet of the client.
+/// before they have chosen: so a chain behind them remembers, at every packet of the client. The rule that goes there
+/// is for the chain that sees them all.
 ///
 /// ```text
-/// chain remember {
-///     type filter hook prerouting priority -95
-///     ct mark >= 0x80000000 ct direction original ct status dnat goto remember_client
-/// }
+/// ct mark >= 0x80000000 ct direction original goto remember_client
 /// chain remember_client {
 ///     meta l4proto { tcp, udp, sctp } ct original ip daddr @vip4 ct mark vmap @keeper
 /// }
 /// ```
-fn memory(input: &Input<'_>, table: &mut Table) {
-    let Some(memory) = Memory::of(input, Target::CtMark, is_nat) else {
-        return;
-    };
+fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
+    let memory = Memory::of(input, Target::CtMark, is_nat)?;
     table.chains.extend(memory.keeping(None));
     // ct mark @alive goto translate
     let returned = [
@@ -213,20 +209,10 @@ fn memory(input: &Input<'_>, table: &mut Table) {
         purpose: "a packet of a client who is remembered, if flbc translated the connection",
         rules: rules.collect(),
     });
-    for (name, hook) in [
-        ("remember", Hook::FilterPrerouting),
-        ("remember_own", Hook::FilterOutput),
-    ] {
-        let mut statements = persist::gate().to_vec();
-        statements.push(Statement::Goto(REMEMBER_CLIENT.into()));
-        table.chains.push(Chain {
-            name: name.into(),
-            hook: Some(hook),
-            purpose: "connections of services that remember their clients; others leave at the first look",
-            rules: vec![Rule::fixed(statements)],
-        });
-    }
     table.sets.extend(memory.into_sets());
+    let mut statements = persist::gate().to_vec();
+    statements.push(Statement::Goto(REMEMBER_CLIENT.into()));
+    Some(Rule::fixed(statements))
 }
 
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.
@@ -287,7 +273,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// ```text
 /// ct status dnat ct original ip daddr @vip4 goto source
 /// ```
-fn sources(input: &Input<'_>, table: &mut Table) {
+fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
     let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
     let mut fixed = Family::BOTH.map(|family| {
         let name = name::per_family("snat", family, "");
@@ -382,6 +368,9 @@ fn sources(input: &Input<'_>, table: &mut Table) {
             })
             .collect(),
     });
+    let families = Family::BOTH.into_iter().zip(&vip_sets);
+    let families = families.filter_map(|(family, set)| set.as_ref().map(|_| family));
+    traffic::lower(input, families, remembering, table);
     let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
     table
         .sets

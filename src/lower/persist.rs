@@ -339,17 +339,16 @@ pub(super) fn returning(
     ])
 }
 
-/// Whether the connection that a packet belongs to is to be looked at: one that flbc translated, of a service that
-/// remembers its clients, by a packet of the client.
+/// Whether a packet of a translated connection is one to remember the client for: one of the client, and of a service
+/// that remembers its clients.
 ///
 /// ```text
-/// ct mark >= 0x80000000 ct direction original ct status dnat
+/// ct mark >= 0x80000000 ct direction original
 /// ```
-pub(super) fn gate() -> [Statement; 3] {
+pub(super) fn gate() -> [Statement; 2] {
     [
         Condition::CtMarkFrom(*super::region::REGIONS.start()),
         Condition::FromClient,
-        Condition::Dnatted,
     ]
     .map(Statement::Match)
 }

@@ -72,6 +72,8 @@ pub enum KeyType {
     AddressProtocol(Family),
     /// `ipv4_addr . mark`, or with `ipv6_addr`
     AddressMark(Family),
+    /// `mark . ct_dir`, of a set to which [`Statement::Count`] adds: `flags dynamic`, and nothing times out.
+    MarkDirection,
     /// Fields of a dynamic map's key, 16 bytes in all at most: nft 1.0.6 makes rules that store longer keys wrongly.
     Fields(&'static [Field]),
     /// So many hashes and then a mark, for a dynamic map whose keys would be longer; at most three. A hash has no name
@@ -253,6 +255,14 @@ pub enum Statement {
         /// Any expression of the type of the map's values: nft wants one.
         value: Expression,
     },
+    /// `add @SET { KEY }`: counts the packet at its element, which is made by the first. The rule ends here where the
+    /// set is full.
+    Count {
+        /// A set of [`KeyType::MarkDirection`].
+        set: Name,
+        /// The key.
+        key: Expression,
+    },
     /// `TARGET set VALUE`
     Set {
         /// What is written.
@@ -359,6 +369,8 @@ pub enum Expression {
     Mark(u32),
     /// `ct mark`
     CtMark,
+    /// `ct direction`
+    CtDirection,
     /// `meta mark`
     MetaMark,
     /// `meta l4proto`

@@ -61,6 +61,12 @@ const RESERVED: &[&str] = &[
     "vlan", "vmap", "vxlan", "xor", "xt",
 ];
 
+/// The set of every real server.
+pub const SERVERS: &str = "server";
+
+/// The set in which rules count what each real server is sent and what it answers.
+pub const TRAFFIC: &str = "traffic";
+
 /// The chain of one service for one family: `svc_www_v4`.
 pub fn service_chain(service: &str, family: Family) -> Arc<str> {
     format!("svc_{service}_v{}", digit(family)).into()

@@ -322,6 +322,7 @@ fn inet(b: &Builder) -> Table {
             None,
             vec![b.element(Key::Address(v6), None)],
         ),
+        counted(set("traffic", KeyType::MarkDirection, None, vec![])),
         access(b, V4, 24, v4),
         access(b, V4, 32, v4),
         access(b, V6, 48, v6),
@@ -400,6 +401,21 @@ fn inet(b: &Builder) -> Table {
                     goto("translate"),
                 ],
             ],
+        ),
+        chain(
+            "balanced",
+            vec![vec![
+                in_set(Expression::OriginalDestination(V4), "vip4"),
+                Statement::Count {
+                    set: name("traffic"),
+                    key: Expression::Concat(vec![Expression::CtMark, Expression::CtDirection]),
+                },
+            ]],
+        ),
+        base(
+            "balanced_in",
+            Hook::FilterPrerouting,
+            vec![vec![Statement::Match(Condition::Dnatted), goto("balanced")]],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),

@@ -50,6 +50,7 @@ mod scheduler;
 mod set;
 mod source_address;
 mod state;
+mod status;
 mod three_ways;
 mod timing;
 mod track;

@@ -125,9 +125,16 @@ pub(crate) fn fresh_listing(file: &str) -> String {
 pub(crate) fn sorted(text: &str) -> String {
     let mut lines = Vec::new();
     let mut elements: Option<String> = None;
+    // What packets put there is no part of the rules.
+    let mut filled_by_packets = false;
     for line in text.lines() {
         if line.trim_start().starts_with("comment \"flbc ") {
             continue;
+        }
+        match line.trim() {
+            "flags dynamic" => filled_by_packets = true,
+            "}" => filled_by_packets = false,
+            _ => {}
         }
         let open = match elements.take() {
             Some(open) => Some(format!("{open} {}", line.trim())),
@@ -135,6 +142,7 @@ pub(crate) fn sorted(text: &str) -> String {
             None => None,
         };
         match open {
+            Some(open) if open.ends_with('}') && filled_by_packets => {}
             Some(open) if open.ends_with('}') => {
                 let inside = open.trim().trim_start_matches("elements = {");
                 let inside = inside.trim_end_matches('}').trim();

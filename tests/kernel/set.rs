@@ -153,7 +153,7 @@ fn status_shows_what_was_set() {
     assert!(
         lines[own..]
             .iter()
-            .any(|l| l.starts_with("a 10.20.0.11 weight 3 drain ")
+            .any(|l| l.starts_with("a 10.20.0.11 3 drain ")
                 && l.ends_with("set; the file says weight 3")),
         "{human}"
     );
@@ -162,7 +162,7 @@ fn status_shows_what_was_set() {
         assert!(
             lines[at..at + 5]
                 .iter()
-                .any(|l| l.starts_with("b 10.20.0.12 weight 5 up ")
+                .any(|l| l.starts_with("b 10.20.0.12 5 up ")
                     && l.ends_with("set; the file says weight 1")),
             "{human}"
         );

@@ -304,6 +304,11 @@ impl Builder<'_> {
             Step::DeleteElements { set, elements } => {
                 self.elements(message::DELETE_ELEMENTS, 0, family, set, elements);
             }
+            // None is refused for not being there: each is, as soon as it has been added.
+            Step::ClearElements { set, elements } => {
+                self.elements(message::NEW_ELEMENTS, CREATE, family, set, elements);
+                self.elements(message::DELETE_ELEMENTS, 0, family, set, elements);
+            }
             Step::AddChain {
                 chain: of, hook, ..
             } => self.message(message::NEW_CHAIN, create, family, 0, |w| {

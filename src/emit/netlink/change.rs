@@ -56,6 +56,13 @@ pub enum Step {
         /// The elements, as they are in the kernel.
         elements: Vec<Element>,
     },
+    /// Removes elements that may be there or not: what rules put there.
+    ClearElements {
+        /// The set.
+        set: Arc<str>,
+        /// The elements.
+        elements: Vec<Element>,
+    },
     /// Makes a chain.
     AddChain {
         /// Its name.
@@ -107,6 +114,7 @@ impl Change {
             | Step::DeleteTable
             | Step::DeleteSet { .. }
             | Step::DeleteElements { .. }
+            | Step::ClearElements { .. }
             | Step::FlushChain { .. }
             | Step::DeleteChain { .. }
             | Step::DeleteRule { .. } => None,
@@ -121,6 +129,7 @@ impl Change {
                 | Step::DeleteSet { .. }
                 | Step::AddElements { .. }
                 | Step::DeleteElements { .. }
+                | Step::ClearElements { .. }
         )
     }
 
@@ -151,6 +160,12 @@ impl fmt::Display for Change {
             Step::DeleteElements { set, elements } => write!(
                 f,
                 "delete {} {} from set `{set}`",
+                elements.len(),
+                plural(elements.len())
+            ),
+            Step::ClearElements { set, elements } => write!(
+                f,
+                "clear {} {} of set `{set}`",
                 elements.len(),
                 plural(elements.len())
             ),

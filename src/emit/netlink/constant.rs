@@ -178,6 +178,7 @@ pub(crate) mod dynset {
     pub(crate) const KEY: u16 = 4;
     pub(crate) const DATA: u16 = 5;
     pub(crate) const TIMEOUT: u16 = 6;
+    pub(crate) const ADD: u32 = 0;
     pub(crate) const UPDATE: u32 = 1;
     pub(crate) const DELETE: u32 = 2;
 }

@@ -103,7 +103,7 @@ fn length(expression: &Expression) -> u32 {
         | Expression::Increment { .. }
         | Expression::Random { .. }
         | Expression::Jhash { .. } => 4,
-        Expression::L4Proto => 1,
+        Expression::L4Proto | Expression::CtDirection => 1,
         Expression::Source(family)
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
@@ -151,10 +151,11 @@ impl Encoder<'_> {
                 key,
                 timeout,
                 value,
-            } => self.dynset(map, dynset::UPDATE, key, value, *timeout),
+            } => self.dynset(map, dynset::UPDATE, key, Some(value), *timeout),
             Statement::Delete { map, key, value } => {
-                self.dynset(map, dynset::DELETE, key, value, 0);
+                self.dynset(map, dynset::DELETE, key, Some(value), 0);
             }
+            Statement::Count { set, key } => self.dynset(set, dynset::ADD, key, None, 0),
             Statement::Set { target, value } => self.set(*target, value),
             Statement::Dnat {
                 family,
@@ -197,13 +198,13 @@ impl Encoder<'_> {
         }
     }
 
-    /// A change of one element of a dynamic map. nft takes one whole register for the key, however long it is.
+    /// A change of one element of a dynamic set or map. nft takes one whole register for the key, however long it is.
     fn dynset(
         &mut self,
         map: &str,
         operation: u32,
         key: &Expression,
-        value: &Expression,
+        value: Option<&Expression>,
         timeout: u32,
     ) {
         self.depend(key);
@@ -211,10 +212,12 @@ impl Encoder<'_> {
         self.load(key, from, false);
         // What hashes in the key used is free again.
         self.free = from.0 + Register::WHOLE;
-        let data = self.value(value);
+        let data = value.map(|value| self.value(value));
         self.expr("dynset", |w| {
             w.u32(dynset::KEY, from.number());
-            w.u32(dynset::DATA, data.number());
+            if let Some(data) = data {
+                w.u32(dynset::DATA, data.number());
+            }
             w.u32(dynset::OPERATION, operation);
             w.string(dynset::SET, map);
             if timeout > 0 {
@@ -460,6 +463,7 @@ impl Encoder<'_> {
                 });
             }),
             Expression::CtMark => self.ct(ct::MARK, to, None),
+            Expression::CtDirection => self.ct(ct::DIRECTION_KEY, to, None),
             Expression::MetaMark => self.meta(meta::MARK, to),
             Expression::L4Proto => {
                 self.meta(meta::L4PROTO, to);
@@ -574,6 +578,7 @@ impl Encoder<'_> {
             | Expression::Jhash { key, .. } => self.depend(key),
             Expression::Mark(_)
             | Expression::CtMark
+            | Expression::CtDirection
             | Expression::MetaMark
             | Expression::L4Proto
             | Expression::Iif

@@ -401,6 +401,7 @@ pub(crate) mod kind {
     pub(crate) const SERVICE: u32 = 13;
     pub(crate) const MARK: u32 = 19;
     pub(crate) const INTERFACE: u32 = 20;
+    pub(crate) const CT_DIRECTION: u32 = 27;
     pub(crate) const VERDICT: u32 = 0xffff_ff00;
     /// What is larger is a concatenation, or the verdict.
     pub(crate) const LARGEST_SINGLE: u32 = 63;
@@ -447,6 +448,7 @@ fn shape(set: &ruleset::Set) -> Shape {
             vec![address_kind(family), kind::MARK],
             vec![address_length(family), 4],
         ),
+        KeyType::MarkDirection => (vec![kind::MARK, kind::CT_DIRECTION], vec![4, 1]),
         KeyType::AddressProtocolPort(family) => (
             vec![address_kind(family), kind::PROTOCOL, kind::SERVICE],
             vec![address_length(family), 1, 2],
@@ -479,6 +481,9 @@ fn shape(set: &ruleset::Set) -> Shape {
     }
     if set.dynamic.is_some() {
         flags |= DYNAMIC | TIMEOUT;
+    }
+    if set.key == KeyType::MarkDirection {
+        flags |= DYNAMIC;
     }
     let key_length = if concatenated {
         let padded = lengths.iter().map(|l| l.next_multiple_of(4));

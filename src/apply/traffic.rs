@@ -1,0 +1,31 @@
+//! What passed between clients and real servers, beside who they are.
+
+use rustc_hash::FxHashMap;
+
+use crate::diff::Counter;
+use crate::kernel::Traffic;
+
+use super::View;
+
+impl View {
+    /// Adds what the kernel counted both ways in nat. In dr only the way to a server is seen.
+    pub fn count(&mut self, traffic: &[Traffic]) {
+        let mut ways: FxHashMap<u32, [Counter; 2]> = FxHashMap::default();
+        for one in traffic {
+            let counters = ways.entry(one.server).or_default();
+            let [to, from] = counters;
+            *if one.answer { from } else { to } = one.counter;
+        }
+        for service in self.services.values_mut() {
+            let nat = service.mode == "nat";
+            for server in &mut service.servers {
+                if nat {
+                    let [to, from] = ways.get(&server.number).copied().unwrap_or_default();
+                    (server.to, server.from) = (Some(to), Some(from));
+                } else {
+                    server.to = Some(server.counter);
+                }
+            }
+        }
+    }
+}

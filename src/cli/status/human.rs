@@ -1,0 +1,192 @@
+//! Services and servers as a table of 100 columns.
+
+use std::fmt::{self, Write as _};
+
+use super::reading::{Figures, Server, Service, Status};
+use crate::diagnostic::escape;
+
+/// How wide the names are; a longer one has a line of its own.
+const NAME: usize = 34;
+
+/// How wide weight, state and share are together.
+const STANDING: usize = 20;
+
+const TOTALS: [&str; 5] = ["conn", "pkt in", "byte in", "pkt out", "byte out"];
+const RATES: [&str; 5] = ["conn/s", "pps in", "bps in", "pps out", "bps out"];
+
+/// The table, with rates where there are any.
+pub(super) fn table(status: &Status) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(status, &mut text);
+    text
+}
+
+fn write(status: &Status, text: &mut String) -> fmt::Result {
+    if let Some(trial) = &status.trial {
+        writeln!(text, "{}", escape(trial))?;
+    }
+    for warning in &status.warnings {
+        writeln!(text, "warning: {}", escape(warning))?;
+    }
+    if status.services.is_empty() {
+        return writeln!(text, "no services");
+    }
+    for (at, service) in status.services.iter().enumerate() {
+        if at > 0 || status.trial.is_some() || !status.warnings.is_empty() {
+            writeln!(text)?;
+        }
+        write_service(service, status.interval.is_some(), text)?;
+    }
+    Ok(())
+}
+
+fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Result {
+    let head = format!("service {} ({})", service.name, service.mode);
+    let standing = format!(" {:>6} {:<6} {:>6}", "weight", "state", "share");
+    write!(text, "{:<width$}{standing}", escape(&head), width = NAME)?;
+    for title in if rates { RATES } else { TOTALS } {
+        write!(text, " {title:>8}")?;
+    }
+    writeln!(text)?;
+    for vip in &service.vips {
+        row(&format!("vip {}", vip.words), "", &vip.figures, rates, text)?;
+        writeln!(text)?;
+    }
+    if let Some(count) = service.turned_away {
+        let figures = Figures {
+            connections: Some(count),
+            ..Figures::default()
+        };
+        // In dr these are packets, as everything is.
+        row("turned away by allow and deny", "", &figures, false, text)?;
+        writeln!(text)?;
+    }
+    for server in &service.servers {
+        write_server(server, rates, text)?;
+    }
+    let label = if service.shared {
+        "all (servers shared: not known)"
+    } else {
+        "all"
+    };
+    row(label, "", &service.figures, rates, text)?;
+    writeln!(text)
+}
+
+fn write_server(server: &Server, rates: bool, text: &mut String) -> fmt::Result {
+    let label = if server.name == server.endpoint {
+        server.name.clone()
+    } else {
+        format!("{} {}", server.name, server.endpoint)
+    };
+    let standing = format!(
+        " {:>6} {:<6} {:>5.1}%",
+        server.weight,
+        escape(&server.state),
+        server.share * 100.0
+    );
+    row(&label, &standing, &server.figures, rates, text)?;
+    if let Some(file) = &server.file {
+        write!(text, "  set; the file says {file}")?;
+    }
+    writeln!(text)
+}
+
+/// A line without its end.
+fn row(
+    label: &str,
+    standing: &str,
+    figures: &Figures,
+    rates: bool,
+    text: &mut String,
+) -> fmt::Result {
+    let label = escape(label);
+    let width = NAME - 2;
+    if label.chars().count() > width {
+        write!(text, "  {label}\n  {:width$}", "")?;
+    } else {
+        write!(text, "  {label:<width$}")?;
+    }
+    write!(text, "{standing:<STANDING$}")?;
+    let cells = if rates {
+        rates_of(figures)
+    } else {
+        totals_of(figures)
+    };
+    for cell in cells {
+        write!(text, " {:>8}", cell.unwrap_or_else(|| "-".to_owned()))?;
+    }
+    Ok(())
+}
+
+type Cells = [Option<String>; 5];
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn totals_of(figures: &Figures) -> Cells {
+    let whole = |n: u64| short(n as f64, false);
+    [
+        figures.connections.map(whole),
+        figures.to.map(|to| whole(to.packets)),
+        figures.to.map(|to| whole(to.bytes)),
+        figures.from.map(|from| whole(from.packets)),
+        figures.from.map(|from| whole(from.bytes)),
+    ]
+}
+
+fn rates_of(figures: &Figures) -> Cells {
+    let Some(rates) = figures.rate else {
+        return Cells::default();
+    };
+    let each = |n: f64| short(n, true);
+    [
+        rates.connections.map(each),
+        rates.to.map(|to| each(to.packets)),
+        rates.to.map(|to| each(to.bits)),
+        rates.from.map(|from| each(from.packets)),
+        rates.from.map(|from| each(from.bits)),
+    ]
+}
+
+/// `9999`, `12.3k`, `1.23M`; small rates with one digit behind the point.
+fn short(number: f64, is_rate: bool) -> String {
+    if is_rate && number > 0.0 && number < 99.95 {
+        return format!("{number:.1}");
+    }
+    if number < 9_999.5 {
+        return format!("{number:.0}");
+    }
+    let mut scaled = number;
+    for unit in ["k", "M", "G", "T", "P", "E"] {
+        scaled /= 1_000.0;
+        if scaled < 9.995 {
+            return format!("{scaled:.2}{unit}");
+        }
+        if scaled < 99.95 {
+            return format!("{scaled:.1}{unit}");
+        }
+        if scaled < 999.5 {
+            return format!("{scaled:.0}{unit}");
+        }
+    }
+    format!("{scaled:.0}E")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn numbers_keep_three_digits_and_their_unit() {
+        let totals = [0.0, 9_999.0, 10_000.0, 123_456.0, 999_600.0, 1e18, 1.8e19];
+        assert_eq!(
+            totals.map(|n| short(n, false)),
+            ["0", "9999", "10.0k", "123k", "1.00M", "1.00E", "18.0E"]
+        );
+        let rates = [0.0, 0.25, 99.9, 100.4, 1e10];
+        assert_eq!(
+            rates.map(|n| short(n, true)),
+            ["0", "0.2", "99.9", "100", "10.0G"]
+        );
+    }
+}

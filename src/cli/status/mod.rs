@@ -1,0 +1,154 @@
+//! `flbc status`
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use super::report::Report;
+use super::{Exit, output, trial};
+use crate::apply::{self, View};
+use crate::kernel::cache::{self, Cache};
+use crate::kernel::{Kernel, KernelError, Linux};
+
+mod human;
+mod prometheus;
+mod reading;
+mod screen;
+
+use reading::Status;
+use screen::Pause;
+
+/// How `--format` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// One object; with `--watch` one a line
+    Json,
+    /// Metrics for a textfile collector
+    Prometheus,
+}
+
+/// Reads the seconds of `--watch`.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    seconds
+        .filter(|seconds| (0.1..=86_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "write seconds, 0.1 to 86400".to_owned())
+}
+
+pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit {
+    if format == Format::Prometheus && watch.is_some() {
+        Report::failure("metrics are written once: `--watch` goes with human and json");
+        return Exit::Bad;
+    }
+    let mut kernel = match Linux::open() {
+        Ok(kernel) => kernel,
+        Err(error) => return failed(&error),
+    };
+    let Some(interval) = watch else {
+        return match read(&mut kernel, table) {
+            Ok(status) => {
+                let text = show(format, &status);
+                Report::written(output::to_stdout(output::bytes(text.as_bytes())), OUTPUT)
+            }
+            Err(error) => failed(&error),
+        };
+    };
+    let redraw = format == Format::Human && io::stdout().is_terminal();
+    let pause = match Pause::new() {
+        Ok(pause) => pause,
+        Err(error) => {
+            Report::failure(&format!("cannot wait for a signal: {error}"));
+            return Exit::Refused;
+        }
+    };
+    let mut before: Option<(Instant, Status)> = None;
+    loop {
+        let now = Instant::now();
+        let mut status = match read(&mut kernel, table) {
+            Ok(status) => status,
+            Err(error) => return failed(&error),
+        };
+        if let Some((then, before)) = &before {
+            status.compare(before, now - *then);
+        }
+        let mut text = show(format, &status);
+        if redraw {
+            text = screen::redrawn(&text);
+        }
+        match output::watched(text.as_bytes()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Fine,
+            written => return Report::written(written, OUTPUT),
+        }
+        before = Some((now, status));
+        if pause.ends(interval.saturating_sub(now.elapsed())) {
+            return Exit::Fine;
+        }
+    }
+}
+
+const OUTPUT: &str = "standard output";
+
+fn show(format: Format, status: &Status) -> String {
+    match format {
+        Format::Human => human::table(status),
+        Format::Json => {
+            // Strings and numbers alone: serialization cannot fail.
+            let mut text = serde_json::to_string(status).unwrap_or_default();
+            text.push('\n');
+            text
+        }
+        Format::Prometheus => prometheus::metrics(status),
+    }
+}
+
+/// One reading of everything.
+fn read(kernel: &mut Linux, table: &str) -> Result<Status, KernelError> {
+    let observed = kernel.observe(table)?;
+    let traffic = kernel.traffic(table)?;
+    let mut view = View::of(&observed);
+    let cache = Cache::new(cache::DIRECTORY);
+    let mut warnings = Vec::new();
+    if let Some((known, current)) = apply::recall_and_compare(kernel, &cache, table) {
+        view.complete(&known);
+        if !current {
+            warnings.extend(drifted(&apply::drift_since(&known, table, &observed)));
+        }
+    }
+    view.count(&traffic);
+    Ok(Status {
+        trial: trial::notice(table),
+        warnings,
+        ..Status::of(&view)
+    })
+}
+
+/// How many changes of others are told one by one.
+const DRIFTS: usize = 8;
+
+/// What to say of tables that somebody else changed.
+fn drifted(drift: &[crate::diff::Drift]) -> Vec<String> {
+    let told = drift.iter().take(DRIFTS);
+    let mut lines: Vec<String> = told
+        .map(|one| format!("changed by somebody else: {one}; the next `flbc apply` puts it right"))
+        .collect();
+    if let Some(more) = drift.len().checked_sub(DRIFTS + 1) {
+        lines.push(format!(
+            "changed by somebody else: {} things more",
+            more + 1
+        ));
+    }
+    lines
+}
+
+fn failed(error: &KernelError) -> Exit {
+    Report::failure(&error.to_string());
+    match error {
+        KernelError::NoPrivilege => Exit::Unprivileged,
+        _ => Exit::Refused,
+    }
+}

@@ -1,0 +1,249 @@
+//! Metrics in Prometheus' text format, for the textfile collector of its node exporter.
+
+use std::fmt::Write as _;
+
+use super::reading::{Amount, Figures, Service, Status};
+
+/// A sample: its labels, and its value.
+type Sample = (String, String);
+
+/// Every metric: help, type, samples.
+pub(super) fn metrics(status: &Status) -> String {
+    let mut text = String::new();
+    servers(status, &mut text);
+    services(status, &mut text);
+    let open = u8::from(status.trial.is_some());
+    let warnings = status.warnings.len();
+    let gauge = |value: String| vec![(String::new(), value)];
+    metric(
+        &mut text,
+        ("flbc_trial_open", "gauge"),
+        "Whether a trial waits for its confirmation.",
+        gauge(open.to_string()),
+    );
+    metric(
+        &mut text,
+        ("flbc_warnings", "gauge"),
+        "How many warnings flbc status has.",
+        gauge(warnings.to_string()),
+    );
+    text
+}
+
+fn metric(
+    text: &mut String,
+    (name, kind): (&str, &str),
+    help: &str,
+    samples: impl IntoIterator<Item = Sample>,
+) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (labels, value) in samples {
+        let _ = if labels.is_empty() {
+            writeln!(text, "{name} {value}")
+        } else {
+            writeln!(text, "{name}{{{labels}}} {value}")
+        };
+    }
+}
+
+fn servers(status: &Status, text: &mut String) {
+    // Each server's labels, once for all metrics.
+    let servers: Vec<_> = status
+        .services
+        .iter()
+        .flat_map(|service| service.servers.iter().map(move |server| (service, server)))
+        .map(|(service, server)| {
+            let labels = labels(&[
+                ("service", &service.name),
+                ("server", &server.name),
+                ("endpoint", &server.endpoint),
+                ("mode", service.mode),
+            ]);
+            (labels, server)
+        })
+        .collect();
+    let connections = servers.iter().filter_map(|(labels, server)| {
+        Some((labels.clone(), server.figures.connections?.to_string()))
+    });
+    metric(
+        text,
+        ("flbc_server_connections_total", "counter"),
+        "New connections to a real server (mode nat), of all services that share it.",
+        connections,
+    );
+    for (name, help, of) in [
+        (
+            "flbc_server_packets_total",
+            "Packets to and from a real server, of all services that share it; mode dr sees those to it only.",
+            packets as fn(Amount) -> u64,
+        ),
+        (
+            "flbc_server_bytes_total",
+            "Bytes of these packets, with their IP headers.",
+            bytes,
+        ),
+    ] {
+        let samples = servers
+            .iter()
+            .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
+        metric(text, (name, "counter"), help, samples);
+    }
+    let gauge = |value: fn(&super::reading::Server) -> String| {
+        let servers = servers.iter();
+        servers.map(move |(labels, server)| (labels.clone(), value(server)))
+    };
+    metric(
+        text,
+        ("flbc_server_weight", "gauge"),
+        "The weight of a real server.",
+        gauge(|server| server.weight.to_string()),
+    );
+    metric(
+        text,
+        ("flbc_server_share_ratio", "gauge"),
+        "The share of new clients of its family that a real server gets, 0 to 1.",
+        gauge(|server| server.share.to_string()),
+    );
+    let standing = servers.iter().map(|(of, server)| {
+        let state = labels(&[("state", &server.state)]);
+        (format!("{of},{state}"), "1".to_owned())
+    });
+    metric(
+        text,
+        ("flbc_server_state", "gauge"),
+        "1, with the state of a real server: up, drain, down or backup.",
+        standing,
+    );
+    metric(
+        text,
+        ("flbc_server_overridden", "gauge"),
+        "Whether flbc set changed a real server from what the file says.",
+        gauge(|server| u8::from(server.file.is_some()).to_string()),
+    );
+}
+
+fn services(status: &Status, text: &mut String) {
+    let of_service =
+        |service: &Service| labels(&[("service", &service.name), ("mode", service.mode)]);
+    let all = || status.services.iter();
+    metric(
+        text,
+        ("flbc_service_connections_total", "counter"),
+        "New connections to a virtual service (mode nat).",
+        all().filter_map(|service| {
+            Some((
+                of_service(service),
+                service.figures.connections?.to_string(),
+            ))
+        }),
+    );
+    for (name, help, of) in [
+        (
+            "flbc_service_packets_total",
+            "Packets to and from the real servers of a virtual service that shares them with no other.",
+            packets as fn(Amount) -> u64,
+        ),
+        (
+            "flbc_service_bytes_total",
+            "Bytes of these packets, with their IP headers.",
+            bytes,
+        ),
+    ] {
+        let samples =
+            all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
+        metric(text, (name, "counter"), help, samples);
+    }
+    for (name, mode, help) in [
+        (
+            "flbc_service_turned_away_connections_total",
+            "nat",
+            "New connections that allow and deny turned away (mode nat).",
+        ),
+        (
+            "flbc_service_turned_away_packets_total",
+            "dr",
+            "Packets that allow and deny turned away (mode dr).",
+        ),
+    ] {
+        let samples = all()
+            .filter(|service| service.mode == mode)
+            .filter_map(|service| Some((of_service(service), service.turned_away?.to_string())));
+        metric(text, (name, "counter"), help, samples);
+    }
+    let vips = || {
+        all().flat_map(|service| {
+            service.vips.iter().map(move |vip| {
+                let labels = labels(&[
+                    ("service", &service.name),
+                    ("vip", &vip.words),
+                    ("mode", service.mode),
+                ]);
+                (labels, &vip.figures)
+            })
+        })
+    };
+    metric(
+        text,
+        ("flbc_vip_connections_total", "counter"),
+        "New connections to a VIP (mode nat).",
+        vips().filter_map(|(labels, figures)| Some((labels, figures.connections?.to_string()))),
+    );
+    metric(
+        text,
+        ("flbc_vip_packets_total", "counter"),
+        "Packets to a VIP (mode dr).",
+        vips().filter_map(|(labels, figures)| Some((labels, figures.to?.packets.to_string()))),
+    );
+    metric(
+        text,
+        ("flbc_vip_bytes_total", "counter"),
+        "Bytes of these packets, with their IP headers.",
+        vips().filter_map(|(labels, figures)| Some((labels, figures.to?.bytes.to_string()))),
+    );
+}
+
+const fn packets(amount: Amount) -> u64 {
+    amount.packets
+}
+
+const fn bytes(amount: Amount) -> u64 {
+    amount.bytes
+}
+
+/// A sample for each way that is seen.
+fn both_ways(labels_: &str, figures: &Figures, of: fn(Amount) -> u64) -> Vec<Sample> {
+    [("to_server", figures.to), ("from_server", figures.from)]
+        .into_iter()
+        .filter_map(|(way, amount)| {
+            let way = labels(&[("direction", way)]);
+            Some((format!("{labels_},{way}"), of(amount?).to_string()))
+        })
+        .collect()
+}
+
+/// `service="www",mode="nat"`. What the kernel says may have been written by anybody.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let escaped = |value: &str| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        value.replace('\n', "\\n")
+    };
+    let words: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+        .collect();
+    words.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::labels;
+
+    #[test]
+    fn labels_cannot_be_broken_out_of() {
+        assert_eq!(
+            labels(&[("a", "x\\y\"} 1\nz"), ("b", "")]),
+            "a=\"x\\\\y\\\"} 1\\nz\",b=\"\""
+        );
+    }
+}

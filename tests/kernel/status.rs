@@ -1,0 +1,394 @@
+//! `flbc status`: what passed between clients and real servers is counted at the right server, both ways.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::apply_host::Host;
+use crate::lab::PATIENCE;
+use crate::lab::client::{Connection, Datagrams, Protocol};
+use crate::lab::namespace::Namespace;
+use crate::lab::topology::{Layout, Topology};
+use crate::operator::{asked, at};
+
+const V4: &str = "192.0.2.10:80";
+const V6: &str = "[2001:db8::10]:80";
+
+/// IP and UDP headers.
+const HEADERS: [(&str, u64); 2] = [(V4, 28), (V6, 48)];
+
+fn status(host: &Host) -> Value {
+    let ran = host.flbc(&["status", "--json"], "");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// The one of this name in a list.
+fn named<'v>(list: &'v Value, name: &str) -> &'v Value {
+    let mut all = list.as_array().unwrap().iter();
+    all.find(|one| one["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in {list}"))
+}
+
+fn server<'v>(status: &'v Value, service: &str, name: &str) -> &'v Value {
+    named(&named(&status["services"], service)["servers"], name)
+}
+
+/// Packets and bytes to a server or service, and from it.
+fn both_ways(of: &Value) -> [u64; 4] {
+    [
+        ("to", "packets"),
+        ("to", "bytes"),
+        ("from", "packets"),
+        ("from", "bytes"),
+    ]
+    .map(|(way, what)| of[way][what].as_u64().unwrap_or_else(|| panic!("{of}")))
+}
+
+/// Asks so often, in one flow; packets and bytes that went to the server and came back.
+fn ask(from: &Namespace, to: &str, times: u64) -> [u64; 4] {
+    let headers = HEADERS.iter().find(|(vip, _)| *vip == to).unwrap().1;
+    let flow = Datagrams::open(from, None, at(to), PATIENCE).unwrap();
+    let mut amounts = [0; 4];
+    for _ in 0..times {
+        let answer = flow.ask().unwrap().line().len() as u64;
+        let passed = [
+            1,
+            "who is there?".len() as u64 + headers,
+            1,
+            answer + headers,
+        ];
+        for (sum, one) in amounts.iter_mut().zip(passed) {
+            *sum += one;
+        }
+    }
+    amounts
+}
+
+const SERVERS: &str = "
+    vip 192.0.2.10, 2001:db8::10 tcp, udp 80
+    server a 10.20.0.11
+    server b 10.20.0.12 drain
+    server a6 2001:db8:1::11
+    server b6 2001:db8:1::12 drain
+";
+
+fn plus(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+    let mut sum = a;
+    sum.iter_mut().zip(b).for_each(|(sum, b)| *sum += b);
+    sum
+}
+
+#[test]
+fn nat_counts_packets_and_bytes_both_ways_and_other_changes_leave_them_alone() {
+    for mode in ["nat", "nat masquerade"] {
+        let topology = Topology::new(Layout::Nat, 2);
+        let _serving = topology.serve(&[80]);
+        let host = Host::new(&topology.balancer);
+        let www = format!("service www {{ mode {mode}\n{SERVERS} }}");
+        host.apply(&www);
+        let nothing = status(&host);
+        assert_eq!(both_ways(server(&nothing, "www", "a")), [0; 4]);
+        // From clients, from the balancer itself, and from a server.
+        let sources = [
+            &topology.client,
+            &topology.balancer,
+            &topology.servers[0].namespace,
+        ];
+        let mut sent = [[0; 4]; 2];
+        for from in sources {
+            for (sum, (to, _)) in sent.iter_mut().zip(HEADERS) {
+                *sum = plus(*sum, ask(from, to, 3));
+            }
+        }
+        let now = status(&host);
+        for (name, expected) in [("a", sent[0]), ("a6", sent[1]), ("b", [0; 4])] {
+            let found = server(&now, "www", name);
+            assert_eq!(both_ways(found), expected, "{mode} {name}");
+        }
+        let www_now = named(&now["services"], "www");
+        assert_eq!(both_ways(www_now), plus(sent[0], sent[1]));
+        assert_eq!(www_now["connections"], 6);
+        // Something else comes, and a weight changes; then what the table says is told apart from what is forgotten.
+        let more = www.replace("10.20.0.11", "10.20.0.11 weight 7");
+        host.apply(&format!(
+            "service other {{ vip 192.0.2.53 udp 80; server b 10.20.0.12 }} {more}"
+        ));
+        sent[0] = plus(sent[0], ask(&topology.client, V4, 2));
+        let now = status(&host);
+        assert_eq!(both_ways(server(&now, "www", "a")), sent[0]);
+        assert_eq!(both_ways(server(&now, "other", "b")), [0; 4]);
+    }
+}
+
+#[test]
+fn a_connection_of_tcp_is_counted_with_all_that_it_carries() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(&format!("service www {{ {SERVERS} }}"));
+    for (to, name) in [(V4, "a"), (V6, "a6")] {
+        let mut connection = Connection::open(&topology.client, None, at(to), PATIENCE).unwrap();
+        assert_eq!(connection.bulk(3_000_000).unwrap(), 3_000_000);
+        let now = status(&host);
+        let [packets_to, bytes_to, packets_from, bytes_from] = both_ways(server(&now, "www", name));
+        assert!(
+            (3_000_000..3_600_000).contains(&bytes_from),
+            "{name}: {bytes_from}"
+        );
+        assert!(packets_to > 3 && packets_from > 10, "{name}: {now}");
+        assert!((100..300_000).contains(&bytes_to), "{name}: {bytes_to}");
+    }
+}
+
+#[test]
+fn other_traffic_and_others_marks_are_not_counted() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(&format!("service www {{ {SERVERS} }}"));
+    // Somebody else's translation, with a mark that is a server's number here.
+    host.namespace.nft(
+        "table ip other { chain c { type nat hook prerouting priority -110;
+            ip daddr 192.0.2.53 udp dport 80 ct mark set 1 dnat to 10.20.0.12; }; }",
+    );
+    let answer = asked(&topology.client, Protocol::Udp, None, "192.0.2.53:80");
+    assert_eq!(answer.server, "b");
+    asked(&topology.client, Protocol::Udp, None, "10.20.0.11:80");
+    let now = status(&host);
+    for name in ["a", "b", "a6", "b6"] {
+        assert_eq!(both_ways(server(&now, "www", name)), [0; 4], "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_gets_anothers_number_begins_at_nothing() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let with = |server: &str| format!("service www {{ vip 192.0.2.10 udp 80; {server} }}");
+    host.apply(&with("server a 10.20.0.11"));
+    let sent = ask(&topology.client, V4, 3);
+    assert_eq!(both_ways(server(&status(&host), "www", "a")), sent);
+    // Both numbers are used, whichever comes first.
+    for name in ["x", "y", "z"] {
+        host.apply(&with(&format!("server {name} 10.20.0.12")));
+        assert_eq!(
+            both_ways(server(&status(&host), "www", name)),
+            [0; 4],
+            "{name}"
+        );
+        let sent = ask(&topology.client, V4, 2);
+        assert_eq!(
+            both_ways(server(&status(&host), "www", name)),
+            sent,
+            "{name}"
+        );
+    }
+    // One counter for each way, and none of those who left.
+    let listed = host.namespace.nft_list(&["set", "inet", "flbc", "traffic"]);
+    assert_eq!(listed.matches("counter packets").count(), 2, "{listed}");
+}
+
+#[test]
+fn direct_return_counts_the_way_that_it_sees() {
+    let topology = Topology::new(Layout::DrOneInterface, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(
+        "service www { mode dr on eth0; vip 192.0.2.10, 2001:db8::10 udp 80
+            server a 10.20.0.11; server b 10.20.0.12 drain
+            server a6 2001:db8:1::11; server b6 2001:db8:1::12 drain }",
+    );
+    let mut all = [0; 2];
+    for ((to, _), name) in HEADERS.into_iter().zip(["a", "a6"]) {
+        let [packets, bytes, ..] = ask(&topology.client, to, 5);
+        let now = status(&host);
+        let found = server(&now, "www", name);
+        assert_eq!(found["to"]["packets"], packets, "{found}");
+        assert_eq!(found["to"]["bytes"], bytes, "{found}");
+        assert_eq!(
+            (&found["from"], &found["connections"]),
+            (&Value::Null, &Value::Null)
+        );
+        all = [all[0] + packets, all[1] + bytes];
+    }
+    let now = status(&host);
+    let www = named(&now["services"], "www");
+    assert_eq!(www["to"]["packets"], all[0]);
+    assert_eq!(www["to"]["bytes"], all[1]);
+    let human = host.flbc(&["status"], "").out;
+    let line = human
+        .lines()
+        .find(|line| line.starts_with("  a 10.20.0.11 "));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "a",
+            "10.20.0.11",
+            "1",
+            "up",
+            "100.0%",
+            "-",
+            "5",
+            "205",
+            "-",
+            "-"
+        ]
+    );
+    assert!(
+        human.lines().all(|line| line.chars().count() <= 100),
+        "{human}"
+    );
+}
+
+#[test]
+fn servers_that_services_share_have_one_figure_and_the_services_none() {
+    let topology = Topology::new(Layout::Nat, 1);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(
+        "pool web { server a 10.20.0.11 }
+         service one { vip 192.0.2.10 udp 80; pool web }
+         service two { vip 192.0.2.53 udp 80; pool web }",
+    );
+    let sent = ask(&topology.client, V4, 2);
+    let now = status(&host);
+    for service in ["one", "two"] {
+        assert_eq!(both_ways(server(&now, service, "a")), sent);
+        let service = named(&now["services"], service);
+        assert_eq!(
+            (&service["to"], &service["shared"]),
+            (&Value::Null, &Value::Bool(true))
+        );
+    }
+    assert_eq!(named(&now["services"], "one")["connections"], 1);
+    assert_eq!(named(&now["services"], "two")["connections"], 0);
+}
+
+#[test]
+fn watching_shows_rates_and_ends_when_it_is_told_to() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(&format!("service www {{ {SERVERS} }}"));
+    let mut child = host.start(&["status", "--json", "--watch", "0.3"]);
+    drop(child.stdin.take());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let first = next();
+    assert_eq!(first.get("interval"), None);
+    let sent = ask(&topology.client, V4, 30);
+    // The reading that was under way may have come before.
+    let mut packets = 0.0;
+    let mut bits = 0.0;
+    for _ in 0..3 {
+        let reading = next();
+        let seconds = reading["interval"].as_f64().unwrap();
+        let rate = &server(&reading, "www", "a")["rate"];
+        packets += rate["to"]["packets"].as_f64().unwrap() * seconds;
+        bits += rate["from"]["bits"].as_f64().unwrap() * seconds;
+    }
+    assert!((packets - 30.0).abs() < 0.01, "{packets}");
+    let expected = f64::from(u32::try_from(sent[3] * 8).unwrap());
+    assert!((bits - expected).abs() < 0.1, "{bits} {expected}");
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Whoever reads no more ends it too, without a word.
+    let mut child = host.start(&["status", "--watch", "0.3"]);
+    drop(child.stdin.take());
+    let mut first = [0];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_change_by_somebody_else_is_told() {
+    let host = Host::alone();
+    host.apply(&format!("service www {{ {SERVERS} }}"));
+    assert_eq!(status(&host)["warnings"], Value::Array(Vec::new()));
+    host.namespace.nft("add rule inet flbc input accept");
+    let warnings = status(&host)["warnings"].to_string();
+    assert!(
+        warnings.contains("rule") && warnings.contains("`input`"),
+        "{warnings}"
+    );
+    let human = host.flbc(&["status"], "").out;
+    assert!(
+        human.starts_with("warning: changed by somebody else: "),
+        "{human}"
+    );
+}
+
+/// What Prometheus asks of a text: every metric once, with help and type, names and labels that it takes, no sample
+/// twice.
+#[test]
+fn metrics_are_as_prometheus_wants_them() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(&format!(
+        "service www {{ {SERVERS} allow from 0.0.0.0/0, ::/0 }}
+         service dns {{ mode dr on eth0; vip 192.0.2.53 udp 53; server 10.20.0.12 }}"
+    ));
+    ask(&topology.client, V4, 2);
+    let text = host.flbc(&["status", "--format", "prometheus"], "").out;
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut metrics = BTreeSet::new();
+    let mut samples = BTreeSet::new();
+    let mut current = "";
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(is_name(name) && !words.is_empty(), "{line}");
+            assert!(metrics.insert(name), "{name} twice");
+            let kind = lines.next().unwrap();
+            let kind = kind.strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name} {kind}");
+            current = name;
+            continue;
+        }
+        let rest = line.strip_prefix(current).unwrap();
+        let (labels, value) = rest.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(samples.insert((current, labels)), "{line} twice");
+        let inside = labels
+            .strip_prefix('{')
+            .map_or("", |l| l.strip_suffix('}').unwrap());
+        for label in inside.split("\",").filter(|label| !label.is_empty()) {
+            let (name, value) = label.split_once("=\"").unwrap();
+            assert!(
+                is_name(name) && !value.trim_end_matches('"').contains('"'),
+                "{line}"
+            );
+        }
+    }
+    let a = "service=\"www\",server=\"a\",endpoint=\"10.20.0.11\",mode=\"nat\"";
+    for expected in [
+        format!("flbc_server_packets_total{{{a},direction=\"to_server\"}} 2"),
+        format!("flbc_server_packets_total{{{a},direction=\"from_server\"}} 2"),
+        format!("flbc_server_bytes_total{{{a},direction=\"to_server\"}} 82"),
+        format!("flbc_server_connections_total{{{a}}} 1"),
+        format!("flbc_server_share_ratio{{{a}}} 1"),
+        format!("flbc_server_state{{{a},state=\"up\"}} 1"),
+        "flbc_service_connections_total{service=\"www\",mode=\"nat\"} 1".to_owned(),
+    ] {
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected} in\n{text}"
+        );
+    }
+}

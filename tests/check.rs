@@ -31,10 +31,9 @@ fn model(source: &str) -> (Model, Vec<Code>) {
     (model, codes)
 }
 
-/// The model of a text in which nothing is wrong but what this version cannot compile.
+/// The model of a text in which nothing is wrong.
 fn good(source: &str) -> Model {
-    let (model, mut codes) = model(source);
-    codes.retain(|code| *code != Code::NotCompiledYet);
+    let (model, codes) = model(source);
     assert_eq!(codes, [], "{source}");
     model
 }

@@ -26,12 +26,14 @@ const FOLDER: &str = "tests/golden";
 /// The form that `--format` asks for and the ending of its files.
 const FORMS: [&str; 2] = ["nft", "json"];
 
-/// The forms that a golden has: nft 1.0.6's JSON cannot say what remembers clients.
+/// The forms that a golden has: nft 1.0.6's JSON cannot say what remembers clients or flows.
 fn forms(file: &Path) -> impl Iterator<Item = &'static str> {
     let source = fs::read_to_string(file).unwrap();
-    let remembers = source
-        .lines()
-        .any(|line| line.trim().starts_with("persist "));
+    let remembers = source.lines().any(|line| {
+        ["persist ", "track "]
+            .iter()
+            .any(|word| line.trim().starts_with(word))
+    });
     let forms = FORMS.into_iter();
     forms.filter(move |form| !(remembers && *form == "json"))
 }

@@ -34,7 +34,6 @@ mod constants;
 mod families;
 mod forwarding;
 mod mode;
-mod not_yet;
 mod pool;
 mod reader;
 mod scheduler;
@@ -144,12 +143,10 @@ impl<'t> Walk<'t, '_> {
             reader.report_unused_constants();
         }
         share_access_lists(&mut services);
-        let model = Model {
+        Model {
             pools: pools.read,
             services,
-        };
-        not_yet::refuse(&model, &mut reader);
-        model
+        }
     }
 }
 

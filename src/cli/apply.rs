@@ -14,6 +14,9 @@ use crate::outline::{Difference, Outline};
 use crate::schedule;
 use crate::source::Sources;
 
+/// So many things that somebody else changed are told one by one.
+const TOLD: usize = 10;
+
 /// How `flbc apply` is to go about it.
 #[derive(Clone, Copy)]
 pub(super) struct How {
@@ -163,11 +166,17 @@ fn told(applied: &Applied, dry_run: bool) -> Exit {
 pub(super) fn warn_of(applied: &Applied) {
     warn(&applied.difference.warnings);
     warn(&applied.notes);
-    let drift: Vec<String> = applied
+    let mut drift: Vec<String> = applied
         .drift
         .iter()
+        .take(TOLD)
         .map(|drift| format!("changed by somebody else: {drift}"))
         .collect();
+    if let Some(more) = applied.drift.len().checked_sub(TOLD)
+        && more > 0
+    {
+        drift.push(format!("changed by somebody else: and {more} more"));
+    }
     warn(&drift);
 }
 

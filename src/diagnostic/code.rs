@@ -137,8 +137,6 @@ codes! {
     BadTableSize = "bad-table-size", Error;
     /// More real servers or slots than connection marks can tell apart.
     TooMany = "too-many", Error;
-    /// A statement that this version cannot compile yet.
-    NotCompiledYet = "not-compiled-yet", Error;
 
     // The output
     /// A statement that the format of the output has no words for.

@@ -60,7 +60,11 @@ impl fmt::Display for Drift {
             What::Table => write!(f, "table"),
             What::Set(name) => write!(f, "set `{name}`"),
             What::Element(set, element) => {
-                write!(f, "element {:?} of set `{set}`", element.key)
+                write!(f, "element ")?;
+                for byte in element.key.as_slice() {
+                    write!(f, "{byte:02x}")?;
+                }
+                write!(f, " of set `{set}`")
             }
             What::Chain(name) => write!(f, "chain `{name}`"),
             What::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),

@@ -300,7 +300,7 @@ pub(super) fn service_chains(
                 .collect()
         };
         let choosing = block.and_then(|(block, numbers)| {
-            let tracked = track::choosing(service, block, numbers);
+            let tracked = track::choosing(service, block, numbers, onward);
             tracked.or_else(|| choose(block, numbers, onward).map(each))
         });
         let mut rules = gates.rules(service, *family);

@@ -240,7 +240,6 @@ fn sending(input: &Input<'_>, table: &mut Table) {
         });
     }
     memory(input, table, &slots);
-    track::lower(input, &slots, table);
     let [(_, four), (_, six)] = maps.addresses;
     let known = block::server_set(input, block::blocks(input, is_dr));
     let sets = [
@@ -267,10 +266,14 @@ fn sending(input: &Input<'_>, table: &mut Table) {
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
     let Some(memory) = Memory::of(input, Target::MetaMark, is_dr) else {
+        track::lower(input, slots, None, table);
         return;
     };
     let [slotted, remember] = ONWARD.kept;
-    let send = Statement::Goto(SEND.into());
+    track::lower(input, slots, Some((&memory.remember(), remember)), table);
+    // A flow is remembered after its client.
+    let tracks = track::is_used(input);
+    let send = Statement::Goto(if tracks { track::FOLLOW } else { SEND }.into());
     table.chains.extend(memory.keeping(Some(&send)));
     table.chains.extend(memory.asking(&[memory.remember()]));
     table.chains.push(Chain {

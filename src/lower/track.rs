@@ -16,7 +16,7 @@ use crate::schedule::{Block, Choice, Draw};
 use crate::source::Span;
 
 use super::Input;
-use super::block::{self, SetBuilder, draw_slot};
+use super::block::{self, Onward, SetBuilder, draw_slot};
 use super::number::BlockNumbers;
 
 /// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
@@ -145,7 +145,13 @@ pub(super) fn choosing(
     service: &Service,
     block: &Block<'_>,
     numbers: &BlockNumbers,
+    onward: Onward,
 ) -> Option<Vec<Rule>> {
+    // What remembers the client comes first, and goes on to what remembers the flow.
+    let [slotted, chosen] = match numbers.region {
+        Some(_) => onward.kept,
+        None => [SLOTTED, FOLLOW],
+    };
     let timeout = seconds(service)?;
     let family = block.family;
     let set = |value| Statement::Set {
@@ -159,7 +165,7 @@ pub(super) fn choosing(
             let server = Expression::Mark(*numbers.servers.get(*at)?);
             Some(vec![rule(vec![
                 set(server),
-                Statement::Goto(FOLLOW.into()),
+                Statement::Goto(chosen.into()),
             ])])
         }
         Choice::Slots { draw, owners } => {
@@ -178,7 +184,7 @@ pub(super) fn choosing(
             };
             let slot = draw_slot(hashed, family, count, numbers.first_slot);
             rules.push(rule(vec![set(slot)]));
-            rules.push(rule(vec![Statement::Goto(SLOTTED.into())]));
+            rules.push(rule(vec![Statement::Goto(slotted.into())]));
             Some(rules)
         }
     }
@@ -199,8 +205,22 @@ fn first_packets(service: &Service, family: Family) -> Vec<Condition> {
         .collect()
 }
 
+/// Whether any service remembers its flows.
+pub(super) fn is_used(input: &Input<'_>) -> bool {
+    let mut blocks = block::blocks(input, |mode| matches!(mode, Mode::Dr(_)));
+    blocks.any(|(block, _)| block.service.track.is_some())
+}
+
 /// What remembers flows: chains, the map of flows, and the map from servers to what remembers.
-pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
+///
+/// Where services remember their clients too, `client` looks whether the server's service does, and `remember` is the
+/// chain that looks and goes on to [`FOLLOW`].
+pub(super) fn lower(
+    input: &Input<'_>,
+    slots: &SetBuilder,
+    client: Option<(&Statement, &str)>,
+    table: &mut Table,
+) {
     // Every family and timeout, the first statement that asked for it, and whether new flows are drawn.
     let mut keepers: BTreeMap<(Family, u32), (Span, bool)> = BTreeMap::new();
     let purpose = "real server that keeps its flows, to the chain that remembers them";
@@ -233,7 +253,9 @@ pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
         map: tracker.name(),
     };
     for ((family, timeout), (_, drawn)) in &keepers {
-        keeping((*family, *timeout), *drawn, slots, table);
+        let fresh =
+            drawn.then(|| client.map_or(send(), |(_, remember)| Statement::Goto(remember.into())));
+        keeping((*family, *timeout), fresh, slots, table);
     }
     for family in Family::BOTH {
         if !keepers.keys().any(|(known, _)| *known == family) {
@@ -246,10 +268,14 @@ pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
             key: flow.key(),
             value: Expression::MetaMark,
         };
+        // meta mark vmap @keeper
+        // meta mark vmap @tracker
+        let judges = client.map(|(keep, _)| keep.clone()).into_iter();
+        let judges = judges.chain([follow.clone(), forget]);
         table.chains.push(plain(
             judging_chain(family),
             "a flow's server is known: may it keep it? if not, forget it",
-            vec![Rule::fixed([follow.clone()]), Rule::fixed([forget])],
+            judges.map(|statement| Rule::fixed([statement])).collect(),
         ));
         table.chains.push(plain(
             known_chain(family),
@@ -294,7 +320,14 @@ pub(super) fn lower(input: &Input<'_>, slots: &SetBuilder, table: &mut Table) {
 }
 
 /// The chains that remember flows of one family for so long.
-fn keeping((family, timeout): (Family, u32), drawn: bool, slots: &SetBuilder, table: &mut Table) {
+///
+/// `fresh` is where a new flow whose server was drawn goes on to; `None` where none is drawn.
+fn keeping(
+    (family, timeout): (Family, u32),
+    fresh: Option<Statement>,
+    slots: &SetBuilder,
+    table: &mut Table,
+) {
     let update = || update(family, timeout);
     // update @track { KEY timeout 300s : meta mark }
     // goto send
@@ -303,7 +336,7 @@ fn keeping((family, timeout): (Family, u32), drawn: bool, slots: &SetBuilder, ta
         "meta mark is the flow's server: remember it",
         vec![Rule::fixed([update()]), Rule::fixed([send()])],
     ));
-    if drawn {
+    if let Some(onward) = fresh {
         // meta mark set meta mark map @slot
         // update @track { KEY timeout 300s : meta mark } goto send
         table.chains.push(plain(
@@ -314,7 +347,7 @@ fn keeping((family, timeout): (Family, u32), drawn: bool, slots: &SetBuilder, ta
                     target: Target::MetaMark,
                     value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
                 }]),
-                Rule::fixed([update(), send()]),
+                Rule::fixed([update(), onward]),
             ],
         ));
     }

@@ -229,3 +229,68 @@ fn a_drained_service_keeps_its_flows_and_takes_none() {
         assert!(new.is_err(), "{new:?}");
     }
 }
+
+#[test]
+fn a_client_comes_back_and_every_flow_of_its_stays_longer_than_it_is_remembered() {
+    let topology = Topology::new(Layout::DrOneInterface, 3);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let scheduler = "scheduler round-robin\npersist 2s\ntrack 5m";
+    host.apply(&service(&topology, scheduler, &all(3, "")));
+    for to in TARGETS {
+        let client = topology.source(at(to)).ip();
+        let from = |port: u16| Some(SocketAddr::new(client, port));
+        let open = |port| Connection::open(&topology.client, from(port), at(to), PATIENCE).unwrap();
+        let mut drawn = open(20_001);
+        let server = drawn.answer.server.clone();
+        let mut returned = Vec::new();
+        for port in 20_002..20_008 {
+            returned.push(open(port));
+            let datagram = asked(&topology.client, Protocol::Udp, from(port), to);
+            assert_eq!(
+                datagram.server, server,
+                "{to}: a datagram of the same client"
+            );
+        }
+        for connection in &returned {
+            assert_eq!(connection.answer.server, server, "{to}: the same client");
+        }
+        // Longer than the client is remembered.
+        thread::sleep(Duration::from_millis(3_500));
+        let forgotten = open(20_020).answer.server;
+        assert_ne!(forgotten, server, "{to}: it is the next server's turn");
+        for connection in std::iter::once(&mut drawn).chain(&mut returned) {
+            assert_eq!(
+                connection.again().unwrap().server,
+                server,
+                "{to}: a flow stays"
+            );
+        }
+        assert_eq!(
+            open(20_021).answer.server,
+            forgotten,
+            "{to}: it comes back again"
+        );
+    }
+}
+
+#[test]
+fn traffic_of_a_known_flow_keeps_its_client_known() {
+    let topology = Topology::new(Layout::DrOneInterface, 3);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let scheduler = "scheduler round-robin\npersist 2s\ntrack 5m";
+    host.apply(&service(&topology, scheduler, &all(3, "")));
+    let to = at(TARGETS[0]);
+    let client = topology.source(to).ip();
+    let open = |port| {
+        let from = SocketAddr::new(client, port);
+        Connection::open(&topology.client, Some(from), to, PATIENCE).unwrap()
+    };
+    let mut first = open(20_001);
+    for _ in 0..8 {
+        thread::sleep(Duration::from_millis(500));
+        first.again().unwrap();
+    }
+    assert_eq!(open(20_002).answer.server, first.answer.server);
+}

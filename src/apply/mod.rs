@@ -21,6 +21,7 @@ use crate::model::{Model, Override};
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
+pub mod against;
 mod delta;
 mod dying;
 mod remembered;

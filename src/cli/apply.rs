@@ -48,6 +48,7 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
     };
     let mut kernel = match Linux::open().map_err(Failure::from) {
         Ok(kernel) => kernel,
+        Err(Failure::Kernel(KernelError::NoPrivilege)) if dry_run => return uncompared(),
         Err(failure) => return failed(report, failure, sink, &sources),
     };
     let cache = Cache::new(cache::DIRECTORY);
@@ -73,8 +74,18 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
             }
             told(&applied, dry_run)
         }
+        Err(Failure::Kernel(KernelError::NoPrivilege)) if dry_run => uncompared(),
         Err(failure) => failed(report, failure, sink, &sources),
     }
+}
+
+/// What the kernel has cannot be read.
+fn uncompared() -> Exit {
+    Report::failure(&format!(
+        "{}, to read what the kernel has; without it, `--against RULES` compares with what `flbc compile` wrote earlier",
+        KernelError::NoPrivilege
+    ));
+    Exit::Unprivileged
 }
 
 /// `flbc unload`
@@ -192,7 +203,7 @@ pub(super) fn say(text: &str, exit: Exit) -> Exit {
     exit.max(Report::written(written, "standard output"))
 }
 
-fn warn(sentences: &[String]) {
+pub(super) fn warn(sentences: &[String]) {
     for sentence in sentences {
         Report::warning(sentence);
     }

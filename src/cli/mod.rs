@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use crate::diagnostic;
 use crate::real_server::Question;
 
+mod against;
 mod apply;
 mod check;
 mod compile;
@@ -124,6 +125,9 @@ enum Command {
         /// Change nothing: print the difference and let the kernel check it
         #[arg(long)]
         dry_run: bool,
+        /// Compare with these rules instead of the kernel's: what `flbc compile` wrote earlier. Needs no privilege
+        #[arg(long, value_name = "RULES", requires = "dry_run", conflicts_with_all = ["keep", "timing"])]
+        against: Option<PathBuf>,
         /// Keep what `flbc set` changed, where the file still has the server
         #[arg(long)]
         keep: bool,
@@ -333,7 +337,14 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             file,
         } => compile::run(report, format, output.as_deref(), &table, &file),
         Command::Apply {
+            against: Some(rules),
+            table,
+            file,
+            ..
+        } => against::run(report, &table, &rules, &file),
+        Command::Apply {
             dry_run,
+            against: None,
             keep,
             timing,
             table,

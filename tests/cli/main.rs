@@ -7,6 +7,7 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod against;
 mod arguments;
 mod bad_input;
 mod explain;

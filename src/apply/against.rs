@@ -1,0 +1,212 @@
+//! Rules that were compiled earlier, in the operator's words, for a comparison that needs no kernel.
+//!
+//! Both sides are read the same way from what `flbc compile` writes, so that what is not told by one is told by neither,
+//! and nothing depends on the numbers of servers and slots.
+
+use std::collections::BTreeMap;
+
+use crate::emit::listing::{ListedTable, Listing};
+use crate::outline::{Outline, ServerOutline, ServiceOutline};
+
+/// A real server as the texts tell it.
+struct Listed {
+    name: String,
+    /// The service, or `pool NAME`, that it was declared in.
+    group: String,
+    outline: ServerOutline,
+}
+
+/// What a text says, in words.
+pub fn outline(listing: &Listing) -> Outline {
+    let mut outline = Outline::default();
+    for (family, table) in &listing.tables {
+        let servers = servers(table);
+        services(family, table, &mut outline);
+        for server in servers.into_values() {
+            let known = match server.group.strip_prefix("pool ") {
+                Some(pool) => outline.pools.entry(pool.to_owned()).or_default(),
+                None => &mut outline.services.entry(server.group).or_default().servers,
+            };
+            known.insert(server.name, server.outline);
+        }
+    }
+    outline
+}
+
+/// By number. What any map says of a server's number is a setting of that server.
+fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
+    let mut servers = BTreeMap::new();
+    for element in table.sets.get("server").into_iter().flatten() {
+        let Some(((standing, who), number)) = element
+            .comment
+            .as_deref()
+            .and_then(|comment| comment.split_once(", "))
+            .zip(Some(element.key.as_str()))
+        else {
+            continue;
+        };
+        let Some((name, group)) = who.rsplit_once(" of ") else {
+            continue;
+        };
+        let mut words = standing.split(' ').skip(1);
+        let mut settings = BTreeMap::new();
+        settings.insert("weight".to_owned(), words.next().unwrap_or("1").to_owned());
+        settings.insert("state".to_owned(), words.next().unwrap_or("up").to_owned());
+        servers.insert(
+            number,
+            Listed {
+                name: name.to_owned(),
+                group: group.to_owned(),
+                outline: ServerOutline {
+                    place: 0,
+                    endpoint: String::new(),
+                    settings,
+                },
+            },
+        );
+    }
+    for (set, elements) in &table.sets {
+        // Which way a frame takes follows from the other settings, and whose a slot is from the weights.
+        if matches!(set.as_str(), "server" | "slot" | "how") {
+            continue;
+        }
+        for element in elements {
+            let Some(server) = servers.get_mut(element.key.as_str()) else {
+                continue;
+            };
+            let data = element.data.as_deref().unwrap_or("yes").to_owned();
+            match set.as_str() {
+                name if name.starts_with("addr") => server.outline.endpoint = data,
+                // "port" comes after every "addr" in the order of names.
+                "port" => server.outline.endpoint = with_port(&server.outline.endpoint, &data),
+                name => {
+                    let name = setting(name);
+                    server.outline.settings.insert(name.to_owned(), data);
+                }
+            }
+        }
+    }
+    servers
+}
+
+fn with_port(address: &str, port: &str) -> String {
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+/// What the operator calls what a map tells of a server.
+fn setting(map: &str) -> &str {
+    match map {
+        "dev" => "via",
+        "masq" => "masquerade",
+        "snat4" | "snat6" => "snat",
+        "keeper" => "persist",
+        name => name,
+    }
+}
+
+fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
+    for (set, elements) in &table.sets {
+        let on = ["vip4_", "vip6_"]
+            .iter()
+            .find_map(|stem| set.strip_prefix(stem));
+        let on = on.map(|rest| rest.trim_start_matches("range_").trim_start_matches("any_"));
+        if !set.starts_with("svc") && on.is_none() {
+            continue;
+        }
+        for element in elements {
+            let Some(chain) = element
+                .data
+                .as_deref()
+                .and_then(|d| d.strip_prefix("goto "))
+            else {
+                continue;
+            };
+            let Some(name) = service_of(chain) else {
+                continue;
+            };
+            let service = outline.services.entry(name.to_owned()).or_default();
+            let mut vip = element.key.replace(" . ", " ");
+            if element.key.matches(" . ").count() == 1 {
+                vip.push_str(" any");
+            }
+            if !service.vips.contains(&vip) {
+                service.vips.push(vip);
+                service.vips.sort_unstable();
+            }
+            let mode = if family == "netdev" { "dr" } else { "nat" };
+            set_once(service, "mode", mode);
+            if let Some(interface) = on {
+                set_once(service, &format!("on {interface}"), "yes");
+            }
+        }
+    }
+    for (chain, rules) in &table.chains {
+        let Some(name) = service_of(chain) else {
+            continue;
+        };
+        let service = outline.services.entry(name.to_owned()).or_default();
+        let family = if chain.ends_with("_v6") {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
+        for rule in rules {
+            if let Some((what, value)) = told(rule) {
+                set_once(service, &format!("{family} {what}"), &value);
+            }
+        }
+    }
+}
+
+/// What a rule of a service's chain tells, without the numbers that compiling chose. How many slots there are follows
+/// from the servers.
+fn told(rule: &str) -> Option<(&'static str, String)> {
+    let behind = |word: &str| rule.split_once(word).map(|(_, rest)| rest);
+    let words = |text: &str, count: usize| {
+        let words: Vec<&str> = text.split(' ').take(count).collect();
+        words.join(" ")
+    };
+    if let Some(rest) = behind("numgen ") {
+        let scheduler = if rest.starts_with("inc") {
+            "round-robin"
+        } else {
+            "random"
+        };
+        Some(("scheduler", scheduler.to_owned()))
+    } else if let Some(rest) = behind("jhash ") {
+        let key = rest.split(" mod ").next()?;
+        let key = if key.contains("sport") {
+            "source-port"
+        } else {
+            "source"
+        };
+        Some(("scheduler", format!("hash or maglev by {key}")))
+    } else if let Some((list, _)) = behind(" set ").and_then(|rest| rest.split_once(" jump access"))
+    {
+        Some(("allow and deny", format!("list {list}")))
+    } else {
+        let prefix = behind(" jump return")?.split_once('_')?.1;
+        Some((
+            "persistence",
+            format!("by the first {} bits", words(prefix, 1)),
+        ))
+    }
+}
+
+fn set_once(service: &mut ServiceOutline, name: &str, value: &str) {
+    let settings = &mut service.settings;
+    settings
+        .entry(name.to_owned())
+        .or_insert_with(|| value.to_owned());
+}
+
+/// `www` of `svc_www_v4`
+fn service_of(chain: &str) -> Option<&str> {
+    let name = chain.strip_prefix("svc_")?;
+    name.strip_suffix("_v4")
+        .or_else(|| name.strip_suffix("_v6"))
+}

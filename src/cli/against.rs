@@ -1,0 +1,85 @@
+//! `flbc apply --dry-run --against RULES`: what would change, without a kernel.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::Exit;
+use super::apply::{say, warn};
+use super::report::Report;
+use crate::apply::against;
+use crate::diagnostic::{Diagnostics, escape};
+use crate::emit;
+use crate::emit::listing::{self, Listing};
+use crate::outline::Difference;
+use crate::source::Sources;
+
+/// Compares what a file compiles to with what was compiled earlier.
+pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Exit {
+    if rules == Path::new("-") && file == Path::new("-") {
+        return Report::failure("standard input cannot be both the file and the rules");
+    }
+    let old = match earlier(rules) {
+        Ok(old) => old,
+        Err(why) => {
+            let place = escape(&rules.to_string_lossy()).into_owned();
+            return Report::failure(&format!("cannot compare with {place}: {}", escape(&why)));
+        }
+    };
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return Report::unread(&error),
+    };
+    let ruleset = crate::compile(input, table, &mut sources, &mut sink);
+    report.human(&sink, &sources);
+    let Some(ruleset) = ruleset else {
+        return Exit::Bad;
+    };
+    let mut text = Vec::new();
+    let written = emit::text(&ruleset, &sources, &mut text);
+    let new = written.map_err(|error| error.to_string()).and_then(|()| {
+        let text = String::from_utf8(text).map_err(|error| error.to_string())?;
+        listing::read(&text).map_err(|error| error.to_string())
+    });
+    match new {
+        Ok(new) => compare(&old, &new),
+        Err(why) => Report::failure(&escape(&why)),
+    }
+}
+
+fn earlier(rules: &Path) -> Result<Listing, String> {
+    let told = |error: std::io::Error| {
+        let error = error.to_string();
+        let reason = error.split(" (os error").next().unwrap_or_default();
+        reason.to_owned()
+    };
+    let mut bytes = Vec::new();
+    if rules == Path::new("-") {
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        read.map_err(told)?;
+    } else {
+        bytes = std::fs::read(rules).map_err(told)?;
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    listing::read(&text).map_err(|error| error.to_string())
+}
+
+fn compare(old: &Listing, new: &Listing) -> Exit {
+    if old == new {
+        return say("no difference\n", Exit::Fine);
+    }
+    let difference = Difference::between(&against::outline(old), &against::outline(new));
+    warn(&difference.warnings);
+    let mut text = difference.lines.join("\n");
+    if difference.is_empty() {
+        text.push_str("the rules differ, but in no service, server, weight or state");
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{difference} (compared with the rules, not with a kernel)"
+    );
+    say(&text, Exit::Differs)
+}

@@ -402,7 +402,13 @@ fn changes<'a, T: PartialEq>(
 
 fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
     let mut lines = list("vip", &old.vips, &new.vips);
-    lines.extend(settings("", &old.settings, &new.settings));
+    let mut before = old.settings.clone();
+    let mut after = new.settings.clone();
+    let sizes = (before.remove(TABLE), after.remove(TABLE));
+    lines.extend(settings("", &before, &after));
+    if before.get("scheduler") == after.get("scheduler") {
+        lines.extend(resized(sizes));
+    }
     lines.extend(access(&old.access, &new.access));
     lines.extend(list("pool", &old.pools, &new.pools));
     lines.extend(servers(&old.servers, &new.servers));
@@ -410,6 +416,18 @@ fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
         lines.push("order of pools".to_owned());
     }
     lines
+}
+
+/// What became of a Maglev table whose scheduler stays. A single server needs none.
+fn resized(sizes: (Option<String>, Option<String>)) -> Option<String> {
+    match sizes {
+        (Some(was), Some(is)) if was != is => Some(format!("Maglev table {was} -> {is} slots")),
+        (Some(was), None) => Some(format!(
+            "Maglev table of {was} slots goes: one server needs none"
+        )),
+        (None, Some(is)) => Some(format!("Maglev table of {is} slots comes")),
+        _ => None,
+    }
 }
 
 /// How many prefixes are named one by one; of more it is told how many there are.

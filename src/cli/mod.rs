@@ -211,8 +211,8 @@ enum Command {
     /// Weights, states, shares of slots, and what was counted: in nat new connections, and packets and bytes both ways;
     /// in direct return packets and bytes to the servers, which answer past the balancer (`-`). A packet is what the
     /// kernel treats as one: segments that it has put together count once. Servers that services share have the figures
-    /// of all of them together. Counters go on when something else is applied. Warns of tables that somebody else
-    /// changed.
+    /// of all of them together. Counters go on when something else is applied. What a flowtable of another
+    /// program takes around the rules is not counted. Warns of tables that somebody else changed.
     Status {
         /// How to show it
         #[arg(long, value_name = "FORMAT", default_value = "human")]

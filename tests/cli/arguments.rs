@@ -208,3 +208,30 @@ fn warnings_do_not_keep_a_file_from_compiling() {
         );
     }
 }
+
+/// A table that comes or goes because of how many servers there are is told as what it is.
+#[test]
+fn a_difference_tells_what_becomes_of_a_maglev_table() {
+    let service = |servers: &str, scheduler: &str| {
+        format!("service www {{ vip 192.0.2.10 tcp 80; scheduler {scheduler}; {servers} }}\n")
+    };
+    let two = "server a 10.0.0.1; server b 10.0.0.2";
+    let folder = folder(&[
+        ("two.flb", &service(two, "maglev")),
+        ("one.flb", &service("server a 10.0.0.1", "maglev")),
+        ("other.flb", &service(two, "random")),
+    ]);
+    let lines = |old, new| flbc_in(folder.path(), ["diff", old, new]).stdout;
+    let goes = lines("two.flb", "one.flb");
+    assert!(
+        goes.contains("~ www: Maglev table of 251 slots goes: one server needs none\n"),
+        "{goes}"
+    );
+    let comes = lines("one.flb", "two.flb");
+    assert!(
+        comes.contains("~ www: Maglev table of 251 slots comes\n"),
+        "{comes}"
+    );
+    let another = lines("two.flb", "other.flb");
+    assert!(!another.contains("table"), "{another}");
+}

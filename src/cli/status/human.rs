@@ -54,13 +54,11 @@ fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Resu
         writeln!(text)?;
     }
     if let Some(count) = service.turned_away {
-        let figures = Figures {
-            connections: Some(count),
-            ..Figures::default()
+        let counted = match service.mode {
+            "nat" => "connections",
+            _ => "packets",
         };
-        // In dr these are packets, as everything is.
-        row("turned away by allow and deny", "", &figures, false, text)?;
-        writeln!(text)?;
+        writeln!(text, "  turned away by allow and deny: {count} {counted}")?;
     }
     for server in &service.servers {
         write_server(server, rates, text)?;

@@ -225,6 +225,8 @@ fn docs_ruleset_names_maps_and_chains_that_exist() {
             "return4_24"
         } else if kept("returned4") || kept("returned6") {
             "returned4_24"
+        } else if kept("track4") || kept("track6") {
+            "track4_300"
         } else {
             stem
         };

@@ -16,6 +16,7 @@ pub mod check;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;
+pub mod doctor;
 pub mod emit;
 pub mod explain;
 pub mod kernel;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "source",
     "diagnostic",
     "syntax",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 16] = [
     "emit",
     "diff",
     "kernel",
+    "doctor",
     "apply",
     "cli",
 ];

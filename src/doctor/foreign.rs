@@ -1,0 +1,195 @@
+//! Base chains of others: which may drop balanced traffic.
+//!
+//! flbc sees where such a chain hooks and its policy, never its rules. So an accepting chain says nothing, and a
+//! dropping one only that it *may* drop: its rules may accept what matters.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::kernel::BaseChain;
+use crate::model::{Interface, Mode, Model};
+
+/// Which traffic a configuration lets through the kernel, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooked {
+    /// There is a nat service with an IPv4 VIP.
+    pub nat4: bool,
+    /// There is a nat service with an IPv6 VIP.
+    pub nat6: bool,
+    /// The interfaces at whose ingress direct return takes packets.
+    pub ingress: BTreeSet<Interface>,
+    /// The interfaces by which direct return sends packets.
+    pub egress: BTreeSet<Interface>,
+}
+
+impl Hooked {
+    /// What this configuration needs.
+    pub fn by(model: &Model) -> Self {
+        let mut hooked = Self::default();
+        for service in &model.services {
+            if let Mode::Dr(direct) = &service.mode {
+                hooked.ingress.extend(direct.on.iter().cloned());
+                for server in model.real_servers(service) {
+                    match direct.interface_to(server) {
+                        Some(interface) => {
+                            hooked.egress.insert(interface.clone());
+                        }
+                        None => hooked.egress.extend(direct.on.iter().cloned()),
+                    }
+                }
+            } else {
+                hooked.nat4 |= service.vips.iter().any(|vip| vip.address.is_ipv4());
+                hooked.nat6 |= service.vips.iter().any(|vip| vip.address.is_ipv6());
+            }
+        }
+        hooked
+    }
+}
+
+/// What a foreign base chain may do to balanced traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its policy drops what nat balances, unless its rules accept it.
+    MayDropNat,
+    /// Its policy drops what direct return takes in or sends out, unless its rules accept it.
+    MayDropDirectReturn,
+}
+
+/// A foreign base chain that may stop balanced traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle<'a> {
+    /// The chain.
+    pub chain: &'a BaseChain,
+    /// What it may do.
+    pub trouble: Trouble,
+}
+
+impl fmt::Display for Obstacle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BaseChain {
+            family,
+            table,
+            chain,
+            hook,
+            ..
+        } = self.chain;
+        let traffic = match self.trouble {
+            Trouble::MayDropNat => "balanced connections",
+            Trouble::MayDropDirectReturn => "packets of direct return",
+        };
+        write!(
+            f,
+            "chain {chain} of table {family} {table} has policy drop in {hook}: it may drop {traffic}, unless its rules accept them"
+        )
+    }
+}
+
+/// The chains among `foreign` that may stop what is `hooked`.
+pub fn obstacles<'a>(foreign: &'a [BaseChain], hooked: &Hooked) -> Vec<Obstacle<'a>> {
+    let found = foreign.iter().filter(|chain| !chain.accepts);
+    found
+        .filter_map(|chain| {
+            let trouble = trouble_of(chain, hooked)?;
+            Some(Obstacle { chain, trouble })
+        })
+        .collect()
+}
+
+fn trouble_of(chain: &BaseChain, hooked: &Hooked) -> Option<Trouble> {
+    let on_one_of = |interfaces: &BTreeSet<Interface>| {
+        let mut devices = chain.devices.iter();
+        devices.any(|device| interfaces.contains(device.as_str()))
+    };
+    if matches!(chain.hook, "ingress" | "egress") {
+        let interfaces = match chain.hook {
+            "ingress" => &hooked.ingress,
+            _ => &hooked.egress,
+        };
+        return on_one_of(interfaces).then_some(Trouble::MayDropDirectReturn);
+    }
+    let nat = match chain.family {
+        "ip" => hooked.nat4,
+        "ip6" => hooked.nat6,
+        "inet" => hooked.nat4 || hooked.nat6,
+        _ => false,
+    };
+    // A connection from outside passes these three; `input` and `output` see only the balancer's own.
+    let on_its_way = matches!(chain.hook, "prerouting" | "forward" | "postrouting");
+    (nat && on_its_way).then_some(Trouble::MayDropNat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(family: &'static str, hook: &'static str, accepts: bool, device: &str) -> BaseChain {
+        BaseChain {
+            family,
+            table: "firewall".to_owned(),
+            chain: "strict".to_owned(),
+            kind: "filter".to_owned(),
+            hook,
+            priority: 0,
+            accepts,
+            devices: vec![device.to_owned()],
+        }
+    }
+
+    fn both() -> Hooked {
+        Hooked {
+            nat4: true,
+            nat6: false,
+            ingress: BTreeSet::from(["eth0".into()]),
+            egress: BTreeSet::from(["eth1".into()]),
+        }
+    }
+
+    #[test]
+    fn a_policy_that_drops_on_the_way_may_drop() {
+        let cases = [
+            (
+                chain("inet", "forward", false, ""),
+                Some(Trouble::MayDropNat),
+            ),
+            (chain("ip", "forward", false, ""), Some(Trouble::MayDropNat)),
+            (chain("ip6", "forward", false, ""), None),
+            (chain("inet", "forward", true, ""), None),
+            (chain("inet", "input", false, ""), None),
+            (chain("arp", "input", false, ""), None),
+            (
+                chain("netdev", "ingress", false, "eth0"),
+                Some(Trouble::MayDropDirectReturn),
+            ),
+            (chain("netdev", "ingress", false, "eth1"), None),
+            (
+                chain("netdev", "egress", false, "eth1"),
+                Some(Trouble::MayDropDirectReturn),
+            ),
+        ];
+        for (chain, trouble) in cases {
+            assert_eq!(
+                trouble_of(&chain, &both()).filter(|_| !chain.accepts),
+                trouble,
+                "{chain:?}"
+            );
+            let chains = [chain];
+            let found = obstacles(&chains, &both());
+            assert_eq!(found.first().map(|o| o.trouble), trouble);
+        }
+    }
+
+    #[test]
+    fn it_says_may_and_names_the_chain() {
+        let chains = [chain("inet", "forward", false, "")];
+        let said: Vec<String> = obstacles(&chains, &both())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "chain strict of table inet firewall has policy drop in forward: it may drop balanced connections, unless its rules accept them"
+            ]
+        );
+    }
+}

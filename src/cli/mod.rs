@@ -212,7 +212,8 @@ enum Command {
     /// in direct return packets and bytes to the servers, which answer past the balancer (`-`). A packet is what the
     /// kernel treats as one: segments that it has put together count once. Servers that services share have the figures
     /// of all of them together. Counters go on when something else is applied. What a flowtable of another
-    /// program takes around the rules is not counted. Warns of tables that somebody else changed.
+    /// program takes around the rules is not counted. Tells how many clients and flows are remembered. Warns of tables
+    /// that somebody else changed, of maps that are nearly full, and of chains of others that may drop what is balanced.
     Status {
         /// How to show it
         #[arg(long, value_name = "FORMAT", default_value = "human")]

@@ -392,3 +392,79 @@ fn metrics_are_as_prometheus_wants_them() {
         );
     }
 }
+
+#[test]
+fn clients_and_flows_that_are_remembered_are_counted() {
+    let topology = Topology::new(Layout::DrOneInterface, 3);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(
+        "service www { vip 192.0.2.10, 2001:db8::10 udp 80; mode dr on eth0; scheduler round-robin; persist 5m
+        server a 10.20.0.11; server b 10.20.0.12; server a6 2001:db8:1::11; server b6 2001:db8:1::12 }",
+    );
+    for to in [V4, V6] {
+        for from in topology.sources(at(to), 3) {
+            for port in [0, 1] {
+                let from = std::net::SocketAddr::new(from.ip(), from.port() + port);
+                asked(&topology.client, Protocol::Udp, Some(from), to);
+            }
+        }
+    }
+    let now = status(&host);
+    let service = named(&now["services"], "www");
+    assert_eq!(
+        (&service["clients"], &service["flows"]),
+        (&6.into(), &12.into()),
+        "{now}"
+    );
+    let used = |map: &str| {
+        let tables = now["memory"].as_array().unwrap();
+        let table = tables.iter().find(|table| table["map"] == map);
+        table.unwrap_or_else(|| panic!("{now}"))["used"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(
+        [used("persist4"), used("persist6"), used("track")],
+        [3, 3, 12]
+    );
+    let human = host.flbc(&["status"], "").out;
+    assert!(
+        human.contains("\n  clients remembered: 6\n  flows remembered: 12\n"),
+        "{human}"
+    );
+    let metrics = host.flbc(&["status", "--format", "prometheus"], "").out;
+    let sample = "\nflbc_remembered{mode=\"dr\",map=\"track\",of=\"flows\"} 12\n";
+    assert!(metrics.contains(sample), "{metrics}");
+
+    // A server that is down has none.
+    host.apply(
+        "service www { vip 192.0.2.10, 2001:db8::10 udp 80; mode dr on eth0; scheduler round-robin; persist 5m
+        server a 10.20.0.11 down; server b 10.20.0.12; server a6 2001:db8:1::11; server b6 2001:db8:1::12 }",
+    );
+    let later = status(&host);
+    let left = |what: &str| named(&later["services"], "www")[what].as_u64().unwrap();
+    assert!(left("clients") < 6 && left("flows") < 12, "{later}");
+    assert_eq!(left("flows"), left("clients") * 2, "{later}");
+}
+
+#[test]
+fn a_chain_of_others_that_may_drop_what_is_balanced_is_told() {
+    let topology = Topology::new(Layout::Nat, 1);
+    let host = Host::new(&topology.balancer);
+    host.apply("service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }");
+    assert_eq!(status(&host)["warnings"], serde_json::json!([]));
+    topology.balancer.nft(
+        "table inet firewall {
+            chain strict { type filter hook forward priority 0; policy drop; }
+            chain loose { type filter hook forward priority 1; policy accept; }
+        }",
+    );
+    let warnings = status(&host)["warnings"].clone();
+    assert_eq!(
+        warnings,
+        serde_json::json!([
+            "chain strict of table inet firewall has policy drop in forward: it may drop balanced connections, unless its rules accept them"
+        ])
+    );
+}

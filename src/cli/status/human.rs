@@ -60,6 +60,11 @@ fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Resu
         };
         writeln!(text, "  turned away by allow and deny: {count} {counted}")?;
     }
+    for (count, what) in [(service.clients, "clients"), (service.flows, "flows")] {
+        if let Some(count) = count {
+            writeln!(text, "  {what} remembered: {count}")?;
+        }
+    }
     for server in &service.servers {
         write_server(server, rates, text)?;
     }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::report::Report;
 use super::{Exit, output, trial};
 use crate::apply::{self, View};
+use crate::doctor::{self, Hooked};
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::{Kernel, KernelError, Linux};
 
@@ -118,12 +119,18 @@ fn read(kernel: &mut Linux, table: &str) -> Result<Status, KernelError> {
         if !current {
             warnings.extend(drifted(&apply::drift_since(&known, table, &observed)));
         }
+        let foreign = kernel.base_chains(table)?;
+        let obstacles = doctor::obstacles(&foreign, &Hooked::by(&known.model));
+        warnings.extend(obstacles.iter().map(ToString::to_string));
     }
     view.count(&traffic);
+    let mut status = Status::of(&view);
+    status.remember(&kernel.memories(table)?, &view);
+    warnings.extend(status.nearly_full());
     Ok(Status {
         trial: trial::notice(table),
         warnings,
-        ..Status::of(&view)
+        ..status
     })
 }
 

@@ -12,6 +12,7 @@ pub(super) fn metrics(status: &Status) -> String {
     let mut text = String::new();
     servers(status, &mut text);
     services(status, &mut text);
+    memory(status, &mut text);
     let open = u8::from(status.trial.is_some());
     let warnings = status.warnings.len();
     let gauge = |value: String| vec![(String::new(), value)];
@@ -28,6 +29,29 @@ pub(super) fn metrics(status: &Status) -> String {
         gauge(warnings.to_string()),
     );
     text
+}
+
+/// How much is remembered, and how much can be.
+fn memory(status: &Status, text: &mut String) {
+    let samples = |value: fn(&super::reading::Table) -> String| {
+        let tables = status.memory.iter();
+        tables.map(move |table| {
+            let labels = labels(&[("mode", table.mode), ("map", &table.map), ("of", table.of)]);
+            (labels, value(table))
+        })
+    };
+    metric(
+        text,
+        ("flbc_remembered", "gauge"),
+        "Clients (persist) and flows (track) that are remembered.",
+        samples(|table| table.used.to_string()),
+    );
+    metric(
+        text,
+        ("flbc_remembered_room", "gauge"),
+        "How many can be remembered.",
+        samples(|table| table.room.to_string()),
+    );
 }
 
 fn metric(

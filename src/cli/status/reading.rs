@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::apply::{ServerView, ServiceView, View};
 use crate::diff::Counter;
+use crate::emit::netlink::TableFamily;
+use crate::kernel::Memory;
 
 /// One reading.
 #[derive(Debug, Serialize)]
@@ -18,7 +20,25 @@ pub(super) struct Status {
     /// Seconds since the reading before, that rates are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) interval: Option<f64>,
+    /// What is remembered, by what remembers it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) memory: Vec<Table>,
     pub(super) services: Vec<Service>,
+}
+
+/// A map of clients or flows.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    /// `nat` or `dr`.
+    pub(super) mode: &'static str,
+    /// Its name in the kernel.
+    pub(super) map: String,
+    /// `clients` or `flows`.
+    pub(super) of: &'static str,
+    /// How many there are.
+    pub(super) used: usize,
+    /// How many there can be.
+    pub(super) room: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -31,6 +51,12 @@ pub(super) struct Service {
     /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) turned_away: Option<u64>,
+    /// How many clients are remembered (`persist`), of all servers; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clients: Option<usize>,
+    /// How many flows are remembered (`track`), of all servers; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flows: Option<usize>,
     #[serde(flatten)]
     pub(super) figures: Figures,
     pub(super) servers: Vec<Server>,
@@ -110,6 +136,8 @@ impl std::iter::Sum for Amount {
 }
 
 const NAT: &str = "nat";
+const CLIENTS: &str = "clients";
+const FLOWS: &str = "flows";
 
 impl Status {
     pub(super) fn of(view: &View) -> Self {
@@ -123,12 +151,74 @@ impl Status {
             trial: None,
             warnings: Vec::new(),
             interval: None,
+            memory: Vec::new(),
             services: services
                 .map(|(name, service)| {
                     Service::of(name, service, service.servers.iter().any(is_shared))
                 })
                 .collect(),
         }
+    }
+
+    /// Adds what rules remember.
+    pub(super) fn remember(&mut self, memories: &[Memory], view: &View) {
+        for memory in memories {
+            let mode = match memory.family {
+                TableFamily::Inet => NAT,
+                TableFamily::Netdev => "dr",
+            };
+            let of = if memory.map.starts_with("persist") {
+                CLIENTS
+            } else {
+                FLOWS
+            };
+            self.memory.push(Table {
+                mode,
+                map: memory.map.to_string(),
+                of,
+                used: memory.by_server.values().sum(),
+                room: memory.room,
+            });
+            for service in self.services.iter_mut().filter(|s| s.mode == mode) {
+                let servers = view.services.get(&service.name).into_iter();
+                let numbers = servers.flat_map(|service| service.servers.iter().map(|s| s.number));
+                let count: usize = numbers
+                    .filter_map(|number| memory.by_server.get(&number))
+                    .sum();
+                let known = if of == CLIENTS {
+                    &mut service.clients
+                } else {
+                    &mut service.flows
+                };
+                if count > 0 {
+                    *known = Some(known.unwrap_or_default() + count);
+                }
+            }
+        }
+    }
+
+    /// What to say of maps that have little room left.
+    pub(super) fn nearly_full(&self) -> Vec<String> {
+        let full = self.memory.iter().filter(|table| {
+            // Four fifths.
+            table.used as u64 * 5 >= u64::from(table.room) * 4
+        });
+        full.map(|table| {
+            format!(
+                "{} of {} {} are remembered in `{}` ({}): when it is full, {}",
+                table.used,
+                table.room,
+                table.of,
+                table.map,
+                table.mode,
+                if table.of == CLIENTS {
+                    "new clients are balanced, but not remembered; a shorter `persist` or a prefix makes room"
+                } else {
+                    "new flows go by a hash; a shorter `track` makes room"
+                }
+            )
+        })
+        .collect()
     }
 
     /// Adds what happened since `before`, so long ago.
@@ -210,6 +300,8 @@ impl Service {
             shared,
             vips,
             turned_away: service.turned_away.map(|counter| counter.packets),
+            clients: None,
+            flows: None,
             figures,
             servers,
         }
@@ -262,7 +354,28 @@ fn rate(now: u64, then: u64, seconds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::rate;
+    use super::{CLIENTS, FLOWS, NAT, Status, Table, rate};
+
+    #[test]
+    fn a_map_is_nearly_full_from_four_fifths_on() {
+        let table = |of, used| Table {
+            mode: NAT,
+            map: "persist4".to_owned(),
+            of,
+            used,
+            room: 10,
+        };
+        let status = Status {
+            trial: None,
+            warnings: Vec::new(),
+            interval: None,
+            memory: vec![table(CLIENTS, 7), table(CLIENTS, 8), table(FLOWS, 10)],
+            services: Vec::new(),
+        };
+        let told = status.nearly_full();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|words| words.contains("of 10")), "{told:?}");
+    }
 
     #[test]
     fn a_rate_is_of_what_came_since_and_a_counter_may_begin_anew() {

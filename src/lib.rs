@@ -56,6 +56,7 @@ pub fn compile(
     sink: &mut Diagnostics,
 ) -> Option<Ruleset> {
     let model = read(input, sources, sink)?;
+    check::require_source_macs(&model, sink);
     let plan = schedule::schedule(&model, sink);
     let numbers = lower::number::fresh(&model, &plan, sink);
     // Millions of servers without a number would be lowered in vain.

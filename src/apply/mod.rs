@@ -7,9 +7,11 @@
 //! ```
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Identities, Observed, diff, drift};
 use crate::emit::netlink::change::{Change, Step};
@@ -220,6 +222,35 @@ fn see_beside(
         generation,
         drift: drift.unwrap_or_default(),
     })
+}
+
+/// Gives a model the own MAC addresses of interfaces that frames need and the file does not give, as the interfaces have
+/// them now. An interface that is not there is for [`apply`] to find; one that has none is reported to `sink`.
+///
+/// # Errors
+///
+/// Those of looking.
+pub fn complete(
+    kernel: &mut impl Kernel,
+    model: &mut Model,
+    sink: &mut Diagnostics,
+) -> Result<(), KernelError> {
+    let mut macs = BTreeMap::new();
+    let lacking = model.lacking_source_macs();
+    for interface in &lacking {
+        if let Some(mac) = kernel.mac_of(interface)? {
+            macs.insert(interface.clone(), mac);
+        }
+    }
+    model.fill_source_macs(|interface| macs.get(interface).copied());
+    let left = model.lacking_source_macs();
+    if !left.is_empty() {
+        let there = kernel.interfaces()?;
+        if left.iter().all(|interface| there.contains_key(interface)) {
+            require_source_macs(model, sink);
+        }
+    }
+    Ok(())
 }
 
 /// Makes the kernel have what the model says, as one transaction or not at all.

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::server::keyword;
 use super::values::is_link_local_v6;
 use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{DirectReturn, Member, Mode, Ports, RealServer, Service, Vip};
+use crate::model::{Member, Mode, Ports, RealServer, Service, Vip};
 use crate::source::Span;
 use crate::syntax::tree::{ServerDecl, ServerOption, Statement, StatementDecl};
 
@@ -22,7 +22,7 @@ pub(super) fn check(
         Mode::Nat(_) => {
             server.mac.is_some() || server.via.is_some() || is_link_local_v6(server.address)
         }
-        Mode::Dr(_) => server.port.is_some() || server.mac.is_some(),
+        Mode::Dr(_) => server.port.is_some(),
     };
     if !servers(service, pools).any(suspect) {
         return;
@@ -41,7 +41,7 @@ pub(super) fn check(
             };
             match &service.mode {
                 Mode::Nat(_) => check_nat(server, decl, service, mode_span, reader),
-                Mode::Dr(dr) => check_dr(server, decl, service, dr, reader),
+                Mode::Dr(_) => check_dr(server, decl, service, reader),
             }
         }
     }
@@ -93,13 +93,7 @@ fn check_nat(
     }
 }
 
-fn check_dr(
-    server: &RealServer,
-    decl: &ServerDecl,
-    service: &Service,
-    dr: &DirectReturn,
-    reader: &mut Reader<'_>,
-) {
+fn check_dr(server: &RealServer, decl: &ServerDecl, service: &Service, reader: &mut Reader<'_>) {
     if let Some(port) = server.port
         && let Some(vip) = service.vips.iter().find(|v| v.ports != Ports::One(port))
     {
@@ -112,25 +106,6 @@ fn check_dr(
         reader.report_once(fault.help(format!(
             "write {} without a port, or use `mode nat`",
             server.address
-        )));
-    }
-    if server.mac.is_some()
-        && dr.source_mac_to(server).is_none()
-        && let Some(interface) = dr.interface_to(server)
-        && dr.on.iter().any(|on| on != interface)
-    {
-        let message = format!(
-            "The MAC address of {} itself is not given, and frames to a server given by `mac` carry it as their source",
-            quote(interface)
-        );
-        let mac = decl.options.iter().find_map(|option| match option {
-            ServerOption::Mac(word) => Some(word.span),
-            _ => None,
-        });
-        let span = mac.unwrap_or(decl.address.span);
-        let fault = Diagnostic::new(Code::NoSourceMac, span, message);
-        reader.report_once(fault.help(format!(
-            "write `via {interface} from MAC` with the address that `ip link show {interface}` tells"
         )));
     }
 }

@@ -12,6 +12,7 @@
 //! each once; what could not be read is remembered as damage, and nothing is said about what seems missing
 //! because of it.
 
+pub use source_mac::require_source_macs;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ mod server;
 mod server_set;
 mod service;
 mod settings;
+mod source_mac;
 mod values;
 mod vip;
 

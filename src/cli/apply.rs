@@ -55,6 +55,9 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
         Err(failure) => return failed(report, failure, sink, &sources),
     };
     let cache = Cache::new(cache::DIRECTORY);
+    if let Err(exit) = completed(report, &mut kernel, &mut model, &mut sink, &sources) {
+        return exit;
+    }
     let known = keep.then(|| apply::recall(&mut kernel, &cache, table));
     let overrides = known.flatten().map(|known| known.overrides.into_owned());
     let overrides = model.set(overrides.unwrap_or_default());
@@ -79,6 +82,24 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
         }
         Err(Failure::Kernel(KernelError::NoPrivilege)) if dry_run => uncompared(),
         Err(failure) => failed(report, failure, sink, &sources),
+    }
+}
+
+/// Looks up what the file leaves to be looked up.
+pub(super) fn completed(
+    report: &Report,
+    kernel: &mut Linux,
+    model: &mut Model,
+    sink: &mut Diagnostics,
+    sources: &Sources,
+) -> Result<(), Exit> {
+    match apply::complete(kernel, model, sink) {
+        Ok(()) if sink.errors() == 0 => Ok(()),
+        Ok(()) => {
+            report.human(sink, sources);
+            Err(Exit::Bad)
+        }
+        Err(error) => Err(failed(report, error.into(), std::mem::take(sink), sources)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use super::apply::{failed, say, text_of, warn_of};
+use super::apply::{completed, failed, say, text_of, warn_of};
 use super::report::Report;
 use super::{Exit, trial};
 use crate::apply::{self, Failure, Request};
@@ -78,6 +78,9 @@ pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&P
             );
         }
     };
+    if let Err(exit) = completed(report, &mut kernel, &mut model, &mut sink, &sources) {
+        return exit;
+    }
     let place = match place(&model, wish) {
         Ok(place) => place,
         Err(message) => return Report::failure(&message),

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::apply::{failed, say, text_of, warn_of};
+use super::apply::{completed, failed, say, text_of, warn_of};
 use super::report::Report;
 use super::{Exit, output};
 use crate::apply::{self, Failure, Request};
@@ -136,17 +136,9 @@ pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) 
         Ok(input) => input,
         Err(error) => return Report::unread(&error),
     };
-    let Some(model) = crate::read(input, &mut sources, &mut sink) else {
+    let Some(mut model) = crate::read(input, &mut sources, &mut sink) else {
         report.human(&sink, &sources);
         return Exit::Bad;
-    };
-    let plan = schedule::schedule(&model, &mut sink);
-    let request = Request {
-        table,
-        model: &model,
-        plan: &plan,
-        overrides: &[],
-        commit: true,
     };
     let lock = match exclusive(table) {
         Ok(lock) => lock,
@@ -156,6 +148,17 @@ pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) 
     let mut kernel = match Linux::open().map_err(Failure::from) {
         Ok(kernel) => kernel,
         Err(failure) => return failed(report, failure, sink, &sources),
+    };
+    if let Err(exit) = completed(report, &mut kernel, &mut model, &mut sink, &sources) {
+        return exit;
+    }
+    let plan = schedule::schedule(&model, &mut sink);
+    let request = Request {
+        table,
+        model: &model,
+        plan: &plan,
+        overrides: &[],
+        commit: true,
     };
     // What the kernel would refuse needs no trial.
     let checked = Request {

@@ -6,6 +6,7 @@ use nlink::{Route, netlink::Netfilter};
 use rustix::io::Errno;
 
 use crate::emit::netlink::Interfaces;
+use crate::model::MacAddress;
 
 use super::{Balanced, Connection, KernelError};
 
@@ -32,6 +33,15 @@ pub(super) fn interfaces() -> Result<Interfaces, KernelError> {
         .iter()
         .filter_map(|link| Some((link.name()?.into(), link.ifindex())))
         .collect())
+}
+
+/// The own MAC address of an interface.
+pub(super) fn mac_of(interface: &str) -> Result<Option<MacAddress>, KernelError> {
+    let doing = "look at a network interface";
+    let connection = blocking::Connection::<Route>::new().map_err(failed(doing))?;
+    let links = connection.get_links().map_err(failed(doing))?;
+    let link = links.iter().find(|link| link.name() == Some(interface));
+    Ok(link.and_then(|link| link.mac_address()?.parse().ok()))
 }
 
 /// The filter for connections that were translated, and match.

@@ -11,6 +11,7 @@ use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
 use crate::emit::netlink::{Interfaces, RuleBody};
+use crate::model::MacAddress;
 
 use crate::ruleset::name;
 
@@ -209,6 +210,10 @@ impl Kernel for Fake {
 
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         Ok(self.interfaces.clone())
+    }
+
+    fn mac_of(&mut self, _interface: &str) -> Result<Option<MacAddress>, KernelError> {
+        Ok(None)
     }
 
     fn base_chains(&mut self, _own_table: &str) -> Result<Vec<BaseChain>, KernelError> {

@@ -13,6 +13,7 @@ use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
+use crate::model::MacAddress;
 
 use crate::ruleset::name;
 
@@ -411,6 +412,10 @@ impl Kernel for Linux {
 
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         conntrack::interfaces()
+    }
+
+    fn mac_of(&mut self, interface: &str) -> Result<Option<MacAddress>, KernelError> {
+        conntrack::mac_of(interface)
     }
 
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::diff::{Counter, Observed};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Element, Interfaces, TableFamily};
+use crate::model::MacAddress;
 
 pub mod cache;
 mod conntrack;
@@ -61,6 +62,9 @@ pub trait Kernel {
 
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;
+
+    /// The own MAC address of an interface; `None` where there is no such interface, or it has none.
+    fn mac_of(&mut self, interface: &str) -> Result<Option<MacAddress>, KernelError>;
 
     /// Where packets enter others' chains.
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError>;

@@ -1,6 +1,7 @@
 //! Checked facts, as plain data. Nothing here can be wrong in itself; nothing here knows how it was
 //! written, but for the [`Span`]s that lead back to the source.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,56 @@ impl Model {
             Member::Pool(id) => self.pool(*id).real_servers.as_slice(),
             Member::Server(server) => std::slice::from_ref(server),
         })
+    }
+}
+
+impl Model {
+    /// The interfaces whose own MAC address frames need, and the file does not give.
+    pub fn lacking_source_macs(&self) -> BTreeSet<Interface> {
+        let mut lacking = BTreeSet::new();
+        for service in &self.services {
+            if let Mode::Dr(mode) = &service.mode {
+                let servers = self.real_servers(service);
+                lacking.extend(servers.filter_map(|s| mode.lacks_source_mac(s).cloned()));
+            }
+        }
+        lacking
+    }
+
+    /// Gives the interfaces' own MAC addresses where frames need them and the file does not give them. What `mac_of` does
+    /// not know stays as it is.
+    pub fn fill_source_macs(&mut self, mac_of: impl Fn(&str) -> Option<MacAddress>) {
+        for at in 0..self.services.len() {
+            let Some(Mode::Dr(mode)) = self.services.get(at).map(|service| service.mode.clone())
+            else {
+                continue;
+            };
+            let mut mode = mode;
+            let fill = |mode: &mut DirectReturn, server: &mut RealServer| {
+                let known = mode.lacks_source_mac(server).and_then(|name| mac_of(name));
+                if let Some(mac) = known
+                    && let Some(via) = server.via.as_mut().or(mode.via.as_mut())
+                {
+                    via.from = Some(mac);
+                }
+            };
+            let Self { pools, services } = self;
+            let Some(service) = services.get_mut(at) else {
+                continue;
+            };
+            for member in &mut service.members {
+                match member {
+                    Member::Server(server) => fill(&mut mode, server),
+                    Member::Pool(id) => {
+                        let servers = pools.get_mut(id.0).map(|pool| &mut pool.real_servers);
+                        for server in servers.into_iter().flatten() {
+                            fill(&mut mode, server);
+                        }
+                    }
+                }
+            }
+            service.mode = Mode::Dr(mode);
+        }
     }
 }
 
@@ -190,6 +241,15 @@ impl DirectReturn {
     pub fn interface_to<'a>(&'a self, server: &'a RealServer) -> Option<&'a Interface> {
         let via = server.via.as_ref().or(self.via.as_ref())?;
         Some(&via.interface)
+    }
+
+    /// The interface whose own MAC address frames to this server need, and the file does not give.
+    pub fn lacks_source_mac<'a>(&'a self, server: &'a RealServer) -> Option<&'a Interface> {
+        let interface = self.interface_to(server)?;
+        let leaves_elsewhere = self.on.iter().any(|on| on != interface);
+        let lacks =
+            server.mac.is_some() && leaves_elsewhere && self.source_mac_to(server).is_none();
+        lacks.then_some(interface)
     }
 
     /// That interface's own MAC address, where the file gives it, for the server or for the service.

@@ -49,6 +49,7 @@ mod replace;
 mod scheduler;
 mod set;
 mod source_address;
+mod source_mac;
 mod state;
 mod status;
 mod three_ways;

@@ -12,7 +12,7 @@ use super::{Exit, output};
 use crate::diagnostic::{Diagnostics, escape};
 use crate::explain::{Chosen, Explanation, Place, Question, lines, short};
 use crate::kernel::{Balanced, Connection, Kernel, Linux};
-use crate::model::{Family, Protocol, RealServer};
+use crate::model::{Family, Mode, Protocol, RealServer};
 use crate::schedule;
 use crate::source::Sources;
 
@@ -93,11 +93,10 @@ pub(super) fn run(
             };
         }
     };
-    let servers: Vec<&RealServer> = model
-        .services
-        .iter()
-        .flat_map(|service| model.real_servers(service))
-        .collect();
+    let servers: Vec<&RealServer> = match &explanation {
+        Explanation::Found(found) => model.real_servers(found.service).collect(),
+        Explanation::Nobody { .. } => Vec::new(),
+    };
     let now = now.map(|connection| connection.map(|c| told(&c, &servers)));
     let text = match format {
         Format::Human => human(&explanation, question, now.as_ref(), &sources),
@@ -129,9 +128,10 @@ fn remembered(question: Question) -> Result<Option<Connection>, crate::kernel::K
 
 /// A connection that exists, in words.
 fn told(connection: &Connection, servers: &[&RealServer]) -> String {
-    let known = servers
-        .iter()
-        .find(|server| server.address == connection.server);
+    let known = servers.iter().find(|server| {
+        let port = server.port.or(connection.vip_port);
+        server.address == connection.server && port == connection.server_port
+    });
     let name = known.map_or(String::new(), |server| format!("{} ", server.name));
     let address = match connection.server_port {
         Some(port) => SocketAddr::new(connection.server, port).to_string(),
@@ -141,6 +141,16 @@ fn told(connection: &Connection, servers: &[&RealServer]) -> String {
         "{name}{address}: this connection exists (ct mark {:#010x})",
         connection.mark
     )
+}
+
+/// What there is to say where the kernel has no such connection.
+fn unknown(explanation: &Explanation<'_>) -> &'static str {
+    match explanation {
+        Explanation::Found(found) if matches!(found.service.mode, Mode::Dr(_)) => {
+            "the kernel follows no connections of direct return; `flbc status` counts the clients and flows that are remembered"
+        }
+        _ => "no such connection exists",
+    }
 }
 
 fn human(
@@ -153,7 +163,7 @@ fn human(
     let mut all = lines(explanation, question, sources);
     match now {
         Some(Some(connection)) => all.push(("now", connection.clone())),
-        Some(None) => all.push(("now", "no such connection exists".to_owned())),
+        Some(None) => all.push(("now", unknown(explanation).to_owned())),
         None => {}
     }
     for (label, words) in all {

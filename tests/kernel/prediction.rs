@@ -138,3 +138,26 @@ fn a_live_explanation_tells_of_the_connection_that_exists() {
         "{said}"
     );
 }
+
+#[test]
+fn of_servers_at_one_address_the_live_explanation_names_the_right_one() {
+    let topology = Topology::new(Layout::Nat, 1);
+    let _serving = topology.serve(&[80, 81]);
+    let file = "service www { vip 192.0.2.10 tcp 80; server p 10.20.0.11:80 down; server q 10.20.0.11:81 }";
+    load(&topology.balancer, file);
+    let from = topology.source(at("192.0.2.10:80"));
+    asked(&topology.client, Protocol::Tcp, Some(from), "192.0.2.10:80");
+    let client = from.to_string();
+    let arguments = [
+        "explain",
+        "--live",
+        "--from",
+        &client,
+        "--to",
+        "192.0.2.10:80",
+        "-",
+    ];
+    let said = topology.balancer.run(|| flbc(&arguments, file));
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("\nnow       q 10.20.0.11:81: "), "{said}");
+}

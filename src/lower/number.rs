@@ -115,7 +115,7 @@ pub fn assign_rest(
     sink: &mut Diagnostics,
 ) -> Numbering {
     let known = known_blocks(plan, &settled, observed);
-    let slots = place_slots(plan, &settled, &known);
+    let slots = place_slots(plan, &settled, observed, &known);
     let regions = place_regions(plan, &settled, observed, &known);
     let servers = number_servers(model, plan, settled, observed, &known, &regions);
     let mut too_many = false;
@@ -338,6 +338,7 @@ impl<'o> Namesakes<'o> {
 fn place_slots(
     plan: &Plan<'_>,
     settled: &[Option<BlockNumbers>],
+    observed: &ObservedNumbers,
     known: &[Option<&KnownBlock>],
 ) -> Vec<Option<u32>> {
     let wanted = |choice: &Choice| match choice {
@@ -374,10 +375,19 @@ fn place_slots(
         }
         places.push(stays.map(|(first, _)| first));
     }
-    let mut gaps = Gaps::new(&kept);
+    // A packet that is on its way through the rules at the very commit has drawn a slot by the old ones and is led on by
+    // the new ones: a slot that becomes free now must not be another service's at once.
+    let mut taken = kept.clone();
+    for (first, count) in observed.blocks.values().filter_map(|known| known.slots) {
+        let end = taken.entry(first.into()).or_default();
+        *end = (*end).max(u64::from(first) + u64::from(count));
+    }
+    let mut fresh = Gaps::new(&taken);
+    let mut freed = Gaps::new(&kept);
     for (block, place) in plan.blocks.iter().zip(&mut places) {
         if place.is_none() {
-            *place = gaps.take(wanted(&block.choice));
+            let length = wanted(&block.choice);
+            *place = fresh.take(length).or_else(|| freed.take(length));
         }
     }
     places
@@ -398,7 +408,7 @@ impl Gaps {
             if *first > free {
                 gaps.push((free, *first));
             }
-            free = *end;
+            free = free.max(*end);
         }
         gaps.push((free, u64::from(*SLOTS.end()) + 1));
         Self { gaps, from: 0 }

@@ -145,3 +145,41 @@ fn numbers_are_valid_whatever_was_observed() {
         }
     }
 }
+
+#[test]
+fn slots_that_become_free_are_nobodys_at_once() {
+    // A packet on its way at the commit has drawn a slot by the old rules and is led on by the new ones.
+    let (_, span) = everything::source();
+    let mut moved = 0;
+    for seed in 0..200 {
+        let mut author = Author::new(seed, span, true);
+        let mut model = author.model();
+        let mut state = Observed::default();
+        for _ in 0..4 {
+            let next = applied(&model, &state);
+            let (before, after) = (numbers(&state), numbers(&next));
+            for (chain, now) in &after.blocks {
+                let Some((first, count)) = now.slots else {
+                    continue;
+                };
+                let overlaps = |(at, n): (u32, u32)| first < at + n && at < first + count;
+                for (other, then) in &before.blocks {
+                    if then.slots.is_some_and(overlaps) {
+                        moved += 1;
+                        assert_eq!(then.slots, now.slots, "seed {seed}: {chain} after {other}");
+                        let gone = !after.blocks.contains_key(other);
+                        let shared = before.blocks.get(chain).and_then(|was| was.slots);
+                        let kept = shared == now.slots || !gone;
+                        assert!(
+                            kept,
+                            "seed {seed}: {chain} has the slots of {other}, which is gone"
+                        );
+                    }
+                }
+            }
+            state = next;
+            model = author.edit(&model);
+        }
+    }
+    assert!(moved > 200, "{moved}");
+}

@@ -37,6 +37,11 @@ pub(crate) fn median_and_spread(figures: &[f64], decimals: usize) -> String {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let median = median(figures);
+    // What is too short for the clock has no parts.
+    if median <= 0.0 {
+        let largest = sorted.last().copied().unwrap_or_default();
+        return format!("{median:.decimals$} (largest {largest:.decimals$})");
+    }
     let part = |figure: Option<&f64>| (figure.unwrap_or(&median) / median - 1.0) * 100.0;
     format!(
         "{median:.decimals$} ({:+.0}% {:+.0}%)",

@@ -13,6 +13,7 @@ mod against;
 mod apply;
 mod check;
 mod compile;
+mod doctor;
 mod explain;
 mod fmt;
 mod man;
@@ -47,7 +48,7 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit status:
   0  all well
-  1  there is a difference (diff, fmt --check, apply --dry-run), or nobody takes the flow (explain)
+  1  there is a difference (diff, fmt --check, apply --dry-run), nobody takes the flow (explain), or something is to be mended (doctor)
   2  bad input or usage, or the output could not be written
   3  the kernel refused, and has what it had
   4  the privilege is missing: root, or the capability CAP_NET_ADMIN";
@@ -258,6 +259,27 @@ enum Command {
         /// The .flb file, `-` for standard input
         file: PathBuf,
     },
+    /// Says what on this machine would stop a file from working, and how to mend it
+    ///
+    /// For the balancer, before or after the file is applied. Looks at interfaces, VIPs, forwarding, reverse path
+    /// filters, routes to servers and back to clients, neighbours, the table of connections, chains of other programs,
+    /// and `nft`, and lets the kernel check the rules. Changes nothing; asks servers and routers for their MAC
+    /// addresses (1,024 at most), and waits for them for a second and a half. Each finding comes
+    /// with commands that mend it, or that show more where a person has to decide; words in capitals are to be filled in.
+    /// Exit status 0: all well; 1: something is to be mended; 4: without the privilege, only a part was looked at.
+    Doctor {
+        /// Leave out findings of this kind: what is known, and meant to be so; may be given again
+        #[arg(long = "except", value_name = "CODE", value_parser = doctor::code())]
+        except: Vec<crate::doctor::Code>,
+        /// How to say it
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: doctor::Format,
+        /// The name of both tables
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
+        /// The .flb file, `-` for standard input
+        file: PathBuf,
+    },
     /// Writes what the machine of a real server needs
     ///
     /// For direct return: the VIP is taken, and nobody on the server's network may learn that the server has it. For
@@ -416,6 +438,12 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             };
             explain::run(report, format, live, question, &file)
         }
+        Command::Doctor {
+            except,
+            format,
+            table,
+            file,
+        } => doctor::run(report, format, &except, &table, &file),
         Command::RealServer {
             servers,
             service,

@@ -1,5 +1,245 @@
 //! What would stop a configuration from working. Facts in, findings out: nothing here asks the kernel.
+//!
+//! ```text
+//! destinations ──▶ kernel::host::look ──▶ contacts ──▶ kernel::host::unresolved ──▶ examine
+//! ```
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::kernel::BaseChain;
+use crate::kernel::host::Host;
+use crate::model::{Mode, Model, Service};
+use crate::source::Span;
+
+mod addresses;
 mod foreign;
+mod machine;
+mod paths;
 
 pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
+pub use paths::{contacts, destinations};
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// An interface that the file names is not there.
+    NoSuchInterface,
+    /// An interface that the file names is down, or nothing is at its other end.
+    InterfaceDown,
+    /// No interface has the VIP.
+    VipNowhere,
+    /// Another machine has the VIP too.
+    VipDuplicate,
+    /// Nothing is sent on between interfaces.
+    ForwardingOff,
+    /// Strict reverse path filtering drops what clients send.
+    StrictReversePath,
+    /// No route leads to a real server.
+    NoRouteToServer,
+    /// No route leads back to clients.
+    NoRouteToClients,
+    /// A real server's answers come back only if a router sends them here.
+    BehindRouter,
+    /// A real server is not on the link that direct return sends it packets by.
+    NotOnLink,
+    /// Nobody answers for the MAC address of a neighbour.
+    NeighbourUnresolved,
+    /// More neighbours than the kernel keeps.
+    NeighbourTableSmall,
+    /// The table of connections is nearly full.
+    ConnectionsNearlyFull,
+    /// The table of connections was full before.
+    ConnectionsWereDropped,
+    /// A chain of others drops what its rules do not accept.
+    ForeignDrop,
+    /// A chain of others sees packets before flbc.
+    ForeignFirst,
+    /// The kernel does not take the rules.
+    KernelRefuses,
+    /// There is no `nft`.
+    NftMissing,
+    /// `nft` cannot list the rules.
+    NftOld,
+    /// The kernel has not what the file says.
+    NotApplied,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::NoSuchInterface,
+        Self::InterfaceDown,
+        Self::VipNowhere,
+        Self::VipDuplicate,
+        Self::ForwardingOff,
+        Self::StrictReversePath,
+        Self::NoRouteToServer,
+        Self::NoRouteToClients,
+        Self::BehindRouter,
+        Self::NotOnLink,
+        Self::NeighbourUnresolved,
+        Self::NeighbourTableSmall,
+        Self::ConnectionsNearlyFull,
+        Self::ConnectionsWereDropped,
+        Self::ForeignDrop,
+        Self::ForeignFirst,
+        Self::KernelRefuses,
+        Self::NftMissing,
+        Self::NftOld,
+        Self::NotApplied,
+    ];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSuchInterface => "no-such-interface",
+            Self::InterfaceDown => "interface-down",
+            Self::VipNowhere => "vip-nowhere",
+            Self::VipDuplicate => "vip-duplicate",
+            Self::ForwardingOff => "forwarding-off",
+            Self::StrictReversePath => "strict-rp-filter",
+            Self::NoRouteToServer => "no-route-to-server",
+            Self::NoRouteToClients => "no-route-to-clients",
+            Self::BehindRouter => "behind-router",
+            Self::NotOnLink => "not-on-link",
+            Self::NeighbourUnresolved => "neighbour-unresolved",
+            Self::NeighbourTableSmall => "neighbour-table-small",
+            Self::ConnectionsNearlyFull => "connections-nearly-full",
+            Self::ConnectionsWereDropped => "connections-were-dropped",
+            Self::ForeignDrop => "foreign-drop",
+            Self::ForeignFirst => "foreign-first",
+            Self::KernelRefuses => "kernel-refuses",
+            Self::NftMissing => "nft-missing",
+            Self::NftOld => "nft-old",
+            Self::NotApplied => "not-applied",
+        }
+    }
+
+    /// What it means.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NoSuchInterface => "An interface that the file names is not there",
+            Self::InterfaceDown => {
+                "An interface that the file names is down, or nothing is connected to it"
+            }
+            Self::VipNowhere => "No interface has a VIP: nobody finds it but by a router",
+            Self::VipDuplicate => {
+                "Another machine answers for a VIP, by IPv6 duplicate address detection"
+            }
+            Self::ForwardingOff => "nat: packets that come in are not sent on",
+            Self::StrictReversePath => "nat: rp_filter drops what clients send",
+            Self::NoRouteToServer => "nat: no route leads to a server",
+            Self::NoRouteToClients => "nat: no route leads back to the clients",
+            Self::BehindRouter => {
+                "nat: a server's answers come back only if a router sends them here (to know)"
+            }
+            Self::NotOnLink => "dr: a server is not on the link by which it is sent packets",
+            Self::NeighbourUnresolved => "Nobody answers for the MAC address of a server or router",
+            Self::NeighbourTableSmall => {
+                "There are more neighbours than the kernel keeps MAC addresses of"
+            }
+            Self::ConnectionsNearlyFull => {
+                "nat: three quarters of the connections that the kernel can follow are there"
+            }
+            Self::ConnectionsWereDropped => {
+                "nat: connections were dropped because the kernel could follow no more (to know)"
+            }
+            Self::ForeignDrop => {
+                "A chain of others has policy drop: its rules have to accept what is balanced"
+            }
+            Self::ForeignFirst => "A chain of others sees packets before flbc and may take them",
+            Self::KernelRefuses => {
+                "The kernel does not take the rules: a module or feature is missing"
+            }
+            Self::NftMissing => "There is no nft: only listing the rules needs it (to know)",
+            Self::NftOld => "nft is too old to list the rules",
+            Self::NotApplied => "The kernel has not what the file says (to know)",
+        }
+    }
+
+    /// The code of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
+    /// Whether it stops traffic, or only may be worth knowing.
+    pub const fn is_to_mend(self) -> bool {
+        !matches!(
+            self,
+            Self::BehindRouter | Self::ConnectionsWereDropped | Self::NftMissing | Self::NotApplied
+        )
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that stops a configuration from working, or may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub code: Code,
+    /// Whether it is to be mended; else it is good to know.
+    pub mend: bool,
+    /// What is wrong, in a sentence without its full stop.
+    pub sentence: String,
+    /// Commands that mend it, or where only a person can, that show more. Words in capitals are to be filled in.
+    pub remedy: Vec<String>,
+    /// What in the file it is about.
+    pub origin: Option<Span>,
+}
+
+impl Finding {
+    /// A finding without an origin.
+    pub fn new(code: Code, sentence: String, remedy: impl Into<String>) -> Self {
+        Self {
+            code,
+            mend: code.is_to_mend(),
+            sentence,
+            remedy: vec![remedy.into()],
+            origin: None,
+        }
+    }
+
+    /// The same, about this place.
+    #[must_use]
+    pub fn at(mut self, origin: Span) -> Self {
+        self.origin = Some(origin).filter(|span| span.is_somewhere());
+        self
+    }
+}
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Links, addresses, routes, settings.
+    pub host: &'a Host,
+    /// Neighbours that nobody answers for, among those of [`contacts`]; `None` where the privilege to ask is missing.
+    pub unresolved: Option<&'a BTreeSet<(u32, IpAddr)>>,
+    /// Chains of others; `None` where the privilege to read them is missing.
+    pub foreign: Option<&'a [BaseChain]>,
+}
+
+/// All that would stop the file from working on this machine, sorted by what it is about.
+pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    machine::examine(model, facts.host, &mut findings);
+    addresses::examine(model, facts.host, &mut findings);
+    paths::examine(model, facts, &mut findings);
+    if let Some(foreign) = facts.foreign {
+        foreign::examine(model, foreign, &mut findings);
+    }
+    findings.sort_by_key(|finding| finding.code);
+    findings
+}
+
+/// The services that translate, and those of them that keep the client's address.
+fn nat(model: &Model) -> impl Iterator<Item = &Service> {
+    let translates = |service: &&Service| matches!(service.mode, Mode::Nat(_));
+    model.services.iter().filter(translates)
+}

@@ -10,7 +10,7 @@ use crate::model::MacAddress;
 
 use super::{Balanced, Connection, KernelError};
 
-fn failed(doing: &'static str) -> impl Fn(nlink::Error) -> KernelError {
+pub(super) fn failed(doing: &'static str) -> impl Fn(nlink::Error) -> KernelError {
     move |error| {
         let number = error.errno().map_or(0, i32::abs);
         let errno = match number {

@@ -17,6 +17,7 @@ pub mod cache;
 mod conntrack;
 mod error;
 pub mod fake;
+pub mod host;
 mod linux;
 mod memory;
 mod numbers;

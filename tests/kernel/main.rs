@@ -30,6 +30,7 @@ mod apply_refused;
 mod cache;
 mod connections;
 mod direct_return;
+mod doctor;
 mod everything;
 mod golden;
 mod guard;

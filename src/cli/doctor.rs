@@ -1,0 +1,287 @@
+//! `flbc doctor`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{ValueEnum, builder::TypedValueParser};
+use serde_json::json;
+
+use super::report::Report;
+use super::{Exit, output};
+use crate::apply::{self, Failure, Request};
+use crate::diagnostic::{Diagnostics, escape};
+use crate::doctor::{self, Code, Facts, Finding};
+use crate::explain::Place;
+use crate::kernel::cache::{self, Cache};
+use crate::kernel::host::{self, Host};
+use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
+use crate::model::Model;
+use crate::schedule;
+use crate::source::Sources;
+
+/// So many findings of one kind are told one by one to people.
+const TOLD: usize = 10;
+
+/// So many neighbours are asked for: each takes room in the kernel's table.
+const ASKED: usize = 1024;
+
+/// What `--format` may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// One object
+    Json,
+}
+
+/// Reads the name of a finding.
+pub(super) fn code() -> impl TypedValueParser<Value = Code> {
+    let known = Code::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
+    // Only names that are known come this far.
+    PossibleValuesParser::new(known).map(|name| Code::named(&name).unwrap_or(Code::NotApplied))
+}
+
+/// What the kernel says of the rules.
+enum Answer {
+    /// It has what the file says, or would take it; what there is to say.
+    Findings(Vec<Finding>),
+    /// Nothing can be asked without privilege.
+    Unprivileged,
+    /// It could not be asked.
+    Failed(Exit),
+}
+
+pub(super) fn run(
+    report: &Report,
+    format: Format,
+    except: &[Code],
+    table: &str,
+    file: &Path,
+) -> Exit {
+    let mut sources = Sources::new();
+    let mut sink = Diagnostics::new();
+    let input = match Report::input(file) {
+        Ok(input) => input,
+        Err(error) => return Report::unread(&error),
+    };
+    let Some(mut model) = crate::read(input, &mut sources, &mut sink) else {
+        report.human(&sink, &sources);
+        return Exit::Bad;
+    };
+    let host = match host::look(&doctor::destinations(&model)) {
+        Ok(host) => host,
+        Err(error) => return failed(&error),
+    };
+    let (mut findings, mut lacking) = match examined(&model, &host, table) {
+        Ok(examined) => examined,
+        Err(error) => return failed(&error),
+    };
+    match asked(report, &mut model, table, file, &sources) {
+        Answer::Findings(more) => findings.extend(more),
+        Answer::Unprivileged => lacking = true,
+        Answer::Failed(exit) => return exit,
+    }
+    findings.retain(|finding| !except.contains(&finding.code));
+    findings.sort_by_key(|finding| finding.code);
+    let text = match format {
+        Format::Human => human(&findings, lacking, &sources),
+        Format::Json => as_json(&findings, lacking, &sources),
+    };
+    let written = output::to_stdout(output::bytes(text.as_bytes()));
+    let exit = if lacking {
+        Report::failure(&format!(
+            "{}, to look at neighbours and at chains of other programs, and to ask the kernel whether it takes the rules",
+            KernelError::NoPrivilege
+        ));
+        Exit::Unprivileged
+    } else if findings.iter().any(|finding| finding.mend) {
+        Exit::Differs
+    } else {
+        Exit::Fine
+    };
+    exit.max(Report::written(written, "standard output"))
+}
+
+/// What the machine has, and whether something could not be looked at.
+fn examined(model: &Model, host: &Host, table: &str) -> Result<(Vec<Finding>, bool), KernelError> {
+    let contacts: BTreeSet<_> = doctor::contacts(model, host)
+        .into_iter()
+        .take(ASKED)
+        .collect();
+    let unresolved = privileged(host::unresolved(&contacts))?;
+    let foreign = Linux::open().and_then(|mut kernel| kernel.base_chains(table));
+    let foreign = privileged(foreign)?;
+    let facts = Facts {
+        host,
+        unresolved: unresolved.as_ref(),
+        foreign: foreign.as_deref(),
+    };
+    let lacking = unresolved.is_none() || foreign.is_none();
+    Ok((doctor::examine(model, &facts), lacking))
+}
+
+/// `None` where only the privilege is missing.
+fn privileged<T>(result: Result<T, KernelError>) -> Result<Option<T>, KernelError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(KernelError::NoPrivilege) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets the kernel check what `flbc apply` would send it.
+fn asked(
+    report: &Report,
+    model: &mut Model,
+    table: &str,
+    file: &Path,
+    sources: &Sources,
+) -> Answer {
+    let mut sink = Diagnostics::new();
+    let mut kernel = match Linux::open() {
+        Ok(kernel) => kernel,
+        Err(error) => return unanswered(&error),
+    };
+    match apply::complete(&mut kernel, model, &mut sink) {
+        Ok(()) if sink.errors() == 0 => {}
+        Ok(()) => {
+            report.human(&sink, sources);
+            return Answer::Failed(Exit::Bad);
+        }
+        Err(error) => return unanswered(&error),
+    }
+    let plan = schedule::schedule(model, &mut sink);
+    let request = Request {
+        table,
+        model,
+        plan: &plan,
+        overrides: &[],
+        commit: false,
+    };
+    let cache = Cache::new(cache::DIRECTORY);
+    match apply::apply(&mut kernel, &cache, &request, &mut sink) {
+        Ok(applied) if applied.totals.is_empty() => Answer::Findings(Vec::new()),
+        Ok(_) => Answer::Findings(vec![Finding::new(
+            Code::NotApplied,
+            "the kernel has not what the file says; it would take it".to_owned(),
+            format!("flbc apply {}", shell(file)),
+        )]),
+        // Found before, as an interface that is not there.
+        Err(Failure::Interfaces(_)) => Answer::Findings(Vec::new()),
+        Err(Failure::Numbers) => {
+            report.human(&sink, sources);
+            Answer::Failed(Exit::Bad)
+        }
+        Err(Failure::Kernel(KernelError::Refused(refusals))) => {
+            Answer::Findings(refusals.iter().map(|one| refused(one, file)).collect())
+        }
+        Err(Failure::Kernel(error)) => unanswered(&error),
+        Err(Failure::Crowded) => Answer::Failed(Report::failure(
+            "other programs change the kernel's rules all the time: no moment was left to look at them",
+        )),
+    }
+}
+
+fn unanswered(error: &KernelError) -> Answer {
+    match error {
+        KernelError::NoPrivilege => Answer::Unprivileged,
+        error => Answer::Failed(failed(error)),
+    }
+}
+
+fn failed(error: &KernelError) -> Exit {
+    Report::failure(&error.to_string());
+    match error {
+        KernelError::NoPrivilege => Exit::Unprivileged,
+        _ => Exit::Refused,
+    }
+}
+
+/// Something that the kernel does not take.
+fn refused(refusal: &Refusal, file: &Path) -> Finding {
+    let remedy = match &refusal.reason {
+        Reason::NoModule(module) => format!("modprobe {module}"),
+        Reason::Owned => "nft list tables".to_owned(),
+        _ => format!("flbc apply --dry-run {}", shell(file)),
+    };
+    let sentence = format!("the kernel cannot {}: {}", refusal.what, refusal.reason);
+    let finding = Finding::new(Code::KernelRefuses, sentence, remedy);
+    match refusal.origin {
+        Some(origin) => finding.at(origin),
+        None => finding,
+    }
+}
+
+/// A path as a shell takes it.
+fn shell(file: &Path) -> String {
+    let name = file.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if name.chars().all(plain) {
+        name.into_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
+}
+
+fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
+    let mut text = String::new();
+    let mut kinds: BTreeMap<Code, usize> = BTreeMap::new();
+    let mut untold = 0;
+    for finding in findings {
+        let count = kinds.entry(finding.code).or_default();
+        *count += 1;
+        if *count > TOLD {
+            untold += 1;
+            continue;
+        }
+        let weight = if finding.mend { "error" } else { "note" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{weight}[{}]: {}",
+            finding.code,
+            escape(&finding.sentence)
+        );
+        if let Some(origin) = finding.origin {
+            let place = Place(sources, origin).to_string();
+            let _ = writeln!(text, "    at   {}", escape(&place));
+        }
+        for command in &finding.remedy {
+            let _ = writeln!(text, "    run  {}", escape(command));
+        }
+    }
+    if untold > 0 {
+        let _ = writeln!(
+            text,
+            "and {untold} more of the same kinds: `--format json` tells all"
+        );
+    }
+    let to_mend = findings.iter().filter(|finding| finding.mend).count();
+    let _ = match to_mend {
+        0 if lacking => writeln!(text, "all well as far as could be seen"),
+        0 => writeln!(text, "all well"),
+        1 => writeln!(text, "1 thing to mend"),
+        many => writeln!(text, "{many} things to mend"),
+    };
+    text
+}
+
+fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
+    let all: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "code": finding.code.name(),
+                "mend": finding.mend,
+                "sentence": finding.sentence,
+                "remedy": finding.remedy,
+                "declared": finding.origin.map(|origin| Place(sources, origin).to_string()),
+            })
+        })
+        .collect();
+    let well = !lacking && findings.iter().all(|finding| !finding.mend);
+    let value = json!({ "well": well, "complete": !lacking, "findings": all });
+    format!("{value:#}\n")
+}

@@ -1,0 +1,261 @@
+//! The machine's interfaces, tables and tools.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Code, Finding, nat, paths};
+use crate::diagnostic::quote;
+use crate::kernel::host::{Host, LinkState, Nft};
+use crate::model::{Family, Mode, Model, Service};
+
+/// The oldest `nft` that lists the rules: Debian 12's, the oldest that they were listed with.
+const OLDEST_NFT: [u32; 3] = [1, 0, 6];
+
+pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    interfaces(model, host, findings);
+    neighbour_tables(model, host, findings);
+    connections(model, host, findings);
+    nft(host, findings);
+}
+
+/// Interfaces that direct return names.
+fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    let mut named: BTreeMap<&str, &Service> = BTreeMap::new();
+    for service in &model.services {
+        let Mode::Dr(mode) = &service.mode else {
+            continue;
+        };
+        let out = model.real_servers(service);
+        let out = out.filter_map(|server| mode.interface_to(server));
+        for interface in mode.on.iter().chain(out) {
+            named.entry(interface).or_insert(service);
+        }
+    }
+    for (name, service) in named {
+        let finding = match host.link(name) {
+            None => Finding::new(
+                Code::NoSuchInterface,
+                format!(
+                    "there is no interface {}, which {} names",
+                    quote(name),
+                    quote(&service.name)
+                ),
+                "ip -brief link show",
+            ),
+            Some(link) if link.state == LinkState::Down => Finding::new(
+                Code::InterfaceDown,
+                format!(
+                    "the interface {name} is down, which {} needs",
+                    quote(&service.name)
+                ),
+                format!("ip link set dev {name} up"),
+            ),
+            Some(link) if link.state == LinkState::Unconnected => Finding::new(
+                Code::InterfaceDown,
+                format!(
+                    "nothing is connected to the interface {name}, which {} needs",
+                    quote(&service.name)
+                ),
+                format!("ip -statistics link show dev {name}"),
+            ),
+            Some(_) => continue,
+        };
+        findings.push(finding.at(service.span));
+    }
+}
+
+/// Room for the MAC addresses of all neighbours that packets go to.
+fn neighbour_tables(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    let contacts = paths::contacts(model, host);
+    for family in Family::BOTH {
+        let (room, name) = match family {
+            Family::V4 => (host.settings.ipv4_neighbours_at_most, "ipv4"),
+            Family::V6 => (host.settings.ipv6_neighbours_at_most, "ipv6"),
+        };
+        let of_family = |contact: &&(u32, IpAddr)| Family::of(contact.1) == family;
+        let needed = contacts.iter().filter(of_family).count() as u64;
+        if let Some(room) = room
+            && needed > room
+        {
+            let wanted = needed.saturating_mul(2).next_power_of_two();
+            findings.push(Finding::new(
+                Code::NeighbourTableSmall,
+                format!(
+                    "the file has {needed} {family} neighbours, and the kernel keeps the MAC addresses of {room} at most"
+                ),
+                format!("sysctl -w net.{name}.neigh.default.gc_thresh3={wanted}"),
+            ));
+        }
+    }
+}
+
+/// Room for connections.
+fn connections(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    let settings = &host.settings;
+    let (Some(now), Some(most)) = (settings.connections, settings.connections_at_most) else {
+        return;
+    };
+    if nat(model).next().is_none() || most == 0 {
+        return;
+    }
+    let more = format!(
+        "sysctl -w net.netfilter.nf_conntrack_max={}",
+        most.saturating_mul(2)
+    );
+    if now.saturating_mul(4) >= most.saturating_mul(3) {
+        findings.push(Finding::new(
+            Code::ConnectionsNearlyFull,
+            format!(
+                "the kernel follows {now} connections of {most} at most; when there is no room, new ones are dropped"
+            ),
+            more,
+        ));
+    } else if settings.connections_dropped > 0 {
+        findings.push(Finding::new(
+            Code::ConnectionsWereDropped,
+            format!(
+                "since this machine started, {} connections were dropped because the kernel follows {most} at most",
+                settings.connections_dropped
+            ),
+            more,
+        ));
+    }
+}
+
+fn nft(host: &Host, findings: &mut Vec<Finding>) {
+    let dotted = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
+    match host.nft {
+        Nft::Missing => findings.push(Finding::new(
+            Code::NftMissing,
+            "there is no nft on this machine: flbc needs none to apply, but nobody can list the rules"
+                .to_owned(),
+            "apt-get install nftables",
+        )),
+        Nft::Version(version) if version < OLDEST_NFT => findings.push(Finding::new(
+            Code::NftOld,
+            format!(
+                "nft {} is older than {}, the oldest that lists flbc's rules",
+                dotted(version),
+                dotted(OLDEST_NFT)
+            ),
+            "apt-get install nftables",
+        )),
+        Nft::Unknown | Nft::Version(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Diagnostics;
+    use crate::kernel::host::{Link, Settings, Way};
+    use crate::source::Sources;
+    use crate::syntax::Input;
+
+    const NAT: &str =
+        "service www { vip 192.0.2.10 tcp 80; mode nat; server web[1-3] 10.0.0.[1-3] }";
+    const DR: &str =
+        "service www { vip 192.0.2.10 tcp 80; mode dr on eth0; server web[1-3] 10.0.0.[1-3] }";
+
+    fn host(settings: Settings, nft: Nft) -> Host {
+        let on_link = Way::Out {
+            interface: 2,
+            gateway: None,
+        };
+        let servers: [IpAddr; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]].map(IpAddr::from);
+        Host {
+            links: vec![Link {
+                name: "eth0".to_owned(),
+                index: 2,
+                state: LinkState::Up,
+                has_neighbours: true,
+                forwards_ipv4: true,
+                rp_filter: 0,
+            }],
+            addresses: Vec::new(),
+            ways: servers
+                .into_iter()
+                .map(|server| (server, on_link))
+                .collect(),
+            settings,
+            nft,
+        }
+    }
+
+    fn found(file: &str, settings: Settings, nft: Nft) -> Vec<(Code, String)> {
+        let mut sink = Diagnostics::new();
+        let input = Input::Stdin(file.as_bytes().to_vec());
+        let model = crate::read(input, &mut Sources::new(), &mut sink).unwrap_or_default();
+        assert_eq!(model.services.len(), 1);
+        let mut findings = Vec::new();
+        examine(&model, &host(settings, nft), &mut findings);
+        let told = findings.into_iter().map(|finding| {
+            let remedy = finding.remedy.join("; ");
+            (finding.code, remedy)
+        });
+        told.collect()
+    }
+
+    fn followed(connections: u64, at_most: u64, dropped: u64) -> Settings {
+        Settings {
+            connections: Some(connections),
+            connections_at_most: Some(at_most),
+            connections_dropped: dropped,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn connections_need_room_in_nat() {
+        let good = Nft::Version(OLDEST_NFT);
+        let more = "sysctl -w net.netfilter.nf_conntrack_max=2000".to_owned();
+        assert_eq!(found(NAT, followed(749, 1000, 0), good), []);
+        assert_eq!(
+            found(NAT, followed(750, 1000, 9), good),
+            [(Code::ConnectionsNearlyFull, more.clone())]
+        );
+        assert_eq!(
+            found(NAT, followed(10, 1000, 9), good),
+            [(Code::ConnectionsWereDropped, more)]
+        );
+        assert_eq!(found(NAT, Settings::default(), good), []);
+        assert_eq!(found(DR, followed(1000, 1000, 9), good), []);
+    }
+
+    #[test]
+    fn neighbours_need_room() {
+        let room = |at_most| Settings {
+            ipv4_neighbours_at_most: Some(at_most),
+            ..Settings::default()
+        };
+        let wanted = "sysctl -w net.ipv4.neigh.default.gc_thresh3=8".to_owned();
+        for file in [NAT, DR] {
+            assert_eq!(found(file, room(3), Nft::Unknown), []);
+            assert_eq!(
+                found(file, room(2), Nft::Unknown),
+                [(Code::NeighbourTableSmall, wanted.clone())]
+            );
+        }
+    }
+
+    #[test]
+    fn nft_has_to_be_there_and_new_enough() {
+        let install = "apt-get install nftables".to_owned();
+        let cases = [
+            (Nft::Version([1, 0, 6]), None),
+            (Nft::Version([1, 1, 0]), None),
+            (Nft::Version([2, 0, 0]), None),
+            (Nft::Unknown, None),
+            (Nft::Version([1, 0, 5]), Some(Code::NftOld)),
+            (Nft::Version([0, 9, 8]), Some(Code::NftOld)),
+            (Nft::Missing, Some(Code::NftMissing)),
+        ];
+        for (nft, code) in cases {
+            let expected: Vec<_> = code
+                .map(|code| (code, install.clone()))
+                .into_iter()
+                .collect();
+            assert_eq!(found(NAT, Settings::default(), nft), expected);
+        }
+    }
+}

@@ -56,9 +56,14 @@ pub fn compile(
     sink: &mut Diagnostics,
 ) -> Option<Ruleset> {
     let model = read(input, sources, sink)?;
-    check::require_source_macs(&model, sink);
-    let plan = schedule::schedule(&model, sink);
-    let numbers = lower::number::fresh(&model, &plan, sink);
+    rules(&model, table, sink)
+}
+
+/// The same for a file set that was read.
+pub fn rules(model: &Model, table: &str, sink: &mut Diagnostics) -> Option<Ruleset> {
+    check::require_source_macs(model, sink);
+    let plan = schedule::schedule(model, sink);
+    let numbers = lower::number::fresh(model, &plan, sink);
     // Millions of servers without a number would be lowered in vain.
-    (sink.errors() == 0).then(|| lower::lower(&model, &plan, &numbers, table))
+    (sink.errors() == 0).then(|| lower::lower(model, &plan, &numbers, table))
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flbc::check::{check, require_source_macs};
+use flbc::check::{advise, check, require_source_macs};
 use flbc::diagnostic::render::{Options, human, json};
 use flbc::diagnostic::{Code, Diagnostics};
 use flbc::source::{MAX_FILE_BYTES, Sources};
@@ -43,6 +43,7 @@ fn faults(input: Input) -> (Diagnostics, Sources) {
     if let Some(tree) = parse_program(input, &mut sources, &mut sink) {
         let model = check(&tree, &sources, &mut sink);
         require_source_macs(&model, &mut sink);
+        advise(&model, &mut sink);
     }
     (sink, sources)
 }

@@ -12,6 +12,7 @@
 //! each once; what could not be read is remembered as damage, and nothing is said about what seems missing
 //! because of it.
 
+pub use advice::advise;
 pub use source_mac::require_source_macs;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use server_set::ServerSet;
 use service::Draft;
 use settings::{Settings, SettingsReader};
 
+mod advice;
 mod assembly;
 mod claims;
 mod constants;

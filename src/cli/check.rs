@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::report::Report;
 use super::{Exit, output};
+use crate::check::advise;
 use crate::diagnostic::Diagnostics;
 use crate::diagnostic::render::json;
 use crate::source::Sources;
@@ -43,11 +44,14 @@ pub(super) fn run(report: &Report, format: Format, files: &[PathBuf]) -> Exit {
     exit
 }
 
-/// The faults of one file set: all that compiling it would report.
+/// The faults of one file set: all that compiling it would report, and advice.
 fn faults(file: &Path) -> std::io::Result<(Sources, Diagnostics)> {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let table = crate::ruleset::name::DEFAULT_TABLE;
-    let _ = crate::compile(Report::input(file)?, table, &mut sources, &mut sink);
+    if let Some(model) = crate::read(Report::input(file)?, &mut sources, &mut sink) {
+        advise(&model, &mut sink);
+        let _ = crate::rules(&model, table, &mut sink);
+    }
     Ok((sources, sink))
 }

@@ -169,6 +169,8 @@ codes! {
     UnreachableServer = "unreachable-server", Warning;
     /// The same address and port twice among the servers of one service.
     RepeatedServer = "repeated-server", Warning;
+    /// UDP in direct return whose later fragments reach no server; told by `flbc check` alone.
+    UdpFragments = "udp-fragments", Warning;
 }
 
 impl std::fmt::Display for Code {

@@ -10,8 +10,8 @@ use std::io;
 use std::net::IpAddr;
 
 use nftables::expr::{
-    BinaryOperation, CT, CTDir, Expression as Expr, Fib, FibFlag, FibResult, JHash, Map, Meta,
-    MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadBase, PayloadField,
+    BinaryOperation, CT, CTDir, Expression as Expr, Exthdr, Fib, FibFlag, FibResult, JHash, Map,
+    Meta, MetaKey, NamedExpression as Named, NgMode, Numgen, Payload, PayloadBase, PayloadField,
     PayloadRaw, Range, SetItem,
 };
 use nftables::schema::{
@@ -493,6 +493,24 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             };
             let word = string(icmp_word(*family, *number));
             equals(payload(protocol, "type"), word)
+        }
+        Condition::LaterFragment(family) => {
+            let offset = match family {
+                Family::V4 => Expr::BinaryOperation(Box::new(BinaryOperation::AND(
+                    payload("ip", "frag-off"),
+                    Expr::Number(0x1fff),
+                ))),
+                Family::V6 => Expr::Named(Named::Exthdr(Exthdr {
+                    name: "frag".into(),
+                    field: Some("frag-off".into()),
+                    offset: None,
+                })),
+            };
+            Stmt::Match(Match {
+                left: offset,
+                right: Expr::Number(0),
+                op: Operator::NEQ,
+            })
         }
         Condition::TcpSyn => {
             let flags = ["fin", "syn", "rst", "ack"].map(string).into();

@@ -488,6 +488,8 @@ impl fmt::Display for ConditionText<'_> {
                 let protocol = icmp_protocol(*family);
                 write!(f, "{protocol} type {}", icmp_word(*family, *number))
             }
+            Condition::LaterFragment(Family::V4) => write!(f, "ip frag-off & 0x1fff != 0"),
+            Condition::LaterFragment(Family::V6) => write!(f, "frag frag-off != 0"),
             Condition::TcpSyn => write!(f, "tcp flags & (fin | syn | rst | ack) == syn"),
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),

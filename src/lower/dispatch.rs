@@ -1,12 +1,14 @@
 //! From a packet's destination to a service: three maps a family, since nft refuses an exact port inside a
 //! range, or ranges beside wildcards, in one map. Exact beats range, range beats `any`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{Family, Ports, Service, Vip};
+use crate::model::{Family, Ports, Protocol, Service, Vip};
 use crate::ruleset::{
-    Condition, Data, DataType, Element, Expression, Key, KeyType, Rule, Set, Statement,
+    Condition, Data, DataType, Element, Expression, Key, KeyType, Rule, Set, Statement, name,
 };
+use crate::source::Span;
 
 use super::Input;
 use super::block::{Counted, SetBuilder};
@@ -61,6 +63,14 @@ pub(super) fn entries<'a>(
     })
 }
 
+/// Where later fragments for a VIP go.
+pub(super) struct Fragment {
+    pub(super) address: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) data: Data,
+    pub(super) origin: Span,
+}
+
 /// What the maps of one dispatch have in common.
 pub(super) struct Dispatch<'n> {
     /// The maps' names: this, the family's digit, the kind, `tail`.
@@ -83,11 +93,24 @@ impl Dispatch<'_> {
     /// ip daddr . meta l4proto . th dport vmap @svc4_range
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
-    pub(super) fn build(&self, entries: &[Entry]) -> (Vec<Set>, Vec<Rule>) {
+    ///
+    /// Later fragments have no ports: they go where `fragments` leads them, or further on.
+    ///
+    /// ```text
+    /// frag frag-off != 0 meta pkttype host ip6 daddr . meta l4proto vmap @frag6_eth0
+    /// ```
+    pub(super) fn build(&self, entries: &[Entry], fragments: &[Fragment]) -> (Vec<Set>, Vec<Rule>) {
         let mut sets = Vec::new();
         let mut rules = Vec::new();
         for family in Family::BOTH {
             for kind in KINDS {
+                if kind == Kind::Any
+                    && let Some((set, rule)) = self.fragments(family, fragments)
+                {
+                    // What has ports was found before; a service of any port must not take what is another's.
+                    sets.push(set);
+                    rules.push(rule);
+                }
                 let mut set = self.set(family, kind);
                 for entry in entries {
                     let vip = entry.vip;
@@ -132,6 +155,36 @@ impl Dispatch<'_> {
         } else {
             set
         }
+    }
+
+    fn fragments(&self, family: Family, fragments: &[Fragment]) -> Option<(Set, Rule)> {
+        let name = name::per_family("frag", family, self.tail);
+        let mut set = SetBuilder::new(
+            &name,
+            KeyType::AddressProtocol(family),
+            Some(DataType::Verdict),
+            "services that find the server of later fragments, which have no ports",
+        );
+        for fragment in fragments {
+            if Family::of(fragment.address) == family {
+                set.push(Element {
+                    key: Key::Vip(fragment.address, fragment.protocol, Ports::Any),
+                    data: Some(fragment.data.clone()),
+                    comment: None,
+                    origin: fragment.origin,
+                });
+            }
+        }
+        let set = set.finish()?;
+        let lookup = Statement::Vmap {
+            key: Expression::Concat(vec![Expression::Destination(family), Expression::L4Proto]),
+            map: set.name.clone(),
+        };
+        // First of all the fragment: nft itself puts what that asks for in front.
+        let later = Statement::Match(Condition::LaterFragment(family));
+        let guard = self.guard.clone().map(Statement::Match);
+        let statements = [later].into_iter().chain(guard).chain([lookup]);
+        Some((set, Rule::fixed(statements.collect::<Vec<_>>())))
     }
 
     fn rule(&self, family: Family, kind: Kind, map: &Arc<str>) -> Rule {

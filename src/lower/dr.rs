@@ -2,15 +2,16 @@
 //! that sends the frame, which is the only one that writes to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use crate::model::{DirectReturn, Family, Interface, Mode, RealServer};
+use crate::model::{DirectReturn, Family, Fragments, Interface, Mode, Ports, Protocol, RealServer};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
 };
 
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
-use super::dispatch::{self, Dispatch};
+use super::dispatch::{self, Dispatch, Fragment};
 use super::persist::Memory;
 use super::{Input, empty, inhabited, quoted, track};
 
@@ -324,6 +325,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         }
     }
     let errors = quoted::lower(input, table);
+    let later = input.model.fragments();
     let mut dispatch_sets = Vec::new();
     for (interface, entries) in by_interface {
         let (sets, mut rules) = Dispatch {
@@ -333,7 +335,12 @@ fn services(input: &Input<'_>, table: &mut Table) {
             purpose: "virtual services on one interface; counts packets",
             guard: Some(Condition::ForThisHost),
         }
-        .build(&entries);
+        .build(
+            &entries,
+            &later
+                .get(interface)
+                .map_or_else(Vec::new, |of| fragments(input, interface, of)),
+        );
         dispatch_sets.extend(sets);
         rules.extend(errors.iter().flat_map(|family| quoted::entry(*family)));
         table.chains.push(Chain {
@@ -344,4 +351,45 @@ fn services(input: &Input<'_>, table: &mut Table) {
         });
     }
     table.sets.splice(0..0, dispatch_sets);
+}
+
+/// Where later fragments go that arrive on one interface. Those that no service finds the server of are the balancer's
+/// own, even where a service takes any port of the VIP.
+fn fragments(
+    input: &Input<'_>,
+    interface: &Interface,
+    of: &BTreeMap<(IpAddr, Protocol), Fragments>,
+) -> Vec<Fragment> {
+    let takes_any: BTreeSet<(IpAddr, Protocol)> = input
+        .services(is_dr)
+        .filter(|plan| matches!(&plan.service.mode, Mode::Dr(mode) if mode.on.contains(interface)))
+        .flat_map(|plan| &plan.service.vips)
+        .filter(|vip| vip.ports == Ports::Any)
+        .map(|vip| (vip.address, vip.protocol))
+        .collect();
+    let found = of.iter().filter_map(|(&(address, protocol), fragments)| {
+        let (place, follow) = match *fragments {
+            Fragments::Follow(place) => (place, true),
+            Fragments::Lost { first, .. } => (first, false),
+        };
+        let service = input.model.services.get(place)?;
+        let vip = service
+            .vips
+            .iter()
+            .find(|vip| vip.address == address && vip.protocol == protocol)?;
+        let data = if follow {
+            Data::Goto(name::service_chain(&service.name, Family::of(address)))
+        } else if takes_any.contains(&(address, protocol)) {
+            Data::Return
+        } else {
+            return None;
+        };
+        Some(Fragment {
+            address,
+            protocol,
+            data,
+            origin: vip.span,
+        })
+    });
+    found.collect()
 }

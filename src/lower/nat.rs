@@ -237,7 +237,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         purpose: "virtual services; counts new connections",
         guard: None,
     }
-    .build(&entries);
+    .build(&entries, &[]);
     // Maps that hold verdicts come first: a reader meets the services before the servers.
     table.sets.splice(0..0, sets);
     table.chains.push(Chain {
@@ -431,7 +431,7 @@ fn local_guard(input: &Input<'_>, table: &mut Table) {
         purpose: "virtual services, as seen by the balancer's own sockets",
         guard: None,
     }
-    .build(&entries);
+    .build(&entries, &[]);
     table.sets.extend(sets);
     // ct status dnat accept
     let translated = Rule::fixed([Statement::Match(Condition::Dnatted), Statement::Accept]);

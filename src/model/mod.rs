@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 mod address;
+mod fragments;
 mod overrides;
 mod remembered;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
+pub use fragments::Fragments;
 pub use overrides::{Override, Place, Standing};
 pub use words::DurationWords;
 

@@ -329,6 +329,8 @@ pub enum Condition {
     TransportIs(u16, u8),
     /// `icmp type destination-unreachable`, by number; in IPv6 `icmpv6 type packet-too-big`
     IcmpType(Family, u8),
+    /// `ip frag-off & 0x1fff != 0`, `frag frag-off != 0`: a fragment, and not the first
+    LaterFragment(Family),
     /// `tcp flags & (fin | syn | rst | ack) == syn`
     TcpSyn,
     /// `meta l4proto tcp`

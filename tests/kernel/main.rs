@@ -32,6 +32,7 @@ mod connections;
 mod direct_return;
 mod doctor;
 mod everything;
+mod fragments;
 mod golden;
 mod guard;
 mod laboratory;

@@ -104,7 +104,12 @@ impl Datagrams {
 
     /// Sends a datagram, and hears who answers.
     pub(crate) fn ask(&self) -> io::Result<Answer> {
-        self.socket.send(b"who is there?")?;
+        self.ask_with(b"who is there?")
+    }
+
+    /// The same with a question of any length.
+    pub(crate) fn ask_with(&self, question: &[u8]) -> io::Result<Answer> {
+        self.socket.send(question)?;
         let mut datagram = [0; 2048];
         let length = self.socket.recv(&mut datagram)?;
         let line = String::from_utf8_lossy(datagram.get(..length).unwrap_or_default()).into_owned();

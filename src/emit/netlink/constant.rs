@@ -291,6 +291,19 @@ pub(crate) mod fib {
     pub(crate) const LOCAL: u32 = 2;
 }
 
+/// `exthdr`
+pub(crate) mod exthdr {
+    pub(crate) const TO: u16 = 1;
+    pub(crate) const TYPE: u16 = 2;
+    pub(crate) const OFFSET: u16 = 3;
+    pub(crate) const LENGTH: u16 = 4;
+    pub(crate) const FLAGS: u16 = 5;
+    pub(crate) const OPERATION: u16 = 6;
+    /// The fragment header, by its protocol number.
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const IPV6: u32 = 0;
+}
+
 /// `fwd`
 pub(crate) mod fwd {
     pub(crate) const DEVICE: u16 = 1;

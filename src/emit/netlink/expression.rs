@@ -10,8 +10,8 @@ use crate::ruleset::{Condition, Expression, Mask, Rule, Statement, Target};
 
 use super::attribute::Writer;
 use super::constant::{
-    bitwise, byteorder, cmp, ct, data, dynset, expr, fib, fwd, hash, immediate, lookup, meta, nat,
-    numgen, payload, reject, verdict,
+    bitwise, byteorder, cmp, ct, data, dynset, expr, exthdr, fib, fwd, hash, immediate, lookup,
+    meta, nat, numgen, payload, reject, verdict,
 };
 use super::{KEY_UNIT, TableFamily};
 
@@ -280,6 +280,7 @@ impl Encoder<'_> {
                 self.payload(payload::TRANSPORT, 0, 1, register);
                 self.compare(cmp::EQUAL, register, &[*number]);
             }
+            Condition::LaterFragment(family) => self.later_fragment(*family),
             Condition::TcpSyn => {
                 let register = self.take(None);
                 self.meta(meta::L4PROTO, register);
@@ -443,6 +444,35 @@ impl Encoder<'_> {
             w.u32(payload::BASE, base);
             w.u32(payload::OFFSET, offset);
             w.u32(payload::LENGTH, length);
+        });
+    }
+
+    fn later_fragment(&mut self, family: Family) {
+        self.need_network(family);
+        let register = self.take(None);
+        // The offset in units of 8 bytes: the last 13 bits in IPv4, the first 13 in IPv6.
+        let offset: u16 = match family {
+            Family::V4 => {
+                self.payload(payload::NETWORK, 6, 2, register);
+                0x1fff
+            }
+            Family::V6 => {
+                self.fragment_header(2, 2, register);
+                0xfff8
+            }
+        };
+        self.mask(register, &offset.to_be_bytes());
+        self.compare(cmp::DIFFERENT, register, &[0; 2]);
+    }
+
+    fn fragment_header(&mut self, offset: u32, length: u32, to: Register) {
+        self.expr("exthdr", |w| {
+            w.u32(exthdr::TO, to.number());
+            w.u8(exthdr::TYPE, exthdr::FRAGMENT);
+            w.u32(exthdr::OFFSET, offset);
+            w.u32(exthdr::LENGTH, length);
+            w.u32(exthdr::FLAGS, 0);
+            w.u32(exthdr::OPERATION, exthdr::IPV6);
         });
     }
 

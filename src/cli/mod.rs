@@ -250,9 +250,12 @@ enum Command {
         /// By which protocol
         #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
         protocol: explain::Transport,
-        /// Also look in the kernel, whether this very connection exists
+        /// Also look in the kernel: whether this very connection exists, and what `persist` and `track` remember
         #[arg(long)]
         live: bool,
+        /// The name of both tables, for `--live`
+        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+        table: String,
         /// How to say it
         #[arg(long, value_name = "FORMAT", default_value = "human")]
         format: explain::Format,
@@ -428,6 +431,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             to,
             protocol,
             live,
+            table,
             format,
             file,
         } => {
@@ -436,7 +440,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
                 to,
                 protocol: protocol.into(),
             };
-            explain::run(report, format, live, question, &file)
+            explain::run(report, format, live.then_some(&*table), question, &file)
         }
         Command::Doctor {
             except,

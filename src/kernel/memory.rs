@@ -1,9 +1,11 @@
 //! What rules remember in dynamic maps: counted, and forgotten.
 
+use std::time::Duration;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::ObservedSet;
-use crate::emit::netlink::attribute::Attribute;
+use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::Ending;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, element, message, set};
@@ -27,6 +29,24 @@ struct Entry {
     server: u32,
     /// How long it has to live, in milliseconds.
     left: u64,
+}
+
+/// The elements in a message.
+fn entries_in(attributes: Attributes<'_>) -> impl Iterator<Item = Entry> {
+    let list = attributes.find(element::LIST);
+    let all = list.into_iter().flat_map(Attribute::inside);
+    all.filter_map(|one| {
+        let one = one.inside();
+        let value = |kind| one.find(kind)?.inside().find(data::VALUE);
+        Some(Entry {
+            key: Bytes::new(value(element::KEY)?.value)?,
+            server: u32::from_ne_bytes(value(element::DATA)?.value.try_into().ok()?),
+            left: one
+                .find(element::EXPIRATION)
+                .and_then(Attribute::u64)
+                .unwrap_or(u64::MAX),
+        })
+    })
 }
 
 impl Linux {
@@ -61,34 +81,43 @@ impl Linux {
                 w.string(element::TABLE, table);
                 w.string(element::SET, map);
             },
-            |_, attributes| {
-                let list = attributes.find(element::LIST);
-                for one in list.into_iter().flat_map(Attribute::inside) {
-                    let one = one.inside();
-                    let value = |kind| one.find(kind)?.inside().find(data::VALUE);
-                    let entry = || {
-                        Some(Entry {
-                            key: Bytes::new(value(element::KEY)?.value)?,
-                            server: u32::from_ne_bytes(
-                                value(element::DATA)?.value.try_into().ok()?,
-                            ),
-                            left: one
-                                .find(element::EXPIRATION)
-                                .and_then(Attribute::u64)
-                                .unwrap_or(u64::MAX),
-                        })
-                    };
-                    if let Some(entry) = entry() {
-                        each(entry);
-                    }
-                }
-            },
+            |_, attributes| entries_in(attributes).for_each(&mut each),
         );
         match read {
             // Somebody's transaction came in between; what was read counts.
             Err(KernelError::Changed) => Ok(()),
             other => other,
         }
+    }
+
+    /// What a dynamic map has under a key: the number of a server, and for how long.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading. A map that is not there has nothing.
+    pub fn remembered(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        map: &str,
+        key: &[u8],
+    ) -> Result<Option<(u32, Duration)>, KernelError> {
+        let mut found = None;
+        self.socket.get(
+            message::GET_ELEMENTS,
+            family.number(),
+            |w| {
+                w.string(element::TABLE, table);
+                w.string(element::SET, map);
+                w.nested(element::LIST, |w| {
+                    w.nested(element::ELEMENT, |w| {
+                        w.nested(element::KEY, |w| w.bytes(data::VALUE, key));
+                    });
+                });
+            },
+            |_, attributes| found = entries_in(attributes).next(),
+        )?;
+        Ok(found.map(|entry| (entry.server, Duration::from_millis(entry.left))))
     }
 
     /// See [`super::Kernel::memories`].

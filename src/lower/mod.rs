@@ -20,6 +20,7 @@ pub mod number;
 mod persist;
 mod quoted;
 pub mod region;
+pub mod remembered;
 mod scope;
 mod track;
 mod traffic;

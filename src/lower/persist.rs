@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Family, Mode, RealServer, State};
+use crate::model::{Family, Mode, Persistence, RealServer, State};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Field, KeyType, Mask, Name, Rule, Set, Statement,
     Target, name,
@@ -38,14 +38,18 @@ pub(super) struct Way {
 impl Way {
     fn of(block: &Block<'_>, region: Region) -> Option<Self> {
         let persistence = block.service.persistence?;
-        Some(Self {
-            family: block.family,
-            prefix: match block.family {
+        Some(Self::new(block.family, &persistence, region))
+    }
+
+    const fn new(family: Family, persistence: &Persistence, region: Region) -> Self {
+        Self {
+            family,
+            prefix: match family {
                 Family::V4 => persistence.ipv4_prefix,
                 Family::V6 => persistence.ipv6_prefix,
             },
             extent: region.extent(),
-        })
+        }
     }
 
     /// `return4_24`: the chain that looks whether the client is remembered.
@@ -125,6 +129,16 @@ impl Way {
     fn map(self) -> Name {
         map_name(self.family)
     }
+}
+
+/// The map that remembers clients of a family, and the key of a packet's client for the service of a region.
+pub(super) fn place(
+    family: Family,
+    persistence: &Persistence,
+    region: Region,
+) -> (Name, Expression) {
+    let way = Way::new(family, persistence, region);
+    (way.map(), way.key(Expression::Mark(region.service())))
 }
 
 fn map_name(family: Family) -> Name {

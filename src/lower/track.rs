@@ -91,6 +91,11 @@ pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
     ]
 }
 
+/// The map that remembers flows, and the key of a packet's flow.
+pub(super) fn place(family: Family) -> (Name, Expression) {
+    (MAP.into(), Flow::of_client(family).key())
+}
+
 fn update(family: Family, timeout: u32) -> Statement {
     Statement::Update {
         map: MAP.into(),

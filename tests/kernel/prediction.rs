@@ -1,6 +1,7 @@
 //! The kernel's arithmetic done again in Rust: every hashed flow is predicted, and every prediction is
 //! asked of the kernel.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use flbc::check::check;
@@ -160,4 +161,70 @@ fn of_servers_at_one_address_the_live_explanation_names_the_right_one() {
     let said = topology.balancer.run(|| flbc(&arguments, file));
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("\nnow       q 10.20.0.11:81: "), "{said}");
+}
+
+#[test]
+fn the_live_explanation_tells_whom_persist_and_track_remember() {
+    let services = [
+        (
+            Layout::Nat,
+            "mode nat\npersist 5m by source/24/64",
+            "persist",
+        ),
+        (
+            Layout::DrTwoInterfaces,
+            "mode dr on eth0 via eth1\nscheduler maglev\npersist 5m by source/24/64",
+            "persist",
+        ),
+        (
+            Layout::DrTwoInterfaces,
+            "mode dr on eth0 via eth1\nscheduler random\ntrack 1m",
+            "track",
+        ),
+    ];
+    for (layout, statements, by) in services {
+        let topology = Topology::new(layout, 3);
+        let _serving = topology.serve(&[80]);
+        let mut file =
+            format!("service www {{\nvip 192.0.2.10, 2001:db8::10 tcp 80\n{statements}\n");
+        for server in &topology.servers {
+            let (name, v4, v6) = (&server.name, server.v4, server.v6);
+            let _ = writeln!(file, "server {name} {v4}\nserver {name}6 {v6}");
+        }
+        file += "}";
+        load(&topology.balancer, &file);
+        for to in ["192.0.2.10:80", "[2001:db8::10]:80"] {
+            for from in topology.sources(at(to), sampled(4, 100)) {
+                let client = from.to_string();
+                let live = |format: &str| {
+                    let arguments = [
+                        "explain", "--live", "--format", format, "--from", &client, "--to", to, "-",
+                    ];
+                    let said = topology.balancer.run(|| flbc(&arguments, &file));
+                    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+                    String::from_utf8(said.stdout).unwrap()
+                };
+                let json = || serde_json::from_str::<serde_json::Value>(&live("json")).unwrap();
+                if by == "track" {
+                    assert_eq!(json()["now"][by], serde_json::Value::Null);
+                    assert!(
+                        live("human").contains("\nnow       track does not remember the flow\n")
+                    );
+                }
+                let answer = asked(&topology.client, Protocol::Tcp, Some(from), to);
+                let known = &json()["now"][by];
+                let six = if from.is_ipv6() { "6" } else { "" };
+                assert_eq!(
+                    known["server"],
+                    format!("{}{six}", answer.server),
+                    "{by} {from}"
+                );
+                let seconds = known["seconds"].as_u64().unwrap();
+                let most = if by == "track" { 60 } else { 300 };
+                assert!((most - 20..=most).contains(&seconds), "{known}");
+                let expected = format!("\nnow       {}{six}: {by} remembers the ", answer.server);
+                assert!(live("human").contains(&expected), "{}", live("human"));
+            }
+        }
+    }
 }

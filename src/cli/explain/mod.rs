@@ -1,5 +1,7 @@
 //! `flbc explain`
 
+mod now;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,12 +9,14 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use now::Now;
+
 use super::report::Report;
 use super::{Exit, output};
 use crate::diagnostic::{Diagnostics, escape};
 use crate::explain::{Chosen, Explanation, Place, Question, lines, short};
-use crate::kernel::{Balanced, Connection, Kernel, Linux};
-use crate::model::{Family, Mode, Protocol, RealServer};
+use crate::kernel::KernelError;
+use crate::model::{Family, Protocol, RealServer};
 use crate::schedule;
 use crate::source::Sources;
 
@@ -62,7 +66,7 @@ pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn run(
     report: &Report,
     format: Format,
-    live: bool,
+    live: Option<&str>,
     question: Question,
     file: &Path,
 ) -> Exit {
@@ -83,26 +87,22 @@ pub(super) fn run(
     // Warnings are for who checks the file.
     let plan = schedule::schedule(&model, &mut sink);
     let explanation = Explanation::of(&model, &plan, question);
-    let now = match live.then(|| remembered(question)).transpose() {
+    let now = live.map(|table| Now::of(&explanation, question, table));
+    let now = match now.transpose() {
         Ok(now) => now,
         Err(error) => {
             Report::failure(&error.to_string());
             return match error {
-                crate::kernel::KernelError::NoPrivilege => Exit::Unprivileged,
+                KernelError::NoPrivilege => Exit::Unprivileged,
                 _ => Exit::Refused,
             };
         }
     };
-    let servers: Vec<&RealServer> = match &explanation {
-        Explanation::Found(found) => model.real_servers(found.service).collect(),
-        Explanation::Nobody { .. } => Vec::new(),
-    };
-    let now = now.map(|connection| connection.map(|c| told(&c, &servers)));
     let text = match format {
         Format::Human => human(&explanation, question, now.as_ref(), &sources),
         Format::Json => as_json(&explanation, question, now.as_ref(), &sources),
     };
-    let exit = if explanation.is_answered() || now.flatten().is_some() {
+    let exit = if explanation.is_answered() || now.is_some_and(|now| now.knows()) {
         Exit::Fine
     } else {
         Exit::Differs
@@ -111,61 +111,19 @@ pub(super) fn run(
     exit.max(Report::written(written, "standard output"))
 }
 
-/// The connection of this very flow, if there is one.
-fn remembered(question: Question) -> Result<Option<Connection>, crate::kernel::KernelError> {
-    let wanted = Balanced {
-        mark: None,
-        vip: Some(question.to.ip()),
-    };
-    let found = Linux::open()?.connections(&wanted)?;
-    Ok(found.into_iter().find(|connection| {
-        connection.protocol == question.protocol.number()
-            && connection.client == question.from.ip()
-            && connection.client_port == Some(question.from.port())
-            && connection.vip_port == Some(question.to.port())
-    }))
-}
-
-/// A connection that exists, in words.
-fn told(connection: &Connection, servers: &[&RealServer]) -> String {
-    let known = servers.iter().find(|server| {
-        let port = server.port.or(connection.vip_port);
-        server.address == connection.server && port == connection.server_port
-    });
-    let name = known.map_or(String::new(), |server| format!("{} ", server.name));
-    let address = match connection.server_port {
-        Some(port) => SocketAddr::new(connection.server, port).to_string(),
-        None => connection.server.to_string(),
-    };
-    format!(
-        "{name}{address}: this connection exists (ct mark {:#010x})",
-        connection.mark
-    )
-}
-
-/// What there is to say where the kernel has no such connection.
-fn unknown(explanation: &Explanation<'_>) -> &'static str {
-    match explanation {
-        Explanation::Found(found) if matches!(found.service.mode, Mode::Dr(_)) => {
-            "the kernel follows no connections of direct return; `flbc status` counts the clients and flows that are remembered"
-        }
-        _ => "no such connection exists",
-    }
-}
-
 fn human(
     explanation: &Explanation<'_>,
     question: Question,
-    now: Option<&Option<String>>,
+    now: Option<&Now>,
     sources: &Sources,
 ) -> String {
     let mut text = format!("{}\n\n", short(question));
     let mut all = lines(explanation, question, sources);
-    match now {
-        Some(Some(connection)) => all.push(("now", connection.clone())),
-        Some(None) => all.push(("now", unknown(explanation).to_owned())),
-        None => {}
-    }
+    all.extend(
+        now.into_iter()
+            .flat_map(Now::lines)
+            .map(|words| ("now", words)),
+    );
     for (label, words) in all {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{label:<10}{}", escape(&words));
@@ -176,7 +134,7 @@ fn human(
 fn as_json(
     explanation: &Explanation<'_>,
     question: Question,
-    now: Option<&Option<String>>,
+    now: Option<&Now>,
     sources: &Sources,
 ) -> String {
     let server = |server: &RealServer| {
@@ -238,7 +196,7 @@ fn as_json(
         }
     }
     if let Some(now) = now {
-        say("connection", json!(now));
+        say("now", now.json());
     }
     format!("{value:#}\n")
 }

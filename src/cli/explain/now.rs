@@ -1,0 +1,213 @@
+//! What the kernel remembers for a client now.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::apply::{ServerView, View};
+use crate::emit::netlink::TableFamily;
+use crate::explain::{Explanation, Question};
+use crate::kernel::{Balanced, Kernel, KernelError, Linux};
+use crate::lower::remembered::{self, Packet, Remembered};
+use crate::model::{Mode, Service};
+
+/// What remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// In nat, the kernel's own following of connections.
+    Connection,
+    /// `persist`
+    Client,
+    /// `track`
+    Flow,
+}
+
+impl By {
+    /// Its name in JSON.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Client => "persist",
+            Self::Flow => "track",
+        }
+    }
+}
+
+/// What the kernel remembers for a client now, by all that its service could remember by.
+#[derive(Debug, Default)]
+pub(super) struct Now(Vec<(By, Option<Known>)>);
+
+/// A server that the kernel remembers.
+#[derive(Debug)]
+struct Known {
+    /// Its name, where flbc's tables tell it.
+    name: Option<String>,
+    /// Where the connection goes.
+    endpoint: Option<String>,
+    /// The mark that stands for it.
+    mark: u32,
+    /// For how long, if nothing comes from the client.
+    left: Option<Duration>,
+}
+
+impl Now {
+    /// Asks the kernel.
+    pub(super) fn of(
+        explanation: &Explanation<'_>,
+        question: Question,
+        table: &str,
+    ) -> Result<Self, KernelError> {
+        let Explanation::Found(found) = explanation else {
+            return Ok(Self::default());
+        };
+        let service: &Service = found.service;
+        let mut kernel = Linux::open()?;
+        let view = View::of(&kernel.observe(table)?);
+        let servers = view
+            .services
+            .get(&*service.name)
+            .map_or(&[][..], |service| &service.servers);
+        let packet = Packet {
+            from: question.from,
+            to: question.to,
+            protocol: question.protocol,
+        };
+        let mut now = Vec::new();
+        if matches!(service.mode, Mode::Nat(_)) {
+            now.push((By::Connection, connection(&mut kernel, question, servers)?));
+        }
+        let mut ask = |place: &Remembered| {
+            let family = match service.mode {
+                Mode::Nat(_) => TableFamily::Inet,
+                Mode::Dr(_) => TableFamily::Netdev,
+            };
+            let found = kernel.remembered(family, table, &place.map, &place.key)?;
+            Ok::<_, KernelError>(found.map(|(mark, left)| Known {
+                name: name_of(servers, mark),
+                endpoint: None,
+                mark,
+                left: Some(left),
+            }))
+        };
+        if let Some(persistence) = service.persistence {
+            let places = servers
+                .iter()
+                .filter_map(|server| remembered::client(&packet, &persistence, server.number));
+            // Servers of a family have one place. That of the other family has not this client.
+            let mut places: Vec<_> = places.collect();
+            places.dedup();
+            let mut client = None;
+            for place in &places {
+                client = client.or(ask(place)?);
+            }
+            now.push((By::Client, client));
+        }
+        if service.track.is_some() {
+            let flow = remembered::flow(&packet).map(|place| ask(&place));
+            now.push((By::Flow, flow.transpose()?.flatten()));
+        }
+        Ok(Self(now))
+    }
+
+    /// Whether anything is remembered.
+    pub(super) fn knows(&self) -> bool {
+        self.0.iter().any(|(_, known)| known.is_some())
+    }
+
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        if self.0.is_empty() {
+            return vec!["the kernel remembers nothing of this service's clients".to_owned()];
+        }
+        let line = |(by, known): &(By, Option<Known>)| match (by, known) {
+            (By::Connection, Some(known)) => {
+                format!(
+                    "{}: this connection exists (ct mark {:#010x})",
+                    known.who(),
+                    known.mark
+                )
+            }
+            (By::Connection, None) => "no such connection exists".to_owned(),
+            (By::Client, Some(known)) => {
+                format!(
+                    "{}: persist remembers the client{}",
+                    known.who(),
+                    known.still()
+                )
+            }
+            (By::Client, None) => "persist does not remember the client".to_owned(),
+            (By::Flow, Some(known)) => {
+                format!("{}: track remembers the flow{}", known.who(), known.still())
+            }
+            (By::Flow, None) => "track does not remember the flow".to_owned(),
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    /// For programs: what the service does not remember by is not there; what is not remembered is null.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let parts = self.0.iter().map(|(by, known)| {
+            let known = known.as_ref().map(|known| {
+                serde_json::json!({
+                    "server": known.name,
+                    "endpoint": known.endpoint,
+                    "mark": known.mark,
+                    "seconds": known.left.map(|left| left.as_secs()),
+                })
+            });
+            (by.name().to_owned(), serde_json::json!(known))
+        });
+        serde_json::Value::Object(parts.collect())
+    }
+}
+
+impl Known {
+    /// The server.
+    fn who(&self) -> String {
+        let name = self.name.as_deref();
+        let name = name.unwrap_or("a server that flbc's tables do not have");
+        match &self.endpoint {
+            Some(endpoint) => format!("{name} {endpoint}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// For how long.
+    fn still(&self) -> String {
+        self.left.map_or_else(String::new, |left| {
+            format!(" ({} s more if it is silent)", left.as_secs())
+        })
+    }
+}
+
+fn name_of(servers: &[ServerView], mark: u32) -> Option<String> {
+    let server = servers.iter().find(|server| server.number == mark)?;
+    Some(server.name.clone())
+}
+
+/// The connection of this very flow, if there is one.
+fn connection(
+    kernel: &mut Linux,
+    question: Question,
+    servers: &[ServerView],
+) -> Result<Option<Known>, KernelError> {
+    let wanted = Balanced {
+        mark: None,
+        vip: Some(question.to.ip()),
+    };
+    let mut all = kernel.connections(&wanted)?.into_iter();
+    let found = all.find(|connection| {
+        connection.protocol == question.protocol.number()
+            && connection.client == question.from.ip()
+            && connection.client_port == Some(question.from.port())
+            && connection.vip_port == Some(question.to.port())
+    });
+    Ok(found.map(|connection| Known {
+        name: name_of(servers, connection.mark),
+        endpoint: Some(match connection.server_port {
+            Some(port) => SocketAddr::new(connection.server, port).to_string(),
+            None => connection.server.to_string(),
+        }),
+        mark: connection.mark,
+        left: None,
+    }))
+}

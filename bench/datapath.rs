@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,14 +22,14 @@ const BALANCER_MAC: &str = "02:00:00:00:01:00";
 const SERVER_MAC: &str = "02:00:00:00:00:11";
 
 /// The port that clients ask for.
-const PORT: u16 = 80;
+pub(crate) const PORT: u16 = 80;
 
 /// The port that servers have where it is translated.
-const SERVER_PORT: u16 = 8080;
+pub(crate) const SERVER_PORT: u16 = 8080;
 
 /// How a contender is told what to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     /// Packets are addressed to a server and only routed.
     Route,
     /// flbc, with these statements.
@@ -46,7 +45,7 @@ enum How {
 
 /// Who is measured.
 #[derive(Clone, Copy)]
-struct Contender {
+pub(crate) struct Contender {
     name: &'static str,
     how: How,
 }
@@ -54,7 +53,7 @@ struct Contender {
 const DR: &str = "mode dr on eth0 via eth1";
 
 impl Contender {
-    const fn new(name: &'static str, how: How) -> Self {
+    pub(crate) const fn new(name: &'static str, how: How) -> Self {
         Self { name, how }
     }
 
@@ -217,10 +216,17 @@ fn compare(
 ) -> Result<(), String> {
     let mut figures: Vec<Result<Figures, String>> =
         contenders.iter().map(|_| Ok(Figures::default())).collect();
+    let mut beds = Vec::new();
+    for (contender, slot) in contenders.iter().zip(&mut figures) {
+        let made = Beds::new(shop, *contender, services);
+        beds.push(made.map_err(|why| *slot = Err(why)).ok());
+    }
     for round in 0..extent.rounds {
-        for (contender, slot) in contenders.iter().zip(&mut figures) {
-            let Ok(all) = slot else { continue };
-            if let Err(why) = measure(shop, extent, *contender, services, round, all) {
+        for (beds, slot) in beds.iter().zip(&mut figures) {
+            let (Some(beds), Ok(all)) = (beds, &mut *slot) else {
+                continue;
+            };
+            if let Err(why) = beds.measure(extent, round, all) {
                 *slot = Err(why);
             }
         }
@@ -271,41 +277,55 @@ fn compare(
     }
 }
 
-fn measure(
-    shop: &Workshop,
-    extent: Extent,
-    contender: Contender,
-    services: u32,
-    round: usize,
-    all: &mut Figures,
-) -> Result<(), String> {
-    let [established, new, connections, trips] = &mut all.0;
-    if !contender.is_proxy() {
-        let bed = Bed::new(shop, contender, services, "udp")?;
-        established.push(bed.established(extent.time)?);
-        let first = u32::try_from(round).unwrap_or(0) * extent.flows;
-        new.push(bed.new_flows(first, extent.flows)?);
+/// One contender's balancers: they stay for all rounds, as loading takes longer than measuring.
+struct Beds {
+    /// Proxies take no packets one by one.
+    udp: Option<Bed>,
+    tcp: Bed,
+}
+
+impl Beds {
+    fn new(shop: &Workshop, contender: Contender, services: u32) -> Result<Self, String> {
+        let bed = |protocol| Bed::new(shop, contender, services, protocol);
+        let udp = (!contender.is_proxy()).then(|| bed("udp")).transpose()?;
+        if let Some(bed) = &udp {
+            bed.count_packets();
+        }
+        let tcp = bed("tcp")?;
+        for port in [PORT, SERVER_PORT] {
+            tcp.serve(port)?;
+        }
+        Ok(Self { udp, tcp })
     }
-    let bed = Bed::new(shop, contender, services, "tcp")?;
-    let (opened, asked) = bed.connections(extent.time)?;
-    connections.push(opened);
-    trips.push(asked);
-    Ok(())
+
+    fn measure(&self, extent: Extent, round: usize, all: &mut Figures) -> Result<(), String> {
+        let [established, new, connections, trips] = &mut all.0;
+        if let Some(bed) = &self.udp {
+            established.push(bed.established(extent.time)?);
+            let first = u32::try_from(round).unwrap_or(0) * extent.flows;
+            new.push(bed.new_flows(first, extent.flows)?);
+        }
+        let (opened, asked) = self.tcp.connections(extent.time)?;
+        connections.push(opened);
+        trips.push(asked);
+        Ok(())
+    }
 }
 
 /// One balancer at work.
-struct Bed {
-    client: Namespace,
+pub(crate) struct Bed {
+    pub(crate) client: Namespace,
+    pub(crate) balancer: Namespace,
     servers: Namespace,
-    target: SocketAddr,
+    pub(crate) target: SocketAddr,
     daemon: Option<Child>,
-    /// Keeps the balancer, and what its daemon reads.
-    _balancer: Namespace,
-    _files: Vec<PathBuf>,
+    /// Whether those who answer may end.
+    done: Arc<AtomicBool>,
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
         if let Some(daemon) = &mut self.daemon {
             drop(daemon.stdin.take());
             let _ = daemon.wait();
@@ -328,8 +348,29 @@ impl Bed {
         services: u32,
         protocol: &'static str,
     ) -> Result<Self, String> {
+        let site = Self::site(services, protocol);
+        let mut bed = Self::bare(contender, &site);
+        let balancer = bed.balancer.clone();
+        bed.configure(shop, contender, &site, &balancer)?;
+        Ok(bed)
+    }
+
+    /// The services as all contenders get them.
+    pub(crate) fn site(services: u32, protocol: &'static str) -> Site {
+        Site {
+            services,
+            protocol,
+            vip,
+            server,
+            port: SERVER_PORT,
+            heavy: None,
+        }
+    }
+
+    /// The machines, before the balancer is told anything.
+    pub(crate) fn bare(contender: Contender, site: &Site) -> Self {
         let [client, balancer, servers] = ["client", "balancer", "servers"].map(Namespace::new);
-        let address = vip(services / 2);
+        let address = vip(site.services / 2);
         client.ip(&format!(
             "link add eth0 address 02:00:00:00:00:01 type veth peer name eth0 address {BALANCER_MAC} netns {0}
             addr add 198.51.100.10/24 dev eth0\nlink set eth0 up\nroute add default via 198.51.100.1",
@@ -374,28 +415,18 @@ impl Bed {
         ] {
             namespace.ip(links);
         }
-        let site = Site {
-            services,
-            protocol,
-            vip,
-            server,
-            port: SERVER_PORT,
-            heavy: None,
-        };
         let target = match contender.how {
             How::Route => SocketAddr::from((server(0, 0), SERVER_PORT)),
             _ => SocketAddr::from((address, PORT)),
         };
-        let mut bed = Self {
+        Self {
             client,
+            balancer,
             servers,
             target,
             daemon: None,
-            _balancer: balancer.clone(),
-            _files: Vec::new(),
-        };
-        bed.configure(shop, contender, &site, &balancer)?;
-        Ok(bed)
+            done: Arc::default(),
+        }
     }
 
     fn configure(
@@ -547,7 +578,6 @@ impl Bed {
 
     /// Packets per second of 64 flows that are open already.
     fn established(&self, time: Duration) -> Result<f64, String> {
-        self.count_packets();
         let frames: Vec<Vec<u8>> = (0..64)
             .map(|number| flow(BALANCER_MAC, number, self.target))
             .collect();
@@ -593,10 +623,6 @@ impl Bed {
     /// Connections per second, one after the other, each with a question and an answer; and questions and
     /// answers per second on one of them.
     fn connections(&self, time: Duration) -> Result<(f64, f64), String> {
-        let done = Arc::new(AtomicBool::new(false));
-        for port in [PORT, SERVER_PORT] {
-            self.serve(port, &done)?;
-        }
         let target = self.target;
         let figures = self.client.run(|| {
             ask(&open(target)?)?;
@@ -614,12 +640,11 @@ impl Bed {
             let asked = count(&mut || ask(&stream))?;
             Ok((opened, asked))
         });
-        done.store(true, Ordering::Relaxed);
         figures.map_err(|error: std::io::Error| format!("a TCP client: {error}"))
     }
 
-    /// Answers one connection after the other until `done`.
-    fn serve(&self, port: u16, done: &Arc<AtomicBool>) -> Result<(), String> {
+    /// Answers one connection after the other, as long as there is a bed.
+    pub(crate) fn serve(&self, port: u16) -> Result<(), String> {
         let listener = self
             .servers
             .run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
@@ -630,7 +655,7 @@ impl Bed {
         let waits = Socket::from(listener);
         let _ = waits.set_read_timeout(Some(Duration::from_millis(200)));
         let listener = TcpListener::from(waits);
-        let done = done.clone();
+        let done = self.done.clone();
         thread::spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 let Ok((mut stream, _)) = listener.accept() else {
@@ -652,15 +677,20 @@ impl Bed {
 
 /// Connects; the connection ends with a reset, so that ports are free again at once.
 fn open(to: SocketAddr) -> std::io::Result<TcpStream> {
+    open_within(to, Duration::from_secs(2))
+}
+
+/// The same, if that and each answer take no longer.
+pub(crate) fn open_within(to: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
-    socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.connect_timeout(&to.into(), patience)?;
+    socket.set_read_timeout(Some(patience))?;
     Ok(socket.into())
 }
 
-fn ask(mut stream: &TcpStream) -> std::io::Result<()> {
+pub(crate) fn ask(mut stream: &TcpStream) -> std::io::Result<()> {
     stream.write_all(b"?")?;
     let mut byte = [0];
     stream.read_exact(&mut byte)

@@ -21,6 +21,7 @@ mod generate;
 mod load;
 mod peers;
 mod plot;
+mod reload;
 mod run;
 mod sender;
 mod table;
@@ -62,14 +63,26 @@ fn bench() -> Result<(), String> {
             } else {
                 &[10, 100, 200, 1_000]
             },
-            rounds: if full { ROUNDS } else { 3 },
-            limit: if full { 600 } else { 30 },
+            rounds: 3,
+            limit: if full { 300 } else { 30 },
         };
         load::side_by_side(
             &shop,
             &extent,
             full.then_some(Path::new("docs/loading.svg")),
         )?;
+    }
+    if wanted("reload") {
+        let extent = reload::Extent {
+            sizes: if full {
+                &[10, 100, 1_000, 10_000]
+            } else {
+                &[10, 100, 1_000]
+            },
+            rounds: if full { ROUNDS } else { 3 },
+            nftlb: 100,
+        };
+        reload::while_clients_connect(&shop, &extent)?;
     }
     let extent = datapath::Extent {
         rounds: if full { ROUNDS } else { 3 },

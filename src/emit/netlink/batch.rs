@@ -77,7 +77,7 @@ impl Batch {
     ) -> Self {
         let mut builder = Builder {
             table,
-            writer: Writer::default(),
+            writer: Writer::with_capacity(changes.iter().map(room).sum()),
             messages: Vec::new(),
             change: 0,
             anonymous: 0,
@@ -148,6 +148,32 @@ impl Batch {
         }
         Some(culprit)
     }
+}
+
+/// About how many bytes a change becomes. Room that is not used costs nothing; too little is copied to a larger place,
+/// all of it, while the kernel clears memory for both.
+fn room(change: &Change) -> usize {
+    /// A message's header, and names.
+    const MESSAGE: usize = 128;
+    /// Headers of attributes, and numbers.
+    const ELEMENT: usize = 64;
+    let inside = match &change.step {
+        Step::AddElements { elements, .. } | Step::DeleteElements { elements, .. } => {
+            let bytes = |one: &Element| {
+                let text = one.comment.as_ref().map_or(0, |comment| comment.len());
+                let data = match &one.data {
+                    Data::Verdict(_, Some(chain)) => chain.len() + 16,
+                    Data::Verdict(_, None) | Data::Value(_) | Data::None => 16,
+                };
+                ELEMENT + one.key.as_slice().len() + data + text
+            };
+            // Those of a set are alike.
+            elements.iter().take(16).map(bytes).max().unwrap_or(0) * elements.len()
+        }
+        Step::AddRule { body, .. } => body.expressions.len() + MESSAGE,
+        _ => MESSAGE,
+    };
+    MESSAGE + inside
 }
 
 /// The member of the list `wanted` of a message in which `offset` lies: its place and its value.

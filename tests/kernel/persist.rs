@@ -495,3 +495,80 @@ fn a_number_that_is_free_again_leads_no_client_astray() {
         }
     }
 }
+
+/// Kilobytes of the kernel's small objects that cannot be taken back.
+fn slab() -> i64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("SUnreclaim:"));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse().unwrap()
+}
+
+/// `make soak` sends 100,000 clients, and prints what one costs.
+#[test]
+fn every_client_comes_back_through_random_applies() {
+    let count = sampled(400, 100_000);
+    for way in [NAT, DR] {
+        let stage = Stage::new(way, 4);
+        let to: Vec<SocketAddr> = vips(0).chain(vips(1)).collect();
+        let ask = |port: u16| -> Vec<Vec<String>> {
+            let start = Instant::now();
+            let answers = to.iter().enumerate().map(|(place, at)| {
+                // Every client asks at one VIP and port.
+                let own = (0..count).filter(|number| *number as usize % to.len() == place);
+                let from: Vec<SocketAddr> = own
+                    .map(|number| SocketAddr::new(address(*at, number), port))
+                    .collect();
+                client::ask_all(&stage.topology.client, Protocol::Udp, &from, *at)
+            });
+            let answers = answers.collect();
+            let each = start.elapsed() / count;
+            println!("{:?}: {each:?} a question and an answer", way.layout);
+            // Else connections that are known would not be asked about again.
+            stage.topology.balancer.run(|| {
+                let all = flbc::kernel::Balanced {
+                    mark: None,
+                    vip: None,
+                };
+                flbc::kernel::Kernel::forget(&mut flbc::kernel::Linux::open().unwrap(), &all)
+                    .unwrap()
+            });
+            answers
+        };
+        stage.apply("", &[("d", "gone")]);
+        ask(2000);
+        let before = slab();
+        stage.apply("persist 1h", &[("d", "gone")]);
+        let first = ask(2000);
+        println!(
+            "{:?}: {} bytes of the kernel's memory for each of {count} clients",
+            way.layout,
+            (slab() - before) * 1024 / i64::from(count)
+        );
+        assert_eq!(stage.remembered(), count as usize, "{way:?}");
+        let mut dice = Dice::new(u64::from(count) + 7);
+        for round in 1..=20 {
+            let one_of = |dice: &mut Dice, all: &[&'static str]| {
+                all[usize::try_from(dice.below(all.len() as u64)).unwrap()]
+            };
+            let kept = ["", "weight 2", "weight 7", "drain", "weight 0"];
+            let options = [
+                ("a", one_of(&mut dice, &["", "weight 3"])),
+                ("b", one_of(&mut dice, &kept)),
+                ("c", one_of(&mut dice, &kept)),
+                // Nobody came to it while it was not there, and new ones do not come later.
+                (
+                    "d",
+                    one_of(
+                        &mut dice,
+                        &["", "gone", "down", "drain", "weight 5", "backup"],
+                    ),
+                ),
+            ];
+            stage.apply("persist 1h", &options);
+            assert_eq!(ask(2000 + round), first, "{way:?} {options:?}");
+        }
+    }
+}

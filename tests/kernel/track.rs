@@ -294,3 +294,41 @@ fn traffic_of_a_known_flow_keeps_its_client_known() {
     }
     assert_eq!(open(20_002).answer.server, first.answer.server);
 }
+
+/// The paper's figure 12: with tables a hundred times as large as there are servers, a server that leaves takes hardly any
+/// flow of others with it.
+#[test]
+fn without_track_maglev_loses_hardly_any_connection_of_servers_that_stay() {
+    let topology = Topology::new(Layout::DrOneInterface, 6);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let scheduler = "scheduler maglev by source-port table 16381";
+    let mut options = all(6, "");
+    host.apply(&service(&topology, scheduler, &options));
+    let count = sampled(150, 1000);
+    let mut open = Vec::new();
+    for target in TARGETS.map(at) {
+        for from in topology.sources(target, count / 2) {
+            open.push(Connection::open(&topology.client, Some(from), target, PATIENCE).unwrap());
+        }
+    }
+    options[2] = None;
+    host.apply(&service(&topology, scheduler, &options));
+    let (mut gone, mut lost) = (0, 0);
+    for connection in &mut open {
+        let server = connection.answer.server.clone();
+        let stays = server != "c";
+        gone += u32::from(!stays);
+        // Another server knows nothing of the connection, and resets it.
+        lost += u32::from(stays && connection.again().is_err());
+    }
+    assert!(
+        gone > count / 12,
+        "{gone} of {count} were with the server that went"
+    );
+    let stayed = count - gone;
+    assert!(
+        lost * 100 <= stayed * 3,
+        "{lost} of {stayed} connections lost"
+    );
+}

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::peers::Site;
 use crate::plot::{Line, Plot};
-use crate::run::{self, Cost, FORMAT, Workshop};
+use crate::run::{self, Cost, TIMED, Workshop};
 use crate::table::{self, Table};
 
 /// Who loads.
@@ -40,7 +40,7 @@ impl Contender {
             ["A", "A", "B"]
                 .map(|file| {
                     format!(
-                        "time -f '{FORMAT}' {}\n",
+                        "timed {}\n",
                         command.replace("FILE", &format!("\"${file}\""))
                     )
                 })
@@ -213,7 +213,7 @@ fn once(
     files: &[PathBuf; 2],
     limit: u32,
 ) -> Result<Option<Vec<Cost>>, String> {
-    let script = format!("mount -t tmpfs none /run\n{}", contender.script());
+    let script = format!("mount -t tmpfs none /run\n{TIMED}\n{}", contender.script());
     let mut command = Command::new("timeout");
     command
         .args(["--kill-after=2", &limit.to_string(), "unshare"])
@@ -225,7 +225,7 @@ fn once(
             "--fork",
             "--kill-child",
         ])
-        .args(["sh", "-ec", &script])
+        .args(["bash", "-ec", &script])
         .env("FLBC", shop.flbc())
         .env("A", &files[0])
         .env("B", &files[1])

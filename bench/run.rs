@@ -136,9 +136,6 @@ timed() {
 }
 "#;
 
-/// Seconds and kilobytes, as `time -f` tells them and [`costs`] reads them.
-pub(crate) const FORMAT: &str = "cost %e %M";
-
 fn cost(command: &mut Command) -> Result<Cost, String> {
     let output = command
         .stdin(Stdio::null())

@@ -113,6 +113,29 @@ const CONTENDERS: [Contender; 16] = [
     Contender::new("plain routing again", How::Route),
 ];
 
+/// With one service and with thousands: tables of a size that ten servers need, since each service has its own.
+const MANY: [Contender; 7] = [
+    ROUTE,
+    Contender::new("nat, round-robin", How::Flbc("scheduler round-robin")),
+    Contender::new("nat, hash", How::Flbc("scheduler hash")),
+    Contender::new(
+        "nat, maglev table 101",
+        How::Flbc("scheduler maglev table 101"),
+    ),
+    Contender::new(
+        "dr, hash",
+        How::Flbc("mode dr on eth0 via eth1; scheduler hash"),
+    ),
+    Contender::new(
+        "dr, maglev table 101",
+        How::Flbc("mode dr on eth0 via eth1; scheduler maglev table 101"),
+    ),
+    Contender::new(
+        "dr, round-robin",
+        How::Flbc("mode dr on eth0 via eth1; scheduler round-robin"),
+    ),
+];
+
 /// What an option costs, beside the same service without it.
 const OPTIONS: [Contender; 9] = [
     ROUTE,
@@ -182,13 +205,22 @@ pub(crate) struct Extent {
 /// Every contender on this kernel.
 pub(crate) fn side_by_side(shop: &Workshop, extent: Extent) -> Result<(), String> {
     println!("Through one balancer, 1 service x 10 servers\n");
-    let one = compare(shop, extent, &CONTENDERS, 1);
-    println!("The same with 10,000 services x 10 servers\n");
-    let flbc: Vec<Contender> = CONTENDERS.into_iter().filter(|c| c.is_flbc()).collect();
-    let many = compare(shop, extent, &flbc, 10_000);
+    compare(shop, extent, &CONTENDERS, 1)
+}
+
+/// flbc with many services.
+pub(crate) fn many_services(shop: &Workshop, extent: Extent) -> Result<(), String> {
+    for services in [1, 10_000] {
+        println!("flbc, {services} services x 10 servers\n");
+        compare(shop, extent, &MANY, services)?;
+    }
+    Ok(())
+}
+
+/// flbc's options, beside the same without them.
+pub(crate) fn options(shop: &Workshop, extent: Extent) -> Result<(), String> {
     println!("What options cost, 1 service x 10 servers\n");
-    let options = compare(shop, extent, &OPTIONS, 1);
-    one.and(many).and(options)
+    compare(shop, extent, &OPTIONS, 1)
 }
 
 /// flbc beside IPVS, where the kernel has it.

@@ -103,6 +103,12 @@ fn bench() -> Result<(), String> {
     if wanted("datapath") {
         datapath::side_by_side(&shop, extent)?;
     }
+    if wanted("many") {
+        datapath::many_services(&shop, extent)?;
+    }
+    if wanted("options") {
+        datapath::options(&shop, extent)?;
+    }
     if wanted("apply") {
         apply::apply_beside_nft(&shop, full)?;
     }

@@ -28,7 +28,12 @@ const HEIGHT: f64 = 260.0;
 impl Plot {
     /// The plot as SVG.
     pub(crate) fn svg(&self) -> String {
-        let all = || self.lines.iter().flat_map(|line| &line.points);
+        // What is nothing has no place on such an axis.
+        let positive = |point: &&(f64, f64)| point.0 > 0.0 && point.1 > 0.0;
+        let all = || {
+            let points = self.lines.iter().flat_map(|line| &line.points);
+            points.filter(positive)
+        };
         let decades = |figures: &mut dyn Iterator<Item = f64>| {
             let (low, high) = figures.fold((f64::MAX, f64::MIN), |(low, high), figure| {
                 (low.min(figure.log10()), high.max(figure.log10()))
@@ -76,9 +81,8 @@ impl Plot {
         }
         let mut legend = TOP + 10.0;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            let points: Vec<String> = line
-                .points
-                .iter()
+            let shown = || line.points.iter().filter(positive);
+            let points: Vec<String> = shown()
                 .map(|(size, cost)| format!("{:.1},{:.1}", x(*size), y(*cost)))
                 .collect();
             let _ = writeln!(
@@ -86,7 +90,7 @@ impl Plot {
                 r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"/>"#,
                 points.join(" ")
             );
-            for (size, cost) in &line.points {
+            for (size, cost) in shown() {
                 let _ = writeln!(
                     svg,
                     r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="{colour}"/>"#,

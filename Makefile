@@ -79,7 +79,8 @@ bench-vm: toolchain
 
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)
-	FLBC_SOAK=1 PROPTEST_CASES=20000 $(CARGO) test --locked
+	@# Some tests print what they measured.
+	FLBC_SOAK=1 PROPTEST_CASES=20000 $(CARGO) test --locked -- --show-output
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	@# Coverage is an unstable option of the compiler; this lets the stable one have it.
 	for target in $$($(CARGO) fuzz list); do \

@@ -238,7 +238,7 @@ pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The services that translate, and those of them that keep the client's address.
+/// The services that translate.
 fn nat(model: &Model) -> impl Iterator<Item = &Service> {
     let translates = |service: &&Service| matches!(service.mode, Mode::Nat(_));
     model.services.iter().filter(translates)

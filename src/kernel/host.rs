@@ -23,8 +23,8 @@ use rustix::io::Errno;
 use super::KernelError;
 use super::conntrack::failed;
 
-/// How long a neighbour is waited for. One that is there answers in milliseconds; the kernel asks once a second.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a neighbour is waited for. One that is there answers in milliseconds; the kernel asks three times, once a second.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// How often the neighbour table is looked at meanwhile.
 const PAUSE: Duration = Duration::from_millis(30);

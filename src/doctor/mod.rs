@@ -128,23 +128,23 @@ impl Code {
             Self::VipDuplicate => {
                 "Another machine answers for a VIP, by IPv6 duplicate address detection"
             }
-            Self::ForwardingOff => "nat: packets that come in are not sent on",
-            Self::StrictReversePath => "nat: rp_filter drops what clients send",
-            Self::NoRouteToServer => "nat: no route leads to a server",
-            Self::NoRouteToClients => "nat: no route leads back to the clients",
+            Self::ForwardingOff => "In nat, packets that come in are not sent on",
+            Self::StrictReversePath => "In nat, rp_filter drops what clients send",
+            Self::NoRouteToServer => "In nat, no route leads to a server",
+            Self::NoRouteToClients => "In nat, no route leads back to the clients",
             Self::BehindRouter => {
-                "nat: a server's answers come back only if a router sends them here (to know)"
+                "In nat, a server's answers come back only if a router sends them here (to know)"
             }
-            Self::NotOnLink => "dr: a server is not on the link by which it is sent packets",
+            Self::NotOnLink => "In dr, a server is not on the link by which it is sent packets",
             Self::NeighbourUnresolved => "Nobody answers for the MAC address of a server or router",
             Self::NeighbourTableSmall => {
                 "There are more neighbours than the kernel keeps MAC addresses of"
             }
             Self::ConnectionsNearlyFull => {
-                "nat: three quarters of the connections that the kernel can follow are there"
+                "In nat, three quarters of the connections that the kernel can follow are there"
             }
             Self::ConnectionsWereDropped => {
-                "nat: connections were dropped because the kernel could follow no more (to know)"
+                "In nat, connections were dropped because the kernel could follow no more (to know)"
             }
             Self::ForeignDrop => {
                 "A chain of others has policy drop: its rules have to accept what is balanced"

@@ -68,6 +68,12 @@ impl<'a> Constants<'a> {
                 Code::BadName,
                 format!("{} is defined without the `$`", quote(text)),
             );
+            // It is plain what was meant: nothing is to be said about its uses.
+            self.defined.entry(text).or_insert(Constant {
+                name: span,
+                values: None,
+                used: true,
+            });
             return Err(Box::new(fault.help("write the `$` only where it is used")));
         }
         if let Err(wrong) = name(text) {

@@ -37,13 +37,9 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
     } = how;
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = match Report::input(file) {
-        Ok(input) => input,
-        Err(error) => return Report::unread(&error),
-    };
-    let Some(mut model) = crate::read(input, &mut sources, &mut sink) else {
-        report.human(&sink, &sources);
-        return Exit::Bad;
+    let mut model = match report.model(file, &mut sources, &mut sink) {
+        Ok(model) => model,
+        Err(exit) => return exit,
     };
     let lock = match (!dry_run).then(|| trial::exclusive(table)).transpose() {
         Ok(lock) => lock,
@@ -154,15 +150,11 @@ pub(super) fn diff(report: &Report, old: &Path, new: &Path) -> Exit {
 fn outline(report: &Report, file: &Path) -> Result<Outline, Exit> {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = Report::input(file).map_err(|error| Report::unread(&error))?;
-    let model: Option<Model> = crate::read(input, &mut sources, &mut sink);
-    let outline = model.map(|model| {
-        // For its warnings.
-        schedule::schedule(&model, &mut sink);
-        Outline::of(&model)
-    });
+    let model = report.model(file, &mut sources, &mut sink)?;
+    // For its warnings.
+    schedule::schedule(&model, &mut sink);
     report.human(&sink, &sources);
-    outline.ok_or(Exit::Bad)
+    Ok(Outline::of(&model))
 }
 
 fn lines(difference: &Difference) -> String {

@@ -43,15 +43,12 @@ pub(super) fn gateway(text: &str) -> Result<IpAddr, String> {
 pub(super) fn run(report: &Report, request: &Request<'_>) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = match Report::input(request.file) {
-        Ok(input) => input,
-        Err(error) => return Report::unread(&error),
+    let model = match report.model(request.file, &mut sources, &mut sink) {
+        Ok(model) => model,
+        Err(exit) => return exit,
     };
-    let model = crate::read(input, &mut sources, &mut sink);
+    // Its warnings.
     report.human(&sink, &sources);
-    let Some(model) = model else {
-        return Exit::Bad;
-    };
     let needs = match Needs::of(&model, request.question) {
         Ok(needs) => needs,
         Err(unknown) => return Report::failure(&escape(&unknown.to_string())),

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Color, Exit};
 use crate::diagnostic::render::{Options, human};
 use crate::diagnostic::{Diagnostics, escape};
+use crate::model::Model;
 use crate::source::{MAX_FILE_BYTES, Sources};
 use crate::syntax::Input;
 
@@ -42,6 +43,20 @@ impl Report {
         let mut limited = io::stdin().lock().take(MAX_FILE_BYTES + 1);
         limited.read_to_end(&mut bytes)?;
         Ok(Input::Stdin(bytes))
+    }
+
+    /// The model of a file without errors; its warnings stay in `sink`. Else its faults are told.
+    pub(super) fn model(
+        &self,
+        file: &Path,
+        sources: &mut Sources,
+        sink: &mut Diagnostics,
+    ) -> Result<Model, Exit> {
+        let input = Self::input(file).map_err(|error| Self::unread(&error))?;
+        crate::read(input, sources, sink).ok_or_else(|| {
+            self.human(sink, sources);
+            Exit::Bad
+        })
     }
 
     /// Writes faults to standard error, if there are any.

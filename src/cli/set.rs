@@ -47,7 +47,7 @@ pub(super) struct Wish<'a> {
 pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&Path>) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let read = match file.map(|file| read(report, file, &mut sources, &mut sink)) {
+    let read = match file.map(|file| report.model(file, &mut sources, &mut sink)) {
         Some(Err(exit)) => return exit,
         Some(Ok(model)) => Some(model),
         None => None,
@@ -120,19 +120,6 @@ pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&P
         );
     }
     say(&text, Exit::Fine)
-}
-
-fn read(
-    report: &Report,
-    file: &Path,
-    sources: &mut Sources,
-    sink: &mut Diagnostics,
-) -> Result<Model, Exit> {
-    let input = Report::input(file).map_err(|error| Report::unread(&error))?;
-    crate::read(input, sources, sink).ok_or_else(|| {
-        report.human(sink, sources);
-        Exit::Bad
-    })
 }
 
 /// The first of many names.

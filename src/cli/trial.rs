@@ -132,13 +132,9 @@ pub(super) fn notice(table: &str) -> Option<String> {
 pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = match Report::input(file) {
-        Ok(input) => input,
-        Err(error) => return Report::unread(&error),
-    };
-    let Some(mut model) = crate::read(input, &mut sources, &mut sink) else {
-        report.human(&sink, &sources);
-        return Exit::Bad;
+    let mut model = match report.model(file, &mut sources, &mut sink) {
+        Ok(model) => model,
+        Err(exit) => return exit,
     };
     let lock = match exclusive(table) {
         Ok(lock) => lock,

@@ -1,43 +1,14 @@
 //! Direct return: the later fragments of a datagram, which have no ports, follow the first one to its server.
 
-use std::fmt::Write as _;
-
 use crate::lab::client::Datagrams;
 use crate::lab::packet::Wire;
 use crate::lab::topology::{Layout, Topology};
 use crate::lab::{PATIENCE, SILENCE};
 use crate::operator::{at, load, sampled};
+use crate::quoted::{WAYS, servers};
 
 /// Three fragments at an MTU of 1,500.
 const LONG: [u8; 4000] = [b'x'; 4000];
-
-const WAYS: [(Layout, &str, &str); 3] = [
-    (Layout::DrOneInterface, "on eth0", ""),
-    (Layout::DrTwoInterfaces, "on eth0 via eth1", ""),
-    (
-        Layout::DrTwoInterfaces,
-        "on eth0 via eth1 from 02:00:00:00:01:01",
-        "mac",
-    ),
-];
-
-fn servers(topology: &Topology, mac: &str) -> String {
-    let mut text = String::new();
-    for server in &topology.servers {
-        let mac = match mac {
-            "" => String::new(),
-            _ => format!("mac {}", server.mac),
-        };
-        let _ = writeln!(
-            text,
-            "server {name} {} {mac}\nserver {name}6 {} {mac}",
-            server.v4,
-            server.v6,
-            name = server.name
-        );
-    }
-    text
-}
 
 #[test]
 fn a_long_datagram_reaches_the_server_of_its_client() {

@@ -10,7 +10,8 @@ use crate::lab::packet::Wire;
 use crate::lab::topology::{BALANCER_ETH0, Layout, ROUTER_LAN, Topology};
 use crate::operator::{at, load, sampled};
 
-const WAYS: [(Layout, &str, &str); 3] = [
+/// Every way to a server of direct return: the stage, what `mode dr` says, and whether MAC addresses are given.
+pub(crate) const WAYS: [(Layout, &str, &str); 3] = [
     (Layout::DrOneInterface, "on eth0", ""),
     (Layout::DrTwoInterfaces, "on eth0 via eth1", ""),
     (
@@ -30,20 +31,27 @@ fn service(
     let mut file = format!(
         "service www {{\nvip 192.0.2.10, 2001:db8::10 tcp, udp {ports}\nmode dr {on}\n{scheduler}\n"
     );
+    file += &servers(topology, mac);
+    file + "}"
+}
+
+/// Every server in both families, by its MAC address where `mac` is not empty.
+pub(crate) fn servers(topology: &Topology, mac: &str) -> String {
+    let mut text = String::new();
     for server in &topology.servers {
         let mac = match mac {
             "" => String::new(),
             _ => format!("mac {}", server.mac),
         };
         let _ = writeln!(
-            file,
+            text,
             "server {name} {} {mac}\nserver {name}6 {} {mac}",
             server.v4,
             server.v6,
             name = server.name
         );
     }
-    file + "}"
+    text
 }
 
 const SCHEDULERS: [&str; 5] = [

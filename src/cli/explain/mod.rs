@@ -75,14 +75,9 @@ pub(super) fn run(
     }
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let input = match Report::input(file) {
-        Ok(input) => input,
-        Err(error) => return Report::unread(&error),
-    };
-    let model = crate::read(input, &mut sources, &mut sink);
-    let Some(model) = model else {
-        report.human(&sink, &sources);
-        return Exit::Bad;
+    let model = match report.model(file, &mut sources, &mut sink) {
+        Ok(model) => model,
+        Err(exit) => return exit,
     };
     // Warnings are for who checks the file.
     let plan = schedule::schedule(&model, &mut sink);

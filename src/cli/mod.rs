@@ -267,7 +267,9 @@ enum Command {
     /// For the balancer, before or after the file is applied. Looks at interfaces, VIPs, forwarding, reverse path
     /// filters, routes to servers and back to clients, neighbours, the table of connections, chains of other programs,
     /// and `nft`, and lets the kernel check the rules. Changes nothing; asks servers and routers for their MAC
-    /// addresses (1,024 at most), and waits for them for two and a half seconds. Each finding comes
+    /// addresses (1,024 at most), and waits for them for two and a half seconds. A way
+    /// back to clients is looked for by the routes to the first 256 prefixes of `allow from`, or without it to root name
+    /// servers; nothing is sent to them. Rules of other programs are not read, only where their chains begin. Each finding comes
     /// with commands that mend it, or that show more where a person has to decide; words in capitals are to be filled in.
     /// Exit status 0: all well; 1: something is to be mended; 4: without the privilege, only a part was looked at.
     Doctor {

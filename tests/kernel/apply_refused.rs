@@ -139,6 +139,15 @@ fn a_table_that_another_program_holds_is_left_to_it_and_told_once() {
         let told = ran.err.matches("another program holds this table").count();
         assert_eq!(told, 1, "{ran:?}");
     }
+    let ran = host.flbc(&["doctor", "-"], RUNNING);
+    let refused = "error[kernel-refuses]: the kernel cannot ";
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.out.matches(refused).count(), 1, "{ran:?}");
+    assert!(
+        ran.out
+            .contains(": another program holds this table for itself\n"),
+        "{ran:?}"
+    );
     assert_eq!(host.list(), listed);
     drop(words);
     owner.wait().unwrap();

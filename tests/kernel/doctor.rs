@@ -179,6 +179,25 @@ fn what_stops_nat_is_found_and_mended_by_the_command_that_is_told() {
 }
 
 #[test]
+fn of_a_server_behind_a_router_it_is_told_that_its_answers_have_to_come_back() {
+    let balancer = Balancer::new(Layout::Nat, NAT);
+    balancer.shell("ip route add 10.20.0.11/32 via 10.20.0.12");
+    let said = balancer.doctor();
+    assert_eq!((said.code, said.findings.len()), (0, 1));
+    assert_eq!(said.findings[0]["code"], "behind-router");
+    assert_eq!(said.findings[0]["declared"], "<stdin>:4");
+    // With the balancer's own address for their source, the answers find it.
+    let masquerade = NAT.replace("mode nat", "mode nat masquerade");
+    let codes: Vec<Value> = balancer
+        .doctor_of(&masquerade, &[])
+        .findings
+        .iter()
+        .map(|finding| finding["code"].clone())
+        .collect();
+    assert_eq!(codes, ["not-applied"]);
+}
+
+#[test]
 fn who_may_come_needs_a_way_back_and_nobody_else() {
     let balancer = Balancer::new(Layout::Nat, NAT);
     balancer.shell("ip route replace 198.51.100.0/24 via 203.0.113.1; ip route del default; ip -6 route del default");

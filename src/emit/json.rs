@@ -524,11 +524,8 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             let set = Expr::Named(Named::Set(protocols.into()));
             equals(meta(MetaKey::L4proto), set)
         }
-        Condition::Dnatted => Stmt::Match(Match {
-            left: ct("status"),
-            right: string("dnat"),
-            op: Operator::IN,
-        }),
+        Condition::Dnatted => has(ct("status"), "dnat"),
+        Condition::NewConnection => has(ct("state"), "new"),
         Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
         Condition::CtMarkFrom(mark) => Stmt::Match(Match {
@@ -545,6 +542,15 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             string("local"),
         ),
     }
+}
+
+/// Whether that flag is set.
+fn has(flags: Expr<'static>, flag: &'static str) -> Stmt<'static> {
+    Stmt::Match(Match {
+        left: flags,
+        right: string(flag),
+        op: Operator::IN,
+    })
 }
 
 fn meta(key: MetaKey) -> Expr<'static> {

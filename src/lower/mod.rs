@@ -14,6 +14,7 @@ mod block;
 mod dispatch;
 mod dr;
 mod empty;
+mod guard;
 mod identity;
 mod nat;
 pub mod number;

@@ -13,7 +13,7 @@ use super::access::Gates;
 use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch};
 use super::persist::{self, Memory};
-use super::{Input, Scope, empty, inhabited, traffic};
+use super::{Input, Scope, empty, guard, inhabited, traffic};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
@@ -47,9 +47,13 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
         translation(input, &mut table);
         let remembering = memory(input, &mut table);
         services(input, &mut table);
-        sources(input, remembering, &mut table);
+        let vips = vips(input);
+        let families: Vec<Family> = vips.iter().map(|(family, _)| *family).collect();
+        sources(input, &families, &mut table);
+        traffic::lower(input, &families, remembering, &mut table);
+        table.sets.extend(vips.into_iter().map(|(_, set)| set));
     }
-    local_guard(input, &mut table);
+    guard::lower(input, &mut table);
     inhabited(table)
 }
 
@@ -273,7 +277,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// ```text
 /// ct status dnat ct original ip daddr @vip4 goto source
 /// ```
-fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
+fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
     let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
     let mut fixed = Family::BOTH.map(|family| {
         let name = name::per_family("snat", family, "");
@@ -302,21 +306,10 @@ fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
             }
         }
     }
-    let mut vips: Vec<(IpAddr, Span)> = input
-        .services(is_nat)
-        .flat_map(|plan| &plan.service.vips)
-        .map(|vip| (vip.address, vip.span))
-        .collect();
-    for all in [&mut real, &mut vips] {
-        // Each address once, with the first place that names it.
-        all.sort_by_key(|(address, _)| *address);
-        all.dedup_by_key(|(address, _)| *address);
-    }
-    let vip_sets = addresses(input, "vip", &vips, "addresses of virtual services");
     let hairpin = "addresses of real servers, for hairpin";
-    let real_sets = addresses(input, "real", &real, hairpin);
+    let real_sets = addresses(input, "real", real, hairpin);
     let mut rules = Vec::new();
-    let in_set = |key, set: &Set| Statement::Match(Condition::InSet(key, set.name.clone()));
+    let in_set = |key, set| Statement::Match(Condition::InSet(key, set));
     if !masquerade.is_empty() {
         // ct mark @masq masquerade
         rules.push(Rule::fixed([
@@ -333,14 +326,12 @@ fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
             }]));
         }
     }
-    for (family, set) in Family::BOTH.into_iter().zip(&real_sets) {
-        if let Some(set) = set {
-            // ip saddr @real4 masquerade
-            rules.push(Rule::fixed([
-                in_set(Expression::Source(family), set),
-                Statement::Masquerade,
-            ]));
-        }
+    for (family, set) in &real_sets {
+        // ip saddr @real4 masquerade
+        rules.push(Rule::fixed([
+            in_set(Expression::Source(*family), set.name.clone()),
+            Statement::Masquerade,
+        ]));
     }
     // fib saddr type local masquerade
     rules.push(Rule::fixed([
@@ -353,45 +344,50 @@ fn sources(input: &Input<'_>, remembering: Option<Rule>, table: &mut Table) {
         purpose: "whose answers would not come back by themselves?",
         rules,
     });
-    let gate = Family::BOTH.into_iter().zip(&vip_sets);
+    let gate = families.iter().map(|family| {
+        let vips = name::per_family("vip", *family, "");
+        Rule::fixed([
+            Statement::Match(Condition::Dnatted),
+            in_set(Expression::OriginalDestination(*family), vips),
+            Statement::Goto(SOURCE.into()),
+        ])
+    });
     table.chains.push(Chain {
         name: "postrouting".into(),
         hook: Some(Hook::NatPostrouting),
         purpose: "connections that flbc translated, and no others",
-        rules: gate
-            .filter_map(|(family, set)| {
-                Some(Rule::fixed([
-                    Statement::Match(Condition::Dnatted),
-                    in_set(Expression::OriginalDestination(family), set.as_ref()?),
-                    Statement::Goto(SOURCE.into()),
-                ]))
-            })
-            .collect(),
+        rules: gate.collect(),
     });
-    let families = Family::BOTH.into_iter().zip(&vip_sets);
-    let families = families.filter_map(|(family, set)| set.as_ref().map(|_| family));
-    traffic::lower(input, families, remembering, table);
     let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
     table
         .sets
         .extend(marks.flatten().filter_map(SetBuilder::finish));
-    table
-        .sets
-        .extend(vip_sets.into_iter().chain(real_sets).flatten());
+    table.sets.extend(real_sets.into_iter().map(|(_, set)| set));
 }
 
-/// Sets of addresses, one for each family.
+/// The VIPs.
+fn vips(input: &Input<'_>) -> Vec<(Family, Set)> {
+    let services = input.services(is_nat);
+    let vips = services.flat_map(|plan| &plan.service.vips);
+    let vips = vips.map(|vip| (vip.address, vip.span)).collect();
+    addresses(input, "vip", vips, "addresses of virtual services")
+}
+
+/// Sets of addresses, for each family that has any.
 fn addresses(
     input: &Input<'_>,
     stem: &str,
-    all: &[(IpAddr, Span)],
+    mut all: Vec<(IpAddr, Span)>,
     purpose: &'static str,
-) -> [Option<Set>; 2] {
+) -> Vec<(Family, Set)> {
+    // Each address once, with the first place that names it.
+    all.sort_by_key(|(address, _)| *address);
+    all.dedup_by_key(|(address, _)| *address);
     let expected = match input.scope {
         Scope::Whole => all.len(),
         Scope::Part(part) => part.addresses.len(),
     };
-    Family::BOTH.map(|family| {
+    let sets = Family::BOTH.into_iter().filter_map(|family| {
         let name = name::per_family(stem, family, "");
         let mut set =
             SetBuilder::new(&name, KeyType::Address(family), None, purpose).expecting(expected);
@@ -407,38 +403,7 @@ fn addresses(
                 set.push(Counted::OUTSIDE);
             }
         }
-        set.finish()
-    })
-}
-
-/// What arrives at the balancer's own sockets for a VIP was not translated: a flow that was open before the
-/// rules came, or one from an interface that direct return does not listen on. It gets what an empty service
-/// gives.
-fn local_guard(input: &Input<'_>, table: &mut Table) {
-    let entries: Vec<dispatch::Entry> = input
-        .plan
-        .services
-        .iter()
-        .flat_map(|plan| {
-            let verdict = empty::verdict(plan.service.on_empty);
-            dispatch::entries(input, plan.service, move |_| verdict.clone())
-        })
-        .collect();
-    let (sets, lookups) = Dispatch {
-        stem: "local",
-        tail: "",
-        counter: false,
-        purpose: "virtual services, as seen by the balancer's own sockets",
-        guard: None,
-    }
-    .build(&entries, &[]);
-    table.sets.extend(sets);
-    // ct status dnat accept
-    let translated = Rule::fixed([Statement::Match(Condition::Dnatted), Statement::Accept]);
-    table.chains.push(Chain {
-        name: "input".into(),
-        hook: Some(Hook::FilterInput),
-        purpose: "a virtual service never reaches the balancer's own sockets",
-        rules: std::iter::once(translated).chain(lookups).collect(),
+        Some((family, set.finish()?))
     });
+    sets.collect()
 }

@@ -8,7 +8,7 @@ use crate::ruleset::{
     Chain, Condition, Expression, Hook, KeyType, Rule, Set, Statement, Table, name,
 };
 
-use super::Input;
+use super::{Input, guard};
 
 /// The chain for packets of translated connections.
 const BALANCED: &str = "balanced";
@@ -37,13 +37,15 @@ fn room(servers: usize) -> u32 {
 /// chain balanced_in {
 ///     type filter hook prerouting priority -95
 ///     ct status dnat goto balanced
+///     ct state new ip daddr @vip4 goto guard
+///     ct state new ip6 daddr @vip6 goto guard
 /// }
 /// ```
 ///
 /// Packets make the elements: servers cost nothing while they are loaded, and their counters go on whatever is applied.
 pub(super) fn lower(
     input: &Input<'_>,
-    families: impl Iterator<Item = Family>,
+    families: &[Family],
     remembering: Option<Rule>,
     table: &mut Table,
 ) {
@@ -65,7 +67,12 @@ pub(super) fn lower(
         name: BALANCED.into(),
         hook: None,
         purpose: "a packet of a translated connection, either way",
-        rules: families.map(counted).chain(remembering).collect(),
+        rules: families
+            .iter()
+            .copied()
+            .map(counted)
+            .chain(remembering)
+            .collect(),
     });
     for (name, hook, purpose) in [
         (
@@ -79,14 +86,17 @@ pub(super) fn lower(
             "the same for those that the balancer sends by itself",
         ),
     ] {
+        let translated = Rule::fixed([
+            Statement::Match(Condition::Dnatted),
+            Statement::Goto(BALANCED.into()),
+        ]);
         table.chains.push(Chain {
             name: name.into(),
             hook: Some(hook),
             purpose,
-            rules: vec![Rule::fixed([
-                Statement::Match(Condition::Dnatted),
-                Statement::Goto(BALANCED.into()),
-            ])],
+            rules: std::iter::once(translated)
+                .chain(families.iter().copied().map(guard::untranslated))
+                .collect(),
         });
     }
     table.sets.push(Set {

@@ -339,6 +339,8 @@ pub enum Condition {
     HasPorts,
     /// `ct status dnat`
     Dnatted,
+    /// `ct state new`
+    NewConnection,
     /// `meta mark MARK`
     Marked(u32),
     /// `ct direction original`

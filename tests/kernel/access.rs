@@ -102,7 +102,8 @@ fn a_client_that_may_not_come_reaches_no_socket_of_the_balancer() {
         let _own = RealServer::start(&topology.balancer, "balancer", &own);
         for to in TARGETS {
             let [_, denied, _] = clients(to);
-            let flow = Datagrams::open(&topology.client, Some(denied), at(to), PATIENCE).unwrap();
+            let mut flow =
+                Datagrams::open(&topology.client, Some(denied), at(to), PATIENCE).unwrap();
             assert_eq!(flow.ask().unwrap().server, "balancer", "before the rules");
             load(&topology.balancer, &service(mode, ACCESS));
             flow.set_patience(SILENCE);
@@ -156,7 +157,8 @@ fn in_nat_a_connection_outlives_its_permission_and_in_dr_it_does_not() {
         for to in TARGETS {
             let [inside, ..] = clients(to);
             load(&topology.balancer, &service(mode, ""));
-            let flow = Datagrams::open(&topology.client, Some(inside), at(to), PATIENCE).unwrap();
+            let mut flow =
+                Datagrams::open(&topology.client, Some(inside), at(to), PATIENCE).unwrap();
             let before = flow.ask().unwrap();
             load(
                 &topology.balancer,

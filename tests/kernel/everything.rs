@@ -415,7 +415,14 @@ fn inet(b: &Builder) -> Table {
         base(
             "balanced_in",
             Hook::FilterPrerouting,
-            vec![vec![Statement::Match(Condition::Dnatted), goto("balanced")]],
+            vec![
+                vec![Statement::Match(Condition::Dnatted), goto("balanced")],
+                vec![
+                    Statement::Match(Condition::NewConnection),
+                    in_set(Expression::Destination(V4), "vip4"),
+                    goto("refuse"),
+                ],
+            ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),
         chain("hash4s", vec![vec![ct_set(jhash(V4, false)), slotted()]]),

@@ -71,7 +71,7 @@ fn fragments_that_nobody_knows_the_server_of_reach_no_server() {
             .collect();
         for to in ["192.0.2.10:53", "[2001:db8::10]:53"] {
             let from = topology.source(at(to));
-            let flow = Datagrams::open(&topology.client, Some(from), at(to), PATIENCE).unwrap();
+            let mut flow = Datagrams::open(&topology.client, Some(from), at(to), PATIENCE).unwrap();
             flow.ask().unwrap();
             flow.set_patience(SILENCE);
             assert!(flow.ask_with(&LONG).is_err(), "{file}");

@@ -104,7 +104,7 @@ fn a_udp_flow_that_was_open_before_the_rules_is_cut_off_from_the_socket() {
             for (state, firewall) in [("", ""), ("down", ""), ("", FIREWALL), ("down", FIREWALL)] {
                 let (topology, _serving) = with_own_sockets(layout);
                 topology.balancer.nft(firewall);
-                let flow = Datagrams::open(&topology.client, None, at(to), PATIENCE).unwrap();
+                let mut flow = Datagrams::open(&topology.client, None, at(to), PATIENCE).unwrap();
                 assert_eq!(flow.ask().unwrap().server, "balancer");
                 flow.set_patience(SILENCE);
                 load(&topology.balancer, &service(mode, state));

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::namespace::Namespace;
-use super::{Answer, PATIENCE, sctp};
+use super::{Answer, PATIENCE, SILENCE, sctp};
 
 /// An open TCP connection, and who answered on it.
 #[derive(Debug)]
@@ -71,10 +72,19 @@ fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
     })
 }
 
+/// After how long a datagram without an answer is sent again, as by clients of UDP everywhere.
+const RESEND: Duration = Duration::from_secs(1);
+
+/// How many datagrams a whole run may lose. A busy machine does lose one now and then; a fault of the rules loses more.
+const MAY_BE_LOST: u32 = 5;
+
+static LOST: AtomicU32 = AtomicU32::new(0);
+
 /// A UDP socket connected to a VIP, so that errors of ICMP reach it.
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     socket: UdpSocket,
+    patience: Duration,
 }
 
 impl Datagrams {
@@ -91,25 +101,55 @@ impl Datagrams {
     fn open_here(from: Option<SocketAddr>, to: SocketAddr, patience: Duration) -> io::Result<Self> {
         let socket = UdpSocket::bind(from.unwrap_or_else(|| any_port(to)))?;
         socket.connect(to)?;
-        socket.set_read_timeout(Some(patience))?;
-        Ok(Self { socket })
+        Ok(Self { socket, patience })
     }
 
     /// Waits that long for answers from now on.
-    pub(crate) fn set_patience(&self, patience: Duration) {
-        self.socket
-            .set_read_timeout(Some(patience))
-            .expect("a timeout that is not 0");
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
-    /// Sends a datagram, and hears who answers.
+    /// Sends a datagram, and waits for nothing.
+    pub(crate) fn tell(&self) -> io::Result<()> {
+        self.socket.send(b"who is there?").map(drop)
+    }
+
+    /// Sends a datagram, and hears who answers. While there is patience it is sent again each second, but only a few
+    /// times in a whole run.
     pub(crate) fn ask(&self) -> io::Result<Answer> {
         self.ask_with(b"who is there?")
     }
 
     /// The same with a question of any length.
     pub(crate) fn ask_with(&self, question: &[u8]) -> io::Result<Answer> {
-        self.socket.send(question)?;
+        let mut more = self.patience.as_secs().saturating_sub(1);
+        self.socket
+            .set_read_timeout(Some(self.patience.min(RESEND)))?;
+        let mut lost = false;
+        loop {
+            self.socket.send(question)?;
+            match self.hear() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if more == 0 || LOST.fetch_add(1, Ordering::Relaxed) >= MAY_BE_LOST {
+                        return Err(error);
+                    }
+                    more -= 1;
+                    lost = true;
+                }
+                heard => {
+                    if lost {
+                        eprintln!("a datagram to {:?} was lost", self.socket.peer_addr());
+                        // The first answer may only have been late: it must not be the next question's.
+                        self.socket.set_read_timeout(Some(SILENCE))?;
+                        while self.hear().is_ok() {}
+                    }
+                    return heard;
+                }
+            }
+        }
+    }
+
+    fn hear(&self) -> io::Result<Answer> {
         let mut datagram = [0; 2048];
         let length = self.socket.recv(&mut datagram)?;
         let line = String::from_utf8_lossy(datagram.get(..length).unwrap_or_default()).into_owned();

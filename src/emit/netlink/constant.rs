@@ -232,6 +232,7 @@ pub(crate) mod ct {
     pub(crate) const KEY: u16 = 2;
     pub(crate) const DIRECTION: u16 = 3;
     pub(crate) const FROM: u16 = 4;
+    pub(crate) const STATE: u32 = 0;
     pub(crate) const DIRECTION_KEY: u32 = 1;
     pub(crate) const STATUS: u32 = 2;
     pub(crate) const MARK: u32 = 3;
@@ -239,6 +240,8 @@ pub(crate) mod ct {
     pub(crate) const DESTINATION_V6: u32 = 22;
     /// A direction.
     pub(crate) const ORIGINAL: u8 = 0;
+    /// A bit of the state: `NF_CT_STATE_BIT(IP_CT_NEW)`.
+    pub(crate) const NEW: u32 = 0x8;
     /// A bit of the status.
     pub(crate) const DESTINATION_TRANSLATED: u32 = 0x20;
 }

@@ -226,6 +226,14 @@ impl Encoder<'_> {
         });
     }
 
+    /// `ct KEY & BIT != 0`
+    fn flag(&mut self, key: u32, bit: u32) {
+        let register = self.take(None);
+        self.ct(key, register, None);
+        self.mask(register, &bit.to_ne_bytes());
+        self.compare(cmp::DIFFERENT, register, &[0; 4]);
+    }
+
     /// `& MASK`, in place.
     fn mask(&mut self, register: Register, mask: &[u8]) {
         let number = register.number();
@@ -301,12 +309,8 @@ impl Encoder<'_> {
                 self.look_up(ANONYMOUS, register, None);
                 self.protocols = Some(super::PORT_PROTOCOLS.to_vec());
             }
-            Condition::Dnatted => {
-                let register = self.take(None);
-                self.ct(ct::STATUS, register, None);
-                self.mask(register, &ct::DESTINATION_TRANSLATED.to_ne_bytes());
-                self.compare(cmp::DIFFERENT, register, &[0; 4]);
-            }
+            Condition::Dnatted => self.flag(ct::STATUS, ct::DESTINATION_TRANSLATED),
+            Condition::NewConnection => self.flag(ct::STATE, ct::NEW),
             Condition::Marked(mark) => {
                 let register = self.take(None);
                 self.meta(meta::MARK, register);

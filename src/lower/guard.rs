@@ -1,0 +1,92 @@
+//! What becomes of packets for a VIP that no rule has sent to a server.
+
+use crate::model::{Family, OnEmpty};
+use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Table, name};
+
+use super::Input;
+use super::dispatch::{self, Dispatch};
+use super::empty;
+
+const GUARD: &str = "guard";
+const UNBALANCED: &str = "unbalanced";
+
+/// `ct status dnat accept`, `jump guard`
+///
+/// What arrives at the balancer's own sockets for a VIP was not translated: a flow that was open before the rules came,
+/// or one from an interface that direct return does not listen on. It gets what an empty service gives.
+pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
+    let entries: Vec<dispatch::Entry> = input
+        .plan
+        .services
+        .iter()
+        .flat_map(|plan| {
+            let verdict = match plan.service.on_empty {
+                OnEmpty::Reject => Data::Goto(UNBALANCED.into()),
+                OnEmpty::Drop => Data::Drop,
+            };
+            dispatch::entries(input, plan.service, move |_| verdict.clone())
+        })
+        .collect();
+    let (sets, lookups) = Dispatch {
+        stem: "local",
+        tail: "",
+        counter: false,
+        purpose: "virtual services, for what was not sent to a server",
+        guard: None,
+    }
+    .build(&entries, &[]);
+    table.sets.extend(sets);
+    let chain = |name: &str, hook, purpose, rules| Chain {
+        name: name.into(),
+        hook,
+        purpose,
+        rules,
+    };
+    table.chains.extend([
+        chain(
+            UNBALANCED,
+            None,
+            "what began while the rules were replaced is to be sent again; other packets are refused",
+            vec![
+                // ct state new drop
+                Rule::fixed([
+                    Statement::Match(Condition::NewConnection),
+                    Statement::Drop,
+                ]),
+                Rule::fixed([empty::statement(OnEmpty::Reject)]),
+            ],
+        ),
+        chain(
+            GUARD,
+            None,
+            "for a virtual service, and sent to no server",
+            lookups,
+        ),
+        chain(
+            "input",
+            Some(Hook::FilterInput),
+            "a virtual service never reaches the balancer's own sockets",
+            vec![
+                Rule::fixed([Statement::Match(Condition::Dnatted), Statement::Accept]),
+                Rule::fixed([Statement::Jump(GUARD.into())]),
+            ],
+        ),
+    ]);
+}
+
+/// `ct state new ip daddr @vip4 goto guard`
+///
+/// For the chains right behind the translation. A new connection of a NAT service passes it untranslated in one moment
+/// only: while all rules are replaced. The kernel asks the new chain first, which is not active yet; when the packet
+/// comes to the old one, that may not be active any more. If it went on, its connection would stay untranslated for
+/// good. It is dropped, and the client sends it again.
+pub(super) fn untranslated(family: Family) -> Rule {
+    Rule::fixed([
+        Statement::Match(Condition::NewConnection),
+        Statement::Match(Condition::InSet(
+            Expression::Destination(family),
+            name::per_family("vip", family, ""),
+        )),
+        Statement::Goto(GUARD.into()),
+    ])
+}

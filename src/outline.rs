@@ -183,12 +183,8 @@ const TABLE: &str = "table";
 
 /// `509`, or `509 for IPv4, 251 for IPv6`
 fn maglev_tables(model: &Model, service: &Service) -> Option<String> {
-    let sizes: Vec<(Family, u32)> = Family::BOTH
-        .into_iter()
-        .filter(|family| {
-            let mut vips = service.vips.iter();
-            vips.any(|vip| Family::of(vip.address) == *family)
-        })
+    let sizes: Vec<(Family, u32)> = service
+        .families()
         .filter_map(|family| Some((family, maglev_size(model, service, family)?)))
         .collect();
     match *sizes {

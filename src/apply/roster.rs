@@ -1,6 +1,6 @@
 //! Every server that the file declares, where the kernel's tables alone do not tell whose it is.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::lower::identity_of;
 use crate::model::{Family, Member, Model, Override, Place, Service};
@@ -55,11 +55,7 @@ fn declared<'a>(
     model: &'a Model,
     service: &'a Service,
 ) -> impl Iterator<Item = (Place, &'a crate::model::RealServer)> {
-    let families: FxHashSet<Family> = service
-        .vips
-        .iter()
-        .map(|vip| Family::of(vip.address))
-        .collect();
+    let families: Vec<Family> = service.families().collect();
     let all = service.members.iter().flat_map(move |member| {
         let (place, servers) = match member {
             Member::Server(server) => (

@@ -34,10 +34,7 @@ pub(super) fn check(
     }
     let is_empty = counts == [0, 0];
     for (family, count) in Family::BOTH.into_iter().zip(counts) {
-        let vip = service
-            .vips
-            .iter()
-            .find(|vip| Family::of(vip.address) == family);
+        let vip = service.vips.iter().find(|vip| vip.family() == family);
         check_table(service, family, count, facts, reader);
         if let Some(vip) = vip {
             // Without any server, that has been said already.

@@ -36,14 +36,7 @@ struct Clients {
 /// Whom a service of nat answers, by families.
 fn clients(service: &Service) -> Vec<Clients> {
     let mut clients = Vec::new();
-    for family in Family::BOTH {
-        if !service
-            .vips
-            .iter()
-            .any(|vip| Family::of(vip.address) == family)
-        {
-            continue;
-        }
+    for family in service.families() {
         let listed = service.access.allow.iter().map(|entry| entry.prefix);
         let listed: Vec<Prefix> = listed
             .filter(|prefix| prefix.family() == family)
@@ -301,10 +294,7 @@ fn to_clients(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
 /// Whether packets that come in go out again: by family, all interfaces that they come in by.
 fn between(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     for family in Family::BOTH {
-        let of_family = |service: &&Service| {
-            let mut vips = service.vips.iter();
-            vips.any(|vip| Family::of(vip.address) == family)
-        };
+        let of_family = |service: &&Service| service.families().any(|its| its == family);
         let services: Vec<&Service> = nat(model).filter(of_family).collect();
         let Some(first) = services.first() else {
             continue;

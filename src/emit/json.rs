@@ -27,10 +27,12 @@ use serde::Serialize;
 
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Mask, Rule, Ruleset,
-    Set, Statement, Table, Target, icmp_word,
+    Chain, Condition, Data, Element, Expression, Hook, Key, KeyType, Mask, Rule, Ruleset, Set,
+    Statement, Table, Target, icmp_word,
 };
 use crate::source::Span;
+
+use super::data_type;
 
 /// See [`super::text`].
 const RANGES_A_COMMAND: usize = 500;
@@ -317,18 +319,6 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         | KeyType::Hashes(_)
         | KeyType::HashesMark(_)
         | KeyType::MarkDirection => SetTypeValue::Concatenated(Vec::new().into()),
-    }
-}
-
-const fn data_type(data: DataType) -> &'static str {
-    match data {
-        DataType::Verdict => "verdict",
-        DataType::Mark => "mark",
-        DataType::Address(Family::V4) => "ipv4_addr",
-        DataType::Address(Family::V6) => "ipv6_addr",
-        DataType::Port => "inet_service",
-        DataType::Mac => "ether_addr",
-        DataType::Interface => "iface_index",
     }
 }
 

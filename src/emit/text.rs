@@ -15,6 +15,8 @@ use crate::ruleset::{
 };
 use crate::source::{Sources, Span};
 
+use super::data_type;
+
 /// How many ranges one command may add: beyond some 800, nft 1.0.6 says `File exists` of elements that do not.
 const RANGES_A_COMMAND: usize = 500;
 
@@ -278,18 +280,6 @@ const fn typeof_data(data: DataType) -> &'static str {
     match data {
         DataType::Mark => "meta mark",
         other => data_type(other),
-    }
-}
-
-const fn data_type(data: DataType) -> &'static str {
-    match data {
-        DataType::Verdict => "verdict",
-        DataType::Mark => "mark",
-        DataType::Address(Family::V4) => "ipv4_addr",
-        DataType::Address(Family::V6) => "ipv6_addr",
-        DataType::Port => "inet_service",
-        DataType::Mac => "ether_addr",
-        DataType::Interface => "iface_index",
     }
 }
 

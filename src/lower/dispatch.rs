@@ -114,7 +114,7 @@ impl Dispatch<'_> {
                 let mut set = self.set(family, kind);
                 for entry in entries {
                     let vip = entry.vip;
-                    if Family::of(vip.address) != family || Kind::of(vip.ports) != kind {
+                    if vip.family() != family || Kind::of(vip.ports) != kind {
                         continue;
                     }
                     if entry.made {

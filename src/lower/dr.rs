@@ -319,7 +319,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
             let entries = by_interface.entry(on).or_default();
             let service = plan.service;
             entries.extend(dispatch::entries(input, service, |vip| {
-                let family = Family::of(vip.address);
+                let family = vip.family();
                 Data::Goto(name::service_chain(&service.name, family))
             }));
         }

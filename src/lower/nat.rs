@@ -230,7 +230,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
             .chains
             .extend(block::service_chains(input, plan, ONWARD, &gates));
         entries.extend(dispatch::entries(input, service, |vip| {
-            let family = Family::of(vip.address);
+            let family = vip.family();
             Data::Goto(name::service_chain(&service.name, family))
         }));
     }

@@ -126,8 +126,7 @@ fn maps(input: &Input<'_>, family: Family) -> Maps {
     for exact in [true, false] {
         for plan in input.services(is_dr) {
             for vip in &plan.service.vips {
-                if Family::of(vip.address) != family || matches!(vip.ports, Ports::One(_)) != exact
-                {
+                if vip.family() != family || matches!(vip.ports, Ports::One(_)) != exact {
                     continue;
                 }
                 let chain = Data::Goto(name::error_chain(&plan.service.name, family));

@@ -199,7 +199,7 @@ pub(super) fn choosing(
 fn first_packets(service: &Service, family: Family) -> Vec<Condition> {
     let has = |protocol: &Protocol| {
         let mut vips = service.vips.iter();
-        vips.any(|vip| vip.protocol == *protocol && Family::of(vip.address) == family)
+        vips.any(|vip| vip.protocol == *protocol && vip.family() == family)
     };
     let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
     all.filter(has)

@@ -55,7 +55,7 @@ impl Model {
         if service.track.is_some() {
             return false;
         }
-        let family = Family::of(vip.address);
+        let family = vip.family();
         let of_family = |server: &&super::RealServer| {
             Family::of(server.address) == family && server.state != State::Down
         };

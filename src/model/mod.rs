@@ -71,6 +71,14 @@ pub struct Service {
     pub members: Vec<Member>,
 }
 
+impl Service {
+    /// The families of its VIPs, IPv4 first.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        let has = |family: &Family| self.vips.iter().any(|vip| vip.family() == *family);
+        Family::BOTH.into_iter().filter(has)
+    }
+}
+
 /// One source of real servers of a service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Member {
@@ -160,6 +168,13 @@ pub struct Vip {
     pub ports: Ports,
     /// The `vip` statement.
     pub span: Span,
+}
+
+impl Vip {
+    /// The family of its address.
+    pub const fn family(&self) -> Family {
+        Family::of(self.address)
+    }
 }
 
 /// A transport protocol.

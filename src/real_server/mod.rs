@@ -202,7 +202,7 @@ impl Needs {
             for server in here {
                 let family = Family::of(server.address);
                 let vips = service.vips.iter();
-                let mut vips = vips.filter(|vip| Family::of(vip.address) == family);
+                let mut vips = vips.filter(|vip| vip.family() == family);
                 match asks {
                     Asks::Hidden => needs.taken.extend(vips.map(|vip| Taken {
                         vip: *vip,

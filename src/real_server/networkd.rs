@@ -4,16 +4,12 @@ use std::fmt::Write as _;
 
 use super::Needs;
 use super::back::Back;
-use super::sh::{arp_rules, host_route, own_addresses, take_back};
+use super::sh::{arp_rules, beginning, host_route, own_addresses, take_back};
 
 /// A script that writes the files, makes systemd read them, and takes everything back when it is given `undo`.
 pub fn networkd(needs: &Needs) -> String {
-    let mut text = String::from("#!/bin/sh\n");
-    for line in needs.preface() {
-        let _ = writeln!(text, "# {line}");
-    }
+    let mut text = beginning(needs);
     if needs.is_nothing() {
-        text.push_str("exit 0\n");
         return text;
     }
     let label = &needs.label;

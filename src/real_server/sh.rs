@@ -7,15 +7,23 @@ use super::Needs;
 use super::back::Back;
 use crate::model::Family;
 
-/// A script that sets the machine up, changes nothing when it runs again, and takes everything back when it is given
-/// `undo`.
-pub fn sh(needs: &Needs) -> String {
+/// How a script begins, which is all of one for a machine that needs nothing.
+pub(super) fn beginning(needs: &Needs) -> String {
     let mut text = String::from("#!/bin/sh\n");
     for line in needs.preface() {
         let _ = writeln!(text, "# {line}");
     }
     if needs.is_nothing() {
         text.push_str("exit 0\n");
+    }
+    text
+}
+
+/// A script that sets the machine up, changes nothing when it runs again, and takes everything back when it is given
+/// `undo`.
+pub fn sh(needs: &Needs) -> String {
+    let mut text = beginning(needs);
+    if needs.is_nothing() {
         return text;
     }
     let _ = write!(

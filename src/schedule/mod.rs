@@ -101,14 +101,7 @@ pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
     let mut services = Vec::with_capacity(by_name.len());
     for service in by_name {
         let mut families = Vec::new();
-        for family in Family::BOTH {
-            if !service
-                .vips
-                .iter()
-                .any(|vip| Family::of(vip.address) == family)
-            {
-                continue;
-            }
+        for family in service.families() {
             let pools = only_pools(service);
             let key = SharedKey {
                 pools: pools.clone(),

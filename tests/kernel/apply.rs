@@ -200,13 +200,7 @@ fn what_did_not_change_is_not_touched() {
 #[test]
 fn a_change_by_hand_is_noticed_and_put_right() {
     inside(|| {
-        interface("eth0");
-        interface("eth1");
-        let (_, span) = everything::source();
-        let ruleset = everything::ruleset(span, "eth0", "eth1");
-        let mut kernel = Linux::open().expect("a socket");
-        let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let (mut kernel, desired) = everything::wanted();
         let changes = diff(&Observed::default(), desired.clone(), &id());
         let generation = kernel.generation().expect("a generation");
         kernel.commit("flbc", &changes, generation).expect("loads");

@@ -10,18 +10,12 @@ use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
 
 use crate::everything;
-use crate::namespace::{Elsewhere, inside, interface, run};
+use crate::namespace::{Elsewhere, inside, run};
 
 #[test]
 fn a_state_is_remembered_until_something_changes() {
     inside(|| {
-        interface("eth0");
-        interface("eth1");
-        let (_, span) = everything::source();
-        let ruleset = everything::ruleset(span, "eth0", "eth1");
-        let mut kernel = Linux::open().expect("a socket");
-        let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let (mut kernel, desired) = everything::wanted();
         let changes = diff(
             &Observed::default(),
             desired.clone(),

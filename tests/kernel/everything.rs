@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flbc::emit;
+use flbc::emit::netlink::{Desired, desired};
+use flbc::kernel::{Kernel, Linux};
 use flbc::model::{Family, MacAddress, Ports, Prefix, Protocol};
 use flbc::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Name,
     Rule, Ruleset, Set, Statement, Table, Target,
 };
 use flbc::source::{Sources, Span};
+
+use crate::namespace::interface;
 
 /// Sources, and a place in them.
 pub(crate) fn source() -> (Sources, Span) {
@@ -23,6 +27,17 @@ pub(crate) fn source() -> (Sources, Span) {
         end: 11,
     };
     (sources, span)
+}
+
+/// The kernel with interfaces for it, and what is wanted there.
+pub(crate) fn wanted() -> (Linux, Desired) {
+    interface("eth0");
+    interface("eth1");
+    let (_, span) = source();
+    let mut kernel = Linux::open().expect("a socket");
+    let interfaces = kernel.interfaces().expect("interfaces");
+    let desired = desired(ruleset(span, "eth0", "eth1"), &interfaces);
+    (kernel, desired.expect("all interfaces are there"))
 }
 
 /// A ruleset in nft's own language.

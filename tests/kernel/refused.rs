@@ -10,7 +10,7 @@ use flbc::ruleset::{Data, Key, Ruleset};
 use flbc::source::Span;
 
 use crate::everything;
-use crate::namespace::{inside, interface, listing, run, unprivileged};
+use crate::namespace::{inside, listing, run, unprivileged};
 
 fn id() -> Arc<str> {
     Arc::from("flbc test")
@@ -192,13 +192,7 @@ fn a_loop_of_chains_is_found_without_committing() {
 #[test]
 fn a_check_changes_nothing() {
     inside(|| {
-        interface("eth0");
-        interface("eth1");
-        let (_, span) = everything::source();
-        let ruleset = everything::ruleset(span, "eth0", "eth1");
-        let mut kernel = Linux::open().expect("a socket");
-        let interfaces = kernel.interfaces().expect("interfaces");
-        let desired = desired(ruleset.clone(), &interfaces).expect("all interfaces are there");
+        let (mut kernel, desired) = everything::wanted();
         let changes = diff(&Observed::default(), desired.clone(), &id());
         let before = kernel.generation().expect("a generation");
         kernel

@@ -1,17 +1,14 @@
-//! Rules in the kernel's own words: expressions over registers.
-//!
-//! Register by register what nft 1.0.6 makes of the same rule, so that a rule loaded as text and one sent as
-//! netlink are the same rule.
+//! Expressions over registers, of which the kernel's rules are made.
 
 use std::net::IpAddr;
 
-use crate::model::{Family, Protocol};
-use crate::ruleset::{Condition, Expression, Mask, Rule, Statement, Target};
+use crate::model::Family;
+use crate::ruleset::{Expression, Mask};
 
 use super::attribute::Writer;
 use super::constant::{
-    bitwise, byteorder, cmp, ct, data, dynset, expr, exthdr, fib, fwd, hash, immediate, lookup,
-    meta, nat, numgen, payload, reject, verdict,
+    bitwise, byteorder, cmp, ct, data, expr, exthdr, hash, immediate, lookup, meta, numgen,
+    payload, verdict,
 };
 use super::{KEY_UNIT, TableFamily};
 
@@ -33,41 +30,19 @@ pub(super) struct Encoded {
 /// Whether a map of this name holds ranges.
 pub(super) type IsInterval<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Encodes one rule of a table of this family.
-pub(super) fn rule(rule: &Rule, family: TableFamily, is_interval: IsInterval<'_>) -> Encoded {
-    let mut encoder = Encoder {
-        family,
-        is_interval,
-        writer: Writer::default(),
-        free: 0,
-        network: None,
-        ethernet: false,
-        protocols: None,
-    };
-    for statement in &rule.statements {
-        // Registers live as long as a statement.
-        encoder.free = 0;
-        encoder.statement(statement);
-    }
-    Encoded {
-        expressions: encoder.writer.into_bytes(),
-        protocols: encoder.protocols,
-    }
-}
-
 /// A register, counted in steps of 4 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Register(u32);
+pub(super) struct Register(u32);
 
 /// Where the verdict goes.
-const VERDICT: u32 = 0;
+pub(super) const VERDICT: u32 = 0;
 
 impl Register {
     /// How many steps a whole register of 16 bytes has.
     const WHOLE: u32 = 4;
 
     /// The kernel's number: of 16 bytes where it can be, else of 4.
-    const fn number(self) -> u32 {
+    pub(super) const fn number(self) -> u32 {
         if self.0.is_multiple_of(Self::WHOLE) {
             1 + self.0 / Self::WHOLE
         } else {
@@ -80,7 +55,8 @@ impl Register {
     }
 }
 
-struct Encoder<'a> {
+/// Writes the expressions of one rule.
+pub(super) struct Encoder<'a> {
     family: TableFamily,
     is_interval: IsInterval<'a>,
     writer: Writer,
@@ -118,9 +94,46 @@ fn length(expression: &Expression) -> u32 {
     }
 }
 
+impl<'a> Encoder<'a> {
+    pub(super) fn new(family: TableFamily, is_interval: IsInterval<'a>) -> Self {
+        Self {
+            family,
+            is_interval,
+            writer: Writer::default(),
+            free: 0,
+            network: None,
+            ethernet: false,
+            protocols: None,
+        }
+    }
+
+    pub(super) fn finish(self) -> Encoded {
+        Encoded {
+            expressions: self.writer.into_bytes(),
+            protocols: self.protocols,
+        }
+    }
+}
+
 impl Encoder<'_> {
+    /// Frees all registers: they live as long as a statement.
+    pub(super) const fn release(&mut self) {
+        self.free = 0;
+    }
+
+    /// Frees the registers behind this one.
+    pub(super) const fn release_behind(&mut self, register: Register) {
+        self.free = register.0 + Register::WHOLE;
+    }
+
+    /// Looks a register up among the protocols that have ports.
+    pub(super) fn look_up_protocol(&mut self, register: Register) {
+        self.look_up(ANONYMOUS, register, None);
+        self.protocols = Some(super::PORT_PROTOCOLS.to_vec());
+    }
+
     /// One expression: its name, and what `inside` writes.
-    fn expr(&mut self, name: &str, inside: impl FnOnce(&mut Writer)) {
+    pub(super) fn expr(&mut self, name: &str, inside: impl FnOnce(&mut Writer)) {
         self.writer.nested(expr::ELEMENT, |element| {
             element.string(expr::NAME, name);
             element.nested(expr::DATA, inside);
@@ -128,7 +141,7 @@ impl Encoder<'_> {
     }
 
     /// Registers for one expression: those of a concatenation as it needs, others a whole one.
-    fn take(&mut self, expression: Option<&Expression>) -> Register {
+    pub(super) fn take(&mut self, expression: Option<&Expression>) -> Register {
         let register = Register(self.free);
         self.free = match expression {
             Some(concat @ Expression::Concat(_)) => register.after(length(concat)).0,
@@ -137,105 +150,8 @@ impl Encoder<'_> {
         register
     }
 
-    fn statement(&mut self, statement: &Statement) {
-        match statement {
-            Statement::Match(condition) => self.condition(condition),
-            Statement::Vmap { key, map } => {
-                self.depend(key);
-                let register = self.take(Some(key));
-                self.key(key, register, map);
-                self.look_up(map, register, Some(VERDICT));
-            }
-            Statement::Update {
-                map,
-                key,
-                timeout,
-                value,
-            } => self.dynset(map, dynset::UPDATE, key, Some(value), *timeout),
-            Statement::Delete { map, key, value } => {
-                self.dynset(map, dynset::DELETE, key, Some(value), 0);
-            }
-            Statement::Count { set, key } => self.dynset(set, dynset::ADD, key, None, 0),
-            Statement::Set { target, value } => self.set(*target, value),
-            Statement::Dnat {
-                family,
-                address,
-                port,
-            } => self.translate(nat::DESTINATION, *family, address, port.as_ref()),
-            Statement::Snat { family, address } => {
-                self.translate(nat::SOURCE, *family, address, None);
-            }
-            Statement::Masquerade => self.expr("masq", |_| {}),
-            Statement::Fwd { device } => {
-                let device = self.value(device);
-                self.expr("fwd", |w| w.u32(fwd::DEVICE, device.number()));
-            }
-            Statement::FwdNeighbour {
-                family,
-                address,
-                device,
-            } => {
-                let device = self.value(device);
-                let address = self.value(address);
-                self.expr("fwd", |w| {
-                    w.u32(fwd::DEVICE, device.number());
-                    w.u32(fwd::ADDRESS, address.number());
-                    w.u32(fwd::FAMILY, nfproto(*family).into());
-                });
-            }
-            Statement::RejectTcpReset => {
-                self.expr("reject", |w| w.u32(reject::TYPE, reject::TCP_RESET));
-            }
-            Statement::RejectPortUnreachable => self.expr("reject", |w| {
-                w.u32(reject::TYPE, reject::ICMPX);
-                w.u8(reject::CODE, reject::PORT_UNREACHABLE);
-            }),
-            Statement::Accept => self.verdict(verdict::ACCEPT, None),
-            Statement::Drop => self.verdict(verdict::DROP, None),
-            Statement::Goto(chain) => self.verdict(verdict::GOTO, Some(chain)),
-            Statement::Jump(chain) => self.verdict(verdict::JUMP, Some(chain)),
-            Statement::Return => self.verdict(verdict::RETURN, None),
-        }
-    }
-
-    /// A change of one element of a dynamic set or map. nft takes one whole register for the key, however long it is.
-    fn dynset(
-        &mut self,
-        map: &str,
-        operation: u32,
-        key: &Expression,
-        value: Option<&Expression>,
-        timeout: u32,
-    ) {
-        self.depend(key);
-        let from = self.take(None);
-        self.load(key, from, false);
-        // What hashes in the key used is free again.
-        self.free = from.0 + Register::WHOLE;
-        let data = value.map(|value| self.value(value));
-        self.expr("dynset", |w| {
-            w.u32(dynset::KEY, from.number());
-            if let Some(data) = data {
-                w.u32(dynset::DATA, data.number());
-            }
-            w.u32(dynset::OPERATION, operation);
-            w.string(dynset::SET, map);
-            if timeout > 0 {
-                w.u64(dynset::TIMEOUT, u64::from(timeout) * 1000);
-            }
-        });
-    }
-
-    /// `ct KEY & BIT != 0`
-    fn flag(&mut self, key: u32, bit: u32) {
-        let register = self.take(None);
-        self.ct(key, register, None);
-        self.mask(register, &bit.to_ne_bytes());
-        self.compare(cmp::DIFFERENT, register, &[0; 4]);
-    }
-
     /// `& MASK`, in place.
-    fn mask(&mut self, register: Register, mask: &[u8]) {
+    pub(super) fn mask(&mut self, register: Register, mask: &[u8]) {
         let number = register.number();
         self.expr("bitwise", |w| {
             w.u32(bitwise::FROM, number);
@@ -252,157 +168,8 @@ impl Encoder<'_> {
         });
     }
 
-    fn verdict(&mut self, code: i32, chain: Option<&str>) {
-        self.expr("immediate", |w| {
-            w.u32(immediate::TO, VERDICT);
-            w.nested(immediate::DATA, |w| write_verdict(w, code, chain));
-        });
-    }
-
-    fn condition(&mut self, condition: &Condition) {
-        match condition {
-            Condition::InSet(key, set) => {
-                self.depend(key);
-                let register = self.take(Some(key));
-                self.key(key, register, set);
-                self.look_up(set, register, None);
-            }
-            Condition::MarkIs(left, mark) => {
-                let register = self.value(left);
-                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
-            }
-            Condition::TransportIs(offset, value) => {
-                let register = self.take(None);
-                self.load(&Expression::Transport(*offset, 8), register, false);
-                self.compare(cmp::EQUAL, register, &[*value]);
-            }
-            Condition::IcmpType(family, number) => {
-                self.need_network(*family);
-                let protocol = match family {
-                    Family::V4 => meta::ICMP,
-                    Family::V6 => meta::ICMPV6,
-                };
-                let register = self.take(None);
-                self.meta(meta::L4PROTO, register);
-                self.compare(cmp::EQUAL, register, &[protocol]);
-                self.payload(payload::TRANSPORT, 0, 1, register);
-                self.compare(cmp::EQUAL, register, &[*number]);
-            }
-            Condition::LaterFragment(family) => self.later_fragment(*family),
-            Condition::TcpSyn => {
-                let register = self.take(None);
-                self.meta(meta::L4PROTO, register);
-                self.compare(cmp::EQUAL, register, &[Protocol::Tcp.number()]);
-                self.payload(payload::TRANSPORT, 13, 1, register);
-                // fin, syn, rst, ack
-                self.mask(register, &[0x17]);
-                self.compare(cmp::EQUAL, register, &[0x02]);
-            }
-            Condition::Protocol(protocol) => {
-                let register = self.take(None);
-                self.meta(meta::L4PROTO, register);
-                self.compare(cmp::EQUAL, register, &[protocol.number()]);
-            }
-            Condition::HasPorts => {
-                let register = self.take(None);
-                self.meta(meta::L4PROTO, register);
-                self.look_up(ANONYMOUS, register, None);
-                self.protocols = Some(super::PORT_PROTOCOLS.to_vec());
-            }
-            Condition::Dnatted => self.flag(ct::STATUS, ct::DESTINATION_TRANSLATED),
-            Condition::NewConnection => self.flag(ct::STATE, ct::NEW),
-            Condition::Marked(mark) => {
-                let register = self.take(None);
-                self.meta(meta::MARK, register);
-                self.compare(cmp::EQUAL, register, &mark.to_ne_bytes());
-            }
-            Condition::FromClient => {
-                let register = self.take(None);
-                self.ct(ct::DIRECTION_KEY, register, None);
-                self.compare(cmp::EQUAL, register, &[ct::ORIGINAL]);
-            }
-            Condition::CtMarkFrom(mark) => {
-                let register = self.take(None);
-                self.ct(ct::MARK, register, None);
-                // Bytes compare as a number where the highest comes first.
-                self.expr("byteorder", |w| {
-                    w.u32(byteorder::FROM, register.number());
-                    w.u32(byteorder::TO, register.number());
-                    w.u32(byteorder::OPERATION, byteorder::TO_NETWORK);
-                    w.u32(byteorder::LENGTH, 4);
-                    w.u32(byteorder::SIZE, 4);
-                });
-                self.compare(cmp::AT_LEAST, register, &mark.to_be_bytes());
-            }
-            Condition::ForThisHost => {
-                let register = self.take(None);
-                self.meta(meta::PACKET_TYPE, register);
-                self.compare(cmp::EQUAL, register, &[meta::PACKET_HOST]);
-            }
-            Condition::FromThisHost => {
-                let register = self.take(None);
-                self.expr("fib", |w| {
-                    w.u32(fib::TO, register.number());
-                    w.u32(fib::RESULT, fib::ADDRESS_TYPE);
-                    w.u32(fib::FLAGS, fib::OF_SOURCE);
-                });
-                self.compare(cmp::EQUAL, register, &fib::LOCAL.to_ne_bytes());
-            }
-        }
-    }
-
-    fn set(&mut self, target: Target, value: &Expression) {
-        if matches!(target, Target::EtherSource | Target::EtherDestination) {
-            self.need_ethernet();
-        }
-        let from = self.value(value).number();
-        match target {
-            Target::CtMark => self.expr("ct", |w| {
-                w.u32(ct::KEY, ct::MARK);
-                w.u32(ct::FROM, from);
-            }),
-            Target::MetaMark => self.expr("meta", |w| {
-                w.u32(meta::KEY, meta::MARK);
-                w.u32(meta::FROM, from);
-            }),
-            Target::EtherSource | Target::EtherDestination => self.expr("payload", |w| {
-                let offset = if target == Target::EtherSource { 6 } else { 0 };
-                w.u32(payload::FROM, from);
-                w.u32(payload::BASE, payload::LINK);
-                w.u32(payload::OFFSET, offset);
-                w.u32(payload::LENGTH, 6);
-                w.u32(payload::CHECKSUM_TYPE, 0);
-                w.u32(payload::CHECKSUM_OFFSET, 0);
-            }),
-        }
-    }
-
-    fn translate(
-        &mut self,
-        kind: u32,
-        family: Family,
-        address: &Expression,
-        port: Option<&Expression>,
-    ) {
-        let address = self.value(address).number();
-        let port = port.map(|port| self.value(port).number());
-        self.expr("nat", |w| {
-            w.u32(nat::TYPE, kind);
-            w.u32(nat::FAMILY, nfproto(family).into());
-            w.u32(nat::ADDRESS_FIRST, address);
-            w.u32(nat::ADDRESS_LAST, address);
-            let mut flags = nat::MAP_ADDRESS;
-            if let Some(port) = port {
-                w.u32(nat::PORT_FIRST, port);
-                w.u32(nat::PORT_LAST, port);
-                flags |= nat::PORT_GIVEN;
-            }
-            w.u32(nat::FLAGS, flags);
-        });
-    }
-
     /// An expression, in a register of its own.
-    fn value(&mut self, expression: &Expression) -> Register {
+    pub(super) fn value(&mut self, expression: &Expression) -> Register {
         self.depend(expression);
         let register = self.take(Some(expression));
         self.load(expression, register, false);
@@ -410,12 +177,12 @@ impl Encoder<'_> {
     }
 
     /// The key of a look-up in `map`.
-    fn key(&mut self, key: &Expression, register: Register, map: &str) {
+    pub(super) fn key(&mut self, key: &Expression, register: Register, map: &str) {
         let ranges = (self.is_interval)(map);
         self.load(key, register, ranges);
     }
 
-    fn look_up(&mut self, map: &str, from: Register, to: Option<u32>) {
+    pub(super) fn look_up(&mut self, map: &str, from: Register, to: Option<u32>) {
         self.expr("lookup", |w| {
             w.string(lookup::SET, map);
             w.u32(lookup::FROM, from.number());
@@ -425,14 +192,14 @@ impl Encoder<'_> {
         });
     }
 
-    fn meta(&mut self, key: u32, to: Register) {
+    pub(super) fn meta(&mut self, key: u32, to: Register) {
         self.expr("meta", |w| {
             w.u32(meta::KEY, key);
             w.u32(meta::TO, to.number());
         });
     }
 
-    fn ct(&mut self, key: u32, to: Register, direction: Option<u8>) {
+    pub(super) fn ct(&mut self, key: u32, to: Register, direction: Option<u8>) {
         self.expr("ct", |w| {
             w.u32(ct::KEY, key);
             w.u32(ct::TO, to.number());
@@ -442,7 +209,7 @@ impl Encoder<'_> {
         });
     }
 
-    fn payload(&mut self, base: u32, offset: u32, length: u32, to: Register) {
+    pub(super) fn payload(&mut self, base: u32, offset: u32, length: u32, to: Register) {
         self.expr("payload", |w| {
             w.u32(payload::TO, to.number());
             w.u32(payload::BASE, base);
@@ -451,7 +218,7 @@ impl Encoder<'_> {
         });
     }
 
-    fn later_fragment(&mut self, family: Family) {
+    pub(super) fn later_fragment(&mut self, family: Family) {
         self.need_network(family);
         let register = self.take(None);
         // The offset in units of 8 bytes: the last 13 bits in IPv4, the first 13 in IPv6.
@@ -480,7 +247,7 @@ impl Encoder<'_> {
         });
     }
 
-    fn compare(&mut self, operator: u32, register: Register, value: &[u8]) {
+    pub(super) fn compare(&mut self, operator: u32, register: Register, value: &[u8]) {
         self.expr("cmp", |w| {
             w.u32(cmp::FROM, register.number());
             w.u32(cmp::OPERATOR, operator);
@@ -488,7 +255,7 @@ impl Encoder<'_> {
         });
     }
 
-    fn load(&mut self, expression: &Expression, to: Register, ranges: bool) {
+    pub(super) fn load(&mut self, expression: &Expression, to: Register, ranges: bool) {
         match expression {
             Expression::Mark(mark) => self.expr("immediate", |w| {
                 w.u32(immediate::TO, to.number());
@@ -600,7 +367,7 @@ impl Encoder<'_> {
     }
 
     /// What the rule has to make sure of before it looks at this field.
-    fn depend(&mut self, expression: &Expression) {
+    pub(super) fn depend(&mut self, expression: &Expression) {
         match expression {
             Expression::Source(family) | Expression::Destination(family) => {
                 self.need_network(*family);
@@ -625,7 +392,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn need_network(&mut self, family: Family) {
+    pub(super) fn need_network(&mut self, family: Family) {
         if self.network == Some(family) {
             return;
         }
@@ -648,7 +415,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn need_ethernet(&mut self) {
+    pub(super) fn need_ethernet(&mut self) {
         if self.ethernet {
             return;
         }
@@ -674,7 +441,7 @@ pub(super) fn write_verdict(w: &mut Writer, code: i32, chain: Option<&str>) {
 }
 
 /// The kernel's number of a network protocol.
-const fn nfproto(family: Family) -> u8 {
+pub(super) const fn nfproto(family: Family) -> u8 {
     match family {
         Family::V4 => 2,
         Family::V6 => 10,

@@ -19,6 +19,8 @@ mod bytes;
 pub mod change;
 pub(crate) mod constant;
 pub(crate) mod expression;
+mod rule;
+mod shape;
 
 pub use bytes::{Bytes, LONGEST};
 
@@ -287,7 +289,7 @@ impl Lowering<'_> {
                     .rules
                     .iter()
                     .map(|rule| {
-                        let encoded = expression::rule(rule, family, &is_interval);
+                        let encoded = rule::encode(rule, family, &is_interval);
                         Rule {
                             body: RuleBody {
                                 expressions: encoded.expressions,

@@ -58,7 +58,7 @@ test-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	@# Optimized: the guest's processor is emulated.
 	$(CARGO) test --locked --release --test kernel --no-run
-	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" $(TESTS)
+	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)

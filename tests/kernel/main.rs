@@ -49,6 +49,7 @@ mod real_server;
 mod refused;
 mod replace;
 mod scheduler;
+mod sctp;
 mod set;
 mod source_address;
 mod source_mac;

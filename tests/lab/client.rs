@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::namespace::Namespace;
 use super::{Answer, PATIENCE, SILENCE, sctp};
 
-/// An open TCP connection, and who answered on it.
+/// An open TCP connection or SCTP association, and who answered on it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The first answer.
@@ -27,11 +27,26 @@ impl Connection {
         to: SocketAddr,
         patience: Duration,
     ) -> io::Result<Self> {
-        namespace.run(|| Self::open_here(from, to, patience))
+        namespace.run(|| Self::open_here(None, from, to, patience))
     }
 
-    fn open_here(from: Option<SocketAddr>, to: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    /// The same by SCTP, in a kernel that has its sockets.
+    pub(crate) fn associate(
+        namespace: &Namespace,
+        from: SocketAddr,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        namespace.run(|| Self::open_here(Some(sctp::PROTOCOL), Some(from), to, patience))
+    }
+
+    fn open_here(
+        protocol: Option<socket2::Protocol>,
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, protocol)?;
         if let Some(from) = from {
             socket.set_reuse_address(true)?;
             socket.bind(&from.into())?;
@@ -192,7 +207,7 @@ fn ask_here(
 ) -> io::Result<Answer> {
     match protocol {
         Protocol::Tcp => {
-            Connection::open_here(from, to, patience).map(|connection| connection.answer)
+            Connection::open_here(None, from, to, patience).map(|connection| connection.answer)
         }
         Protocol::Udp => Datagrams::open_here(from, to, patience)?.ask(),
         Protocol::Sctp => sctp::ask(from, to, patience),

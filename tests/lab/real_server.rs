@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::namespace::Namespace;
 use super::{Answer, sctp};
@@ -30,9 +30,7 @@ impl RealServer {
         let stopped = Arc::new(AtomicBool::new(false));
         namespace.run(|| {
             for address in listens {
-                let listener = listen(*address);
-                let (server, stop) = (name.to_owned(), stopped.clone());
-                thread::spawn(move || accept(&listener, &server, &stop));
+                Self::converse_on(None, *address, name, &stopped);
                 let socket = UdpSocket::bind(address)
                     .unwrap_or_else(|error| panic!("{name}: UDP {address}: {error}"));
                 socket
@@ -43,6 +41,32 @@ impl RealServer {
             }
         });
         Self { stopped }
+    }
+
+    /// Answers on these addresses by SCTP, in a kernel that has its sockets.
+    pub(crate) fn start_associations(
+        namespace: &Namespace,
+        name: &str,
+        listens: &[SocketAddr],
+    ) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        namespace.run(|| {
+            for address in listens {
+                Self::converse_on(Some(sctp::PROTOCOL), *address, name, &stopped);
+            }
+        });
+        Self { stopped }
+    }
+
+    fn converse_on(
+        protocol: Option<Protocol>,
+        address: SocketAddr,
+        name: &str,
+        stopped: &Arc<AtomicBool>,
+    ) {
+        let listener = listen(protocol, address);
+        let (server, stop) = (name.to_owned(), stopped.clone());
+        thread::spawn(move || accept(&listener, &server, &stop));
     }
 
     /// Answers the first packet of an SCTP association on these addresses.
@@ -69,13 +93,13 @@ impl Drop for RealServer {
     }
 }
 
-fn listen(address: SocketAddr) -> TcpListener {
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, None).expect("TCP is there");
+fn listen(protocol: Option<Protocol>, address: SocketAddr) -> TcpListener {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, protocol)
+        .unwrap_or_else(|error| panic!("no sockets of {protocol:?}: {error}"));
     socket.set_reuse_address(true).expect("a plain option");
     socket
         .bind(&address.into())
-        .unwrap_or_else(|error| panic!("TCP {address}: {error}"));
+        .unwrap_or_else(|error| panic!("{protocol:?} {address}: {error}"));
     socket.listen(4096).expect("a bound socket listens");
     // On Linux it bounds `accept` too.
     socket

@@ -11,7 +11,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Answer;
 
-const SCTP: i32 = 132;
+/// SCTP, protocol number 132.
+pub(crate) const PROTOCOL: Protocol = Protocol::SCTP;
+
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
 const STATE_COOKIE: u16 = 7;
@@ -39,12 +41,8 @@ impl Endpoint {
     /// Opens the socket in the namespace of this thread.
     pub(crate) fn bind(address: IpAddr, patience: Duration) -> Self {
         let local = SocketAddr::new(address, 0);
-        let socket = Socket::new(
-            Domain::for_address(local),
-            Type::RAW,
-            Some(Protocol::from(SCTP)),
-        )
-        .expect("raw sockets need root");
+        let socket = Socket::new(Domain::for_address(local), Type::RAW, Some(PROTOCOL))
+            .expect("raw sockets need root");
         socket
             .bind(&local.into())
             .unwrap_or_else(|error| panic!("SCTP {address}: {error}"));

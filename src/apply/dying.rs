@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rustc_hash::FxHashSet;
 
 use crate::diff::Observed;
-use crate::kernel::{Balanced, Kernel};
+use crate::kernel::{Connection, Kernel};
 use crate::model::{Mode, Model};
 
 use super::{Remembered, View};
@@ -84,37 +84,17 @@ impl Dying {
         if self.numbers.is_empty() {
             return 0;
         }
-        let all = Balanced {
-            mark: None,
-            vip: None,
+        let doomed = |connection: &Connection| {
+            self.numbers.contains(&connection.mark) && self.vips.contains(&connection.vip)
         };
-        let found = match kernel.connections(&all) {
-            Ok(found) => found,
+        match kernel.forget(&doomed) {
+            Ok(forgotten) => forgotten,
             Err(error) => {
                 notes.push(format!(
                     "connections to servers that are gone may live on: {error}"
                 ));
-                return 0;
-            }
-        };
-        let doomed: HashSet<(u32, IpAddr)> = found
-            .iter()
-            .filter(|c| self.numbers.contains(&c.mark) && self.vips.contains(&c.vip))
-            .map(|c| (c.mark, c.vip))
-            .collect();
-        let mut forgotten = 0;
-        for (mark, vip) in doomed {
-            let filter = Balanced {
-                mark: Some(mark),
-                vip: Some(vip),
-            };
-            match kernel.forget(&filter) {
-                Ok(count) => forgotten += count,
-                Err(error) => notes.push(format!(
-                    "connections to a server that is gone may live on: {error}"
-                )),
+                0
             }
         }
-        forgotten
     }
 }

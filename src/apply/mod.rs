@@ -1,7 +1,7 @@
 //! From a checked model to the kernel: read what is there, work out the difference, commit it as one transaction.
 //!
 //! ```text
-//! see ──▶ number ──▶ lower ──▶ diff ──▶ commit ──▶ forget connections ──▶ remember
+//! see ──▶ number ──▶ lower ──▶ diff ──▶ commit ──▶ remember ──▶ forget connections
 //!  ▲                                       │
 //!  └── somebody else committed meanwhile ──┘
 //! ```
@@ -29,6 +29,7 @@ mod dying;
 mod remembered;
 mod restore;
 mod roster;
+mod settle;
 mod traffic;
 mod view;
 mod work;
@@ -36,6 +37,7 @@ mod work;
 use dying::Dying;
 pub use remembered::Remembered;
 pub use restore::{before, restore};
+use settle::{remember, settle};
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -146,6 +148,14 @@ pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> V
     let plan = schedule(&left.model, &mut Diagnostics::new());
     let tables = left.tables(&plan, table, &Scope::Whole);
     tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
+}
+
+/// What was set with no file that says it, as far as is known: also where a run was killed around its transaction.
+pub fn overrides(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Vec<Override> {
+    let left = cache.recall(kernel, table);
+    let left = left.or_else(|| cache.recall_aside(kernel, table));
+    let known = left.and_then(|left| Remembered::from_note(&left.note));
+    known.map_or_else(Vec::new, |known| known.overrides.into_owned())
 }
 
 /// What the kernel has, and what is known of how it came about.
@@ -313,6 +323,7 @@ pub fn apply(
         }
         let mut now = work.structure;
         now.generation = seen.generation;
+        let mut followed = true;
         if !work.changes.is_empty() {
             cache.set_aside(request.table);
             let start = Instant::now();
@@ -329,48 +340,27 @@ pub fn apply(
                 }
             }
             let structure = work.changes.iter().filter(|change| change.is_structure());
-            let followed = now.apply(structure).is_ok();
-            applied.forgotten = work.dying.forget(kernel, &mut applied.notes);
-            applied.clients = work.dying.forget_clients(
-                kernel,
-                request.table,
-                &mut now.generation,
-                &mut applied.notes,
-            );
-            now.drop_service_chains();
-            if !followed || kernel.read_handles(request.table, &mut now).is_err() {
-                // Somebody came right behind: what is there now is for the next run to read.
-                if let Err(error) = cache.forget(request.table) {
-                    applied.notes.push(cannot_remember(&error));
-                }
-                return Ok(applied);
-            }
+            followed = now.apply(structure).is_ok();
         }
-        let outcome = match Identities::of(&now) {
-            Some(ids) => {
-                let remembered = Remembered {
-                    model: Cow::Borrowed(request.model),
-                    numbers: Cow::Owned(work.numbers),
-                    interfaces: remembered::named(request.model, &interfaces),
-                    ids,
-                    overrides: Cow::Borrowed(request.overrides),
-                };
-                let of = (now.generation, remembered.ids.each());
-                cache.remember(kernel, request.table, of, &remembered.to_note())
-            }
-            // Tables that something else made cannot be known again.
-            None => cache.forget(request.table),
-        };
-        if let Err(error) = outcome {
-            applied.notes.push(cannot_remember(&error));
+        // Tables that something else made have no random text: they cannot be known again.
+        let ids = Identities::of(&now).filter(|_| followed);
+        let known = ids.map(|ids| Remembered {
+            model: Cow::Borrowed(request.model),
+            numbers: Cow::Owned(work.numbers),
+            interfaces: remembered::named(request.model, &interfaces),
+            ids,
+            overrides: Cow::Borrowed(request.overrides),
+        });
+        let place = (cache, request.table);
+        if work.changes.is_empty() {
+            remember(kernel, place, now.generation, known.as_ref(), &mut applied);
+        } else {
+            let known = known.as_ref();
+            settle(kernel, place, &mut now, known, &work.dying, &mut applied);
         }
         return Ok(applied);
     }
     Err(Failure::Crowded)
-}
-
-fn cannot_remember(error: &std::io::Error) -> String {
-    format!("the rules are in place, but the next apply will read them from the kernel: {error}")
 }
 
 /// Removes flbc's own tables, in one transaction, and forgets their connections.

@@ -8,9 +8,7 @@ use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, numbers, random_id};
 use crate::outline::{Difference, Outline};
 
-use super::{
-    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, cannot_remember, see,
-};
+use super::{Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, see, settle};
 
 /// What the kernel has now, as [`restore`] takes it.
 ///
@@ -18,15 +16,24 @@ use super::{
 ///
 /// Those of reading.
 pub fn before(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Before, KernelError> {
-    // What was remembered comes back with the tables, if they follow from it.
-    let note = match see(kernel, cache, table)?.basis {
-        Basis::Left(remembered) => remembered.to_note(),
-        Basis::Read(..) => Vec::new(),
-    };
-    Ok(Before {
-        observed: kernel.observe(table)?,
-        note,
-    })
+    for _ in 0..TRIES {
+        let seen = see(kernel, cache, table)?;
+        match seen.basis {
+            Basis::Read(observed, _) => {
+                let note = Vec::new();
+                return Ok(Before { observed, note });
+            }
+            // What was remembered comes back with the tables, as they follow from it.
+            Basis::Left(remembered) => {
+                let observed = kernel.observe(table)?;
+                if observed.generation == seen.generation {
+                    let note = remembered.to_note();
+                    return Ok(Before { observed, note });
+                }
+            }
+        }
+    }
+    Err(KernelError::Changed)
 }
 
 /// Makes the kernel have what it had, as one transaction or not at all, whatever others did meanwhile.
@@ -70,21 +77,18 @@ pub fn restore(
             }
         }
         let followed = now.apply(&changes).is_ok();
-        applied.forgotten = dying.forget(kernel, &mut applied.notes);
-        applied.clients =
-            dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);
-        let known = followed && kernel.generation()? == now.generation;
-        let kept = match remembered.clone().zip(Identities::of(&now)) {
-            Some((remembered, ids)) if known => {
-                let remembered = Remembered { ids, ..remembered };
-                let of = (now.generation, remembered.ids.each());
-                cache.remember(kernel, table, of, &remembered.to_note())
-            }
-            _ => cache.forget(table),
-        };
-        if let Err(error) = kept {
-            applied.notes.push(cannot_remember(&error));
-        }
+        let ids = Identities::of(&now).filter(|_| followed);
+        let known = remembered.clone().zip(ids);
+        let known = known.map(|(remembered, ids)| Remembered { ids, ..remembered });
+        let known = known.as_ref();
+        settle(
+            kernel,
+            (cache, table),
+            &mut now,
+            known,
+            &dying,
+            &mut applied,
+        );
         return Ok(applied);
     }
     Err(Failure::Crowded)

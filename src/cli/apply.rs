@@ -54,8 +54,7 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
     if let Err(exit) = completed(report, &mut kernel, &mut model, &mut sink, &sources) {
         return exit;
     }
-    let known = keep.then(|| apply::recall(&mut kernel, &cache, table));
-    let overrides = known.flatten().map(|known| known.overrides.into_owned());
+    let overrides = keep.then(|| apply::overrides(&mut kernel, &cache, table));
     let overrides = model.set(overrides.unwrap_or_default());
     let plan = schedule::schedule(&model, &mut sink);
     let request = Request {

@@ -62,8 +62,10 @@ pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&P
         Err(failure) => return failed(report, failure, sink, &sources),
     };
     let known = apply::recall(&mut kernel, &cache, table);
-    let overrides = known.as_ref().map(|known| known.overrides.to_vec());
-    let mut overrides = overrides.unwrap_or_default();
+    let mut overrides = match &known {
+        Some(known) => known.overrides.to_vec(),
+        None => apply::overrides(&mut kernel, &cache, table),
+    };
     let mut model = match (read, known) {
         (Some(model), _) => model,
         (None, Some(known)) => {

@@ -33,9 +33,15 @@ pub struct Cache {
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held open")] File);
 
-/// How names of files of a table begin that are not whole yet.
-fn temporary_stem(table: &str) -> String {
-    format!(".{table}.new.")
+/// How names of files of a table in this network namespace begin.
+fn stem(table: &str) -> io::Result<String> {
+    let (_, namespace) = network_namespace()?;
+    Ok(format!("{table}.{namespace}"))
+}
+
+/// How they begin while they are not whole yet.
+fn temporary_stem(table: &str) -> io::Result<String> {
+    Ok(format!(".{}.new.", stem(table)?))
 }
 
 /// How often a lock that another one holds is tried.
@@ -79,19 +85,25 @@ impl Cache {
         }
     }
 
-    fn path(&self, table: &str) -> PathBuf {
-        self.file(&format!("{table}.state"))
+    fn path(&self, table: &str) -> io::Result<PathBuf> {
+        self.file(table, "state")
     }
 
-    /// A file of this name in the folder.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+    fn aside(&self, table: &str) -> io::Result<PathBuf> {
+        self.file(table, "state.aside")
+    }
+
+    /// The file that holds this of a table of the network namespace that the calling thread is in. Namespaces often
+    /// share `/run`.
+    pub(super) fn file(&self, table: &str, what: &str) -> io::Result<PathBuf> {
+        let stem = stem(table)?;
+        Ok(self.directory.join(format!("{stem}.{what}")))
     }
 
     /// A file that is to take the place of another, once it is whole.
     pub(super) fn temporary(&self, table: &str) -> io::Result<tempfile::NamedTempFile> {
         tempfile::Builder::new()
-            .prefix(&temporary_stem(table))
+            .prefix(&temporary_stem(table)?)
             .tempfile_in(&self.directory)
     }
 
@@ -109,7 +121,7 @@ impl Cache {
     /// The folder is somebody else's, or cannot be written to.
     pub fn lock(&self, table: &str, patience: Duration) -> io::Result<Option<Lock>> {
         self.prepare()?;
-        let path = self.file(&format!("{table}.lock"));
+        let path = self.file(table, "lock")?;
         let mut options = File::options();
         let file = options.create(true).append(true).mode(0o600).open(path)?;
         let start = Instant::now();
@@ -130,7 +142,9 @@ impl Cache {
 
     /// Removes what runs that were killed left half written: whoever writes files of this table holds its lock.
     fn clean(&self, table: &str) {
-        let stem = temporary_stem(table);
+        let Ok(stem) = temporary_stem(table) else {
+            return;
+        };
         let entries = fs::read_dir(&self.directory).into_iter().flatten();
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -142,8 +156,18 @@ impl Cache {
 
     /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
     pub fn recall(&self, kernel: &mut impl Kernel, table: &str) -> Option<Left> {
+        self.read(kernel, table, &self.path(table).ok()?)
+    }
+
+    /// What the apply before had left in these tables, where a run was killed around its transaction: whether that was
+    /// made is not known.
+    pub fn recall_aside(&self, kernel: &mut impl Kernel, table: &str) -> Option<Left> {
+        self.read(kernel, table, &self.aside(table).ok()?)
+    }
+
+    fn read(&self, kernel: &mut impl Kernel, table: &str, path: &Path) -> Option<Left> {
         self.check().ok()?;
-        let mut file = File::open(self.path(table)).ok()?;
+        let mut file = File::open(path).ok()?;
         let metadata = file.metadata().ok()?;
         secure(&metadata, false).ok()?;
         let now = binding(kernel, table).ok()?;
@@ -193,8 +217,8 @@ impl Cache {
         let mut file = self.temporary(table)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
-        file.persist(self.path(table))?;
-        let _ = fs::remove_file(self.aside(table));
+        file.persist(self.path(table)?)?;
+        let _ = fs::remove_file(self.aside(table)?);
         Ok(())
     }
 
@@ -202,17 +226,17 @@ impl Cache {
     /// this one is killed, must not take the change for somebody else's.
     pub fn set_aside(&self, table: &str) {
         // If it cannot be moved it is out of date later, which costs words and nothing more.
-        let _ = fs::rename(self.path(table), self.aside(table));
+        if let (Ok(path), Ok(aside)) = (self.path(table), self.aside(table)) {
+            let _ = fs::rename(path, aside);
+        }
     }
 
     /// Undoes [`Self::set_aside`] after a transaction that was not made, unless another run remembered something since.
     pub fn put_back(&self, table: &str) {
-        let _ = fs::hard_link(self.aside(table), self.path(table));
-        let _ = fs::remove_file(self.aside(table));
-    }
-
-    fn aside(&self, table: &str) -> PathBuf {
-        self.directory.join(format!("{table}.state.aside"))
+        if let (Ok(path), Ok(aside)) = (self.path(table), self.aside(table)) {
+            let _ = fs::hard_link(&aside, path);
+            let _ = fs::remove_file(aside);
+        }
     }
 
     /// Remembers nothing.
@@ -221,8 +245,8 @@ impl Cache {
     ///
     /// The file cannot be removed.
     pub fn forget(&self, table: &str) -> io::Result<()> {
-        let _ = fs::remove_file(self.aside(table));
-        match fs::remove_file(self.path(table)) {
+        let _ = fs::remove_file(self.aside(table)?);
+        match fs::remove_file(self.path(table)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

@@ -58,13 +58,23 @@ fn filter(wanted: Balanced) -> ConntrackFilter {
 }
 
 pub(super) fn list(wanted: Balanced) -> Result<Vec<Connection>, KernelError> {
-    let doing = "list connections";
-    let connection = blocking::Connection::<Netfilter>::new().map_err(failed(doing))?;
-    let filter = filter(wanted);
-    let entries = connection
-        .run(move |c| Box::pin(async move { c.get_conntrack_matching(&filter).await }))
-        .map_err(failed(doing))?;
+    let connection = open()?;
+    let entries = matching(&connection, wanted)?;
     Ok(entries.iter().filter_map(read).collect())
+}
+
+fn open() -> Result<blocking::Connection<Netfilter>, KernelError> {
+    blocking::Connection::new().map_err(failed("talk to connection tracking"))
+}
+
+fn matching(
+    connection: &blocking::Connection<Netfilter>,
+    wanted: Balanced,
+) -> Result<Vec<ConntrackEntry>, KernelError> {
+    let filter = filter(wanted);
+    connection
+        .run(move |c| Box::pin(async move { c.get_conntrack_matching(&filter).await }))
+        .map_err(failed("list connections"))
 }
 
 fn read(entry: &ConntrackEntry) -> Option<Connection> {
@@ -80,11 +90,29 @@ fn read(entry: &ConntrackEntry) -> Option<Connection> {
     })
 }
 
-pub(super) fn forget(wanted: Balanced) -> Result<usize, KernelError> {
-    let doing = "delete connections";
-    let connection = blocking::Connection::<Netfilter>::new().map_err(failed(doing))?;
-    let filter = filter(wanted);
+/// Reads all connections once, whatever is looked for: the kernel walks the whole table each time it is asked.
+pub(super) fn forget(doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
+    let all = Balanced {
+        mark: None,
+        vip: None,
+    };
+    let connection = open()?;
+    let mut entries = matching(&connection, all)?;
+    entries.retain(|entry| read(entry).is_some_and(|connection| doomed(&connection)));
     connection
-        .run(move |c| Box::pin(async move { c.del_conntrack_matching(&filter).await }))
-        .map_err(failed(doing))
+        .run(move |c| {
+            Box::pin(async move {
+                let mut forgotten = 0;
+                for entry in &entries {
+                    // By its number too: a new connection from the same port is another one.
+                    match c.del_conntrack_entry(entry).await {
+                        Ok(()) => forgotten += 1,
+                        Err(error) if error.is_not_found() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(forgotten)
+            })
+        })
+        .map_err(failed("delete connections"))
 }

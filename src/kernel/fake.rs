@@ -237,9 +237,9 @@ impl Kernel for Fake {
         Ok((0, generation))
     }
 
-    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {
+    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
         let before = self.connections.len();
-        self.connections.retain(|c| !is_match(c, filter));
+        self.connections.retain(|connection| !doomed(connection));
         Ok(before - self.connections.len())
     }
 }

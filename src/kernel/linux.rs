@@ -449,8 +449,8 @@ impl Kernel for Linux {
         self.delete_remembered(table, servers, generation)
     }
 
-    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError> {
-        conntrack::forget(*filter)
+    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
+        conntrack::forget(doomed)
     }
 }
 

@@ -85,8 +85,8 @@ pub trait Kernel {
         generation: u32,
     ) -> Result<(usize, u32), KernelError>;
 
-    /// Forgets the connections that match; says how many.
-    fn forget(&mut self, filter: &Balanced) -> Result<usize, KernelError>;
+    /// Forgets the connections that were translated and are `doomed`; says how many.
+    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError>;
 }
 
 /// What passed between clients and a real server, one way.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Observed;
 
-use super::cache::{Cache, boot_id, network_namespace};
+use super::cache::{Cache, boot_id};
 
 /// What the watcher says when it watches.
 const READY: &str = "ready";
@@ -95,14 +95,13 @@ impl Trials {
     ///
     /// `/proc` cannot be read.
     pub fn new(cache: &Cache, table: &str) -> io::Result<Self> {
-        let (_, namespace) = network_namespace()?;
-        let path = |what: &str| cache.file(&format!("{table}.{namespace}.{what}"));
+        let path = |what| cache.file(table, what);
         Ok(Self {
             cache: cache.clone(),
             table: table.to_owned(),
-            head: path("trial"),
-            before: path("before"),
-            last: path("tried"),
+            head: path("trial")?,
+            before: path("before")?,
+            last: path("tried")?,
             boot: boot_id()?,
         })
     }

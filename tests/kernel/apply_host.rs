@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use tempfile::TempDir;
@@ -14,7 +16,7 @@ use crate::namespace::{objects, sorted};
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) namespace: Namespace,
-    run: TempDir,
+    run: Arc<TempDir>,
 }
 
 /// How a command ended.
@@ -25,11 +27,28 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
+/// The files in which it is remembered what an apply left.
+pub(crate) fn states(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = files.map(|file| file.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|what| what == "state"))
+        .collect()
+}
+
 impl Host {
     pub(crate) fn new(namespace: &Namespace) -> Self {
         Self {
             namespace: namespace.clone(),
-            run: tempfile::tempdir().expect("a folder"),
+            run: Arc::new(tempfile::tempdir().expect("a folder")),
+        }
+    }
+
+    /// Another namespace that shares this one's `/run`, as `ip netns exec` leaves it.
+    pub(crate) fn beside(&self, namespace: &Namespace) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            run: self.run.clone(),
         }
     }
 
@@ -55,7 +74,14 @@ impl Host {
 
     /// Whether something is remembered for the next apply.
     pub(crate) fn remembers(&self) -> bool {
-        self.run.path().join("flbc/flbc.state").exists()
+        !states(&self.run.path().join("flbc")).is_empty()
+    }
+
+    /// Leaves what a run leaves that is killed right after its transaction.
+    pub(crate) fn kill_after_transaction(&self) {
+        for state in states(&self.run.path().join("flbc")) {
+            std::fs::rename(&state, state.with_extension("state.aside")).expect("renames");
+        }
     }
 
     /// Forgets what is remembered between applies.

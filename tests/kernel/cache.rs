@@ -9,6 +9,7 @@ use flbc::emit::netlink::desired;
 use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
 
+use crate::apply_host::states;
 use crate::everything;
 use crate::namespace::{Elsewhere, inside, run};
 
@@ -50,7 +51,7 @@ fn a_state_is_remembered_until_something_changes() {
         assert_eq!(drift(&state, &read), []);
 
         // Damage, wherever it is.
-        let file = place.join("flbc.state");
+        let file = states(&place).pop().expect("it is remembered");
         let whole = fs::read(&file).expect("a file");
         for at in (0..whole.len()).step_by(97) {
             let mut damaged = whole.clone();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 
-use flbc::kernel::{Balanced, Kernel, Linux};
+use flbc::kernel::{Balanced, Connection, Kernel, Linux};
 
 use crate::namespace::{inside, run};
 
@@ -51,18 +51,11 @@ fn only_translated_connections_of_mark_and_vip_are_forgotten() {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].mark, found[0].vip_port), (7, Some(53)));
         assert_eq!(found[0].server, address("127.0.0.1"));
-        assert_eq!(kernel.forget(&one), Ok(1));
+        let doomed = |mark, vip| move |c: &Connection| (c.mark, c.vip) == (mark, vip);
+        assert_eq!(kernel.forget(&doomed(7, all[0])), Ok(1));
         assert_eq!(vips(&mut kernel, &any), all[1..]);
-        let six = Balanced {
-            mark: Some(7),
-            vip: Some(all[3]),
-        };
-        assert_eq!(kernel.forget(&six), Ok(1));
-        let wrong = Balanced {
-            mark: Some(9),
-            vip: Some(all[1]),
-        };
-        assert_eq!(kernel.forget(&wrong), Ok(0));
+        assert_eq!(kernel.forget(&doomed(7, all[3])), Ok(1));
+        assert_eq!(kernel.forget(&doomed(9, all[1])), Ok(0));
         assert_eq!(vips(&mut kernel, &any), all[1..3]);
     });
 }

@@ -242,3 +242,41 @@ fn what_cannot_be_set_is_told() {
     let ended = host.apply(&edited);
     assert!(ended.contains("~ own: a drain (set) -> up\n"), "{ended}");
 }
+
+#[test]
+fn what_is_set_outlives_a_run_that_is_killed() {
+    let host = Host::alone();
+    let file = host.write("lb.flb", FILE);
+    host.apply(FILE);
+    done(&host, "own b drain");
+    host.kill_after_transaction();
+    // Without the file it is not known what a killed run may have been about to apply.
+    assert_eq!(set(&host, "own a drain").code, Some(2));
+    let said = done(&host, &format!("--file {file} own a drain"));
+    assert!(said.contains("~ own: a up -> drain"), "{said}");
+    assert!(!said.contains("b drain"), "{said}");
+    host.kill_after_transaction();
+    let kept = host.flbc(&["apply", "--keep", &file], "");
+    assert_eq!(kept.code, Some(0), "{}", kept.err);
+    assert!(!kept.out.contains('~'), "{}", kept.out);
+    let ended = host.apply(FILE);
+    assert!(ended.contains("~ own: a drain (set) -> up\n"), "{ended}");
+    assert!(ended.contains("~ own: b drain (set) -> up\n"), "{ended}");
+}
+
+#[test]
+fn namespaces_that_share_run_do_not_know_of_each_other() {
+    let one = Host::alone();
+    let other = one.beside(&Host::alone().namespace);
+    one.apply(FILE);
+    other.apply(FILE);
+    done(&one, "own a drain");
+    other.apply(&FILE.replace("weight 3", "weight 7"));
+    done(&other, "own b drain");
+    let file = one.write("lb.flb", FILE);
+    let kept = one.flbc(&["apply", "--keep", &file], "");
+    assert_eq!(kept.code, Some(0), "{}", kept.err);
+    assert!(!kept.out.contains('~'), "{}", kept.out);
+    let ended = one.apply(FILE);
+    assert!(ended.contains("~ own: a drain (set) -> up\n"), "{ended}");
+}

@@ -1,0 +1,57 @@
+//! What follows a transaction.
+
+use crate::diff::Observed;
+use crate::kernel::Kernel;
+use crate::kernel::cache::Cache;
+
+use super::{Applied, Dying, Remembered};
+
+/// Remembers what the kernel has `now`, and forgets the connections and clients of servers that take no packet any more.
+///
+/// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
+/// where it is not known what the tables follow from.
+pub(super) fn settle(
+    kernel: &mut impl Kernel,
+    (cache, table): (&Cache, &str),
+    now: &mut Observed,
+    known: Option<&Remembered<'_>>,
+    dying: &Dying,
+    applied: &mut Applied,
+) {
+    remember(kernel, (cache, table), now.generation, known, applied);
+    applied.forgotten = dying.forget(kernel, &mut applied.notes);
+    let committed = now.generation;
+    applied.clients = dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);
+    now.drop_service_chains();
+    if kernel.read_handles(table, now).is_err() {
+        // Other rules than were sent, or somebody came right behind: what is there is for the next run to read.
+        remember(kernel, (cache, table), now.generation, None, applied);
+    } else if now.generation != committed {
+        remember(kernel, (cache, table), now.generation, known, applied);
+    }
+}
+
+/// Remembers what the tables follow from at this generation; `None`: nothing.
+pub(super) fn remember(
+    kernel: &mut impl Kernel,
+    (cache, table): (&Cache, &str),
+    generation: u32,
+    known: Option<&Remembered<'_>>,
+    applied: &mut Applied,
+) {
+    let outcome = match known {
+        Some(known) => {
+            let of = (generation, known.ids.each());
+            cache.remember(kernel, table, of, &known.to_note())
+        }
+        None => cache.forget(table),
+    };
+    if let Err(error) = outcome {
+        let note = format!(
+            "the rules are in place, but the next apply will read them from the kernel: {error}"
+        );
+        if !applied.notes.contains(&note) {
+            applied.notes.push(note);
+        }
+    }
+}

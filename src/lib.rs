@@ -1,12 +1,14 @@
 //! flbc compiles a small load-balancer language into nftables rulesets.
 //!
 //! ```text
-//! source ──syntax──▶ tree ──check──▶ model ──schedule──▶ plan ──lower──▶ ruleset ──emit──▶ text, JSON
+//! source ──syntax──▶ tree ──check──▶ model ──schedule──▶ plan ──lower──▶ ruleset ──emit──▶ text, JSON, netlink
+//!                                      │                                                            │
+//!                    doctor, explain, real_server                                     diff ──apply──▶ kernel
 //! ```
 //!
 //! Data flows one way. Each stage is a module that knows only those before it, and all report to one
-//! [`diagnostic::Diagnostics`], so that one run tells every fault. Nothing here touches Linux but reading the
-//! files; `cli` is the operator's face of it.
+//! [`diagnostic::Diagnostics`], so that one run tells every fault. Up to `emit` and `diff` nothing touches Linux but
+//! reading the files; [`kernel`] alone does. `cli` is the operator's face of it.
 
 // For what pest generates without its `std`.
 extern crate alloc;

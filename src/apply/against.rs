@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::emit::listing::{ListedTable, Listing};
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
+use crate::ruleset::name::service_of;
+
+use super::view::unabbreviate;
 
 /// A real server as the texts tell it.
 struct Listed {
@@ -20,7 +23,9 @@ struct Listed {
 pub fn outline(listing: &Listing) -> Outline {
     let mut outline = Outline::default();
     for (family, table) in &listing.tables {
-        let servers = servers(table);
+        let mut servers = servers(table);
+        let groups = servers.values_mut().map(|server| &mut server.group);
+        unabbreviate(table.chains.keys().map(|chain| &**chain), groups);
         services(family, table, &mut outline);
         for server in servers.into_values() {
             let known = match server.group.strip_prefix("pool ") {
@@ -202,11 +207,4 @@ fn set_once(service: &mut ServiceOutline, name: &str, value: &str) {
     settings
         .entry(name.to_owned())
         .or_insert_with(|| value.to_owned());
-}
-
-/// `www` of `svc_www_v4`
-fn service_of(chain: &str) -> Option<&str> {
-    let name = chain.strip_prefix("svc_")?;
-    name.strip_suffix("_v4")
-        .or_else(|| name.strip_suffix("_v6"))
 }

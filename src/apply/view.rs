@@ -1,21 +1,24 @@
 //! What the kernel's tables say, read back into services and servers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::kernel::numbers;
+use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
 use crate::model::Standing;
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
+use crate::ruleset::name::service_of;
 
 /// Both tables, as services and servers.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
-    /// Servers that no service's rule leads to now (drained, down, or backups at rest), and all others.
+    /// Every server that the tables name, whether a service leads to it now or not.
     pub(super) all_servers: Vec<ServerView>,
     nat_vips: Vec<IpAddr>,
 }
@@ -75,7 +78,9 @@ impl View {
             let Some(table) = observed.table(family) else {
                 continue;
             };
-            let servers = servers(table);
+            let mut servers = servers(table);
+            let chains = table.chains.iter().map(|chain| &*chain.name);
+            unabbreviate(chains, servers.values_mut().map(|server| &mut server.group));
             let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
             for server in servers.values() {
                 let group = groups.entry(server.group.clone()).or_default();
@@ -206,18 +211,31 @@ impl ServerView {
     }
 }
 
+/// Puts back the names of services that were too long for a comment, as their chains have them whole.
+pub(super) fn unabbreviate<'a>(
+    chains: impl Iterator<Item = &'a str>,
+    groups: impl Iterator<Item = &'a mut String>,
+) {
+    let services = chains.filter_map(service_of);
+    let long: HashMap<_, _> = services
+        .map(|service| (abbreviated(service), service))
+        .filter(|(short, service)| short != service)
+        .collect();
+    if long.is_empty() {
+        return;
+    }
+    for group in groups {
+        if let Some(service) = long.get(&*Cow::from(&*group)) {
+            (*service).clone_into(group);
+        }
+    }
+}
+
 const fn mode_of(family: TableFamily) -> &'static str {
     match family {
         TableFamily::Inet => "nat",
         TableFamily::Netdev => "dr",
     }
-}
-
-/// `www` of `svc_www_v4`
-fn service_of(chain: &str) -> Option<&str> {
-    let name = chain.strip_prefix("svc_")?;
-    name.strip_suffix("_v4")
-        .or_else(|| name.strip_suffix("_v6"))
 }
 
 fn counter(set: &ObservedSet, at: usize) -> Counter {

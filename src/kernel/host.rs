@@ -240,8 +240,8 @@ fn way(route: &RouteMessage, to: IpAddr) -> Way {
     }
 }
 
-/// Those of the neighbours (an interface by its number, and an address) that do not answer for their MAC address. All are
-/// asked anew: one that is known may be gone.
+/// Those of the neighbours (an interface by its number, and an address) that do not answer for their MAC address, or
+/// cannot be asked for it. All are asked anew: one that is known may be gone.
 ///
 /// # Errors
 ///
@@ -275,9 +275,13 @@ pub fn unresolved(
             address: neighbour.1,
             has_mac: before.get(neighbour).is_some_and(|state| has_mac(*state)),
         };
-        connection
+        let asked = connection
             .run(move |c| Box::pin(async move { c.replace_neighbor(question).await }))
-            .map_err(failed("ask for a neighbour"))?;
+            .map_err(failed("ask for a neighbour"));
+        // One that cannot be asked (no IPv6 on the interface, no room in the table) is one that does not answer.
+        if let Err(KernelError::NoPrivilege) = asked {
+            return Err(KernelError::NoPrivilege);
+        }
     }
     let start = Instant::now();
     while !left.is_empty() && start.elapsed() < PATIENCE {

@@ -1,4 +1,5 @@
-//! The only room that touches Linux: nf_tables, connection tracking, interfaces.
+//! The only room that touches Linux: nf_tables, connection tracking, interfaces, routes and neighbours, kernel
+//! parameters, the notes in `/run`, and the watcher of a trial.
 //!
 //! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, [`fake::Fake`] one in memory for tests.
 
@@ -50,7 +51,8 @@ pub trait Kernel {
     /// [`KernelError::Changed`] if the kernel is not at the generation of `observed`, or if its rules are others.
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError>;
 
-    /// Makes all changes or none, if the kernel is still at the generation `expected`.
+    /// Makes all changes or none, if the kernel is still at the generation `expected`. Without a change the kernel is not
+    /// asked.
     fn commit(
         &mut self,
         table: &str,

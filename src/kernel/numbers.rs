@@ -90,7 +90,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// The chain that a rule goes to, if that is all it does.
 fn goes_to(rule: &ObservedRule) -> Option<&str> {
-    let expression = Attributes::new(&rule.body.expressions).into_iter().next()?;
+    leads_to(Attributes::new(&rule.body.expressions).into_iter().next()?)
+}
+
+/// The chain of a verdict.
+fn leads_to(expression: Attribute<'_>) -> Option<&str> {
     let value = expression.inside().find(expr::DATA)?.inside();
     let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
     verdict.inside().find(verdict::CHAIN)?.string()
@@ -108,18 +112,23 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
     })
 }
 
-/// The number of the service, if the rule sets the mark to it: then its clients are remembered.
+/// The number of the service, if the rule sets the mark to it and asks whether the client is remembered:
+/// `ct mark set 0x80000000 jump return4_32`. Other rules set the mark to hashes, which may look like such a number.
 fn region(rule: &ObservedRule) -> Option<Region> {
-    let mut expressions = Attributes::new(&rule.body.expressions).into_iter();
-    expressions.find_map(|expression| {
+    let expressions = || Attributes::new(&rule.body.expressions).into_iter();
+    let asks = expressions()
+        .filter_map(leads_to)
+        .any(|chain| chain.starts_with("return"));
+    let number = expressions().find_map(|expression| {
         if expression.inside().find(expr::NAME)?.string()? != "immediate" {
             return None;
         }
         let inside = expression.inside().find(expr::DATA)?.inside();
         let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
-        let number = word(value.value)?;
-        Region::containing(number).filter(|region| region.service() == number)
-    })
+        word(value.value)
+    });
+    let number = number.filter(|_| asks)?;
+    Region::containing(number).filter(|region| region.service() == number)
 }
 
 fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {

@@ -1,7 +1,9 @@
 //! Who a real server is, in the comment that the kernel keeps: for those who list the rules, and for flbc to know it
 //! again.
 
-use crate::model::{Member, Model, RealServer, Service, State};
+use std::borrow::Cow;
+
+use crate::model::{LONGEST_NAME, Member, Model, RealServer, Service, State};
 use crate::ruleset::MAX_COMMENT;
 use crate::schedule::{Block, jhash};
 
@@ -37,7 +39,7 @@ pub fn identity(model: &Model, block: &Block<'_>, server: &RealServer) -> String
             format!("pool {}", names.join(" "))
         }
     };
-    abbreviate(format!("{} of {group}", server.name))
+    format!("{} of {}", server.name, abbreviated(&group))
 }
 
 /// The same for a server of a service, by its name.
@@ -54,16 +56,20 @@ pub fn identity_of(model: &Model, service: &Service, server: &str) -> String {
         Some(pools) => format!("pool {}", pools.join(" ")),
         None => service.name.to_string(),
     };
-    abbreviate(format!("{server} of {group}"))
+    format!("{server} of {}", abbreviated(&group))
 }
 
-/// Short enough for a comment; what was longer ends in `~` and a hash of the whole, so that it stays unique.
-fn abbreviate(text: String) -> String {
-    if text.len() <= MAX_COMMENT - LONGEST_STANDING {
-        return text;
+/// The longest service or list of pools that has room in every comment, in bytes.
+const LONGEST_GROUP: usize = MAX_COMMENT - LONGEST_STANDING - LONGEST_NAME - " of ".len();
+
+/// A service, or `pool` and its pools, short enough for a comment. What was longer ends in `~` and a hash of the whole,
+/// so that it stays unique, and is the same for all its servers.
+pub fn abbreviated(group: &str) -> Cow<'_, str> {
+    if group.len() <= LONGEST_GROUP {
+        return group.into();
     }
-    let hash = jhash::jhash(text.as_bytes(), jhash::SEED);
-    let room = MAX_COMMENT - LONGEST_STANDING - 9;
-    let kept: String = text.chars().take(room).collect();
-    format!("{kept}~{hash:08x}")
+    let hash = jhash::jhash(group.as_bytes(), jhash::SEED);
+    // Names are ASCII.
+    let kept = group.get(..LONGEST_GROUP - 9).unwrap_or_default();
+    format!("{kept}~{hash:08x}").into()
 }

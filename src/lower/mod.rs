@@ -26,7 +26,7 @@ mod scope;
 mod track;
 mod traffic;
 
-pub use identity::{identity, identity_in, identity_of};
+pub use identity::{abbreviated, identity, identity_in, identity_of};
 use number::Numbering;
 pub use scope::{Part, Scope};
 

@@ -26,6 +26,9 @@ pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
 /// The numbers that slots may have.
 pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=0x7fff_ffff;
 
+/// Behind the last slot.
+const SLOTS_END: u64 = *SLOTS.end() as u64 + 1;
+
 /// The packet mark of what direct return has refused.
 pub const REFUSED: u32 = u32::MAX;
 
@@ -255,15 +258,13 @@ fn number_servers(
                     }
                     let identity = identity(model, block, server);
                     let free = namesakes
-                        .of(&identity)
+                        .of(&identity, *region)
                         .filter(|known| {
                             known.port == server.port
                                 && known.address.is_none_or(|a| a == server.address)
                         })
                         .map(|known| known.number)
-                        .filter(|number| {
-                            !used.contains(number) && Region::containing(*number) == *region
-                        });
+                        .filter(|number| !used.contains(number));
                     let own = known.map(|known| &known.servers);
                     let found = if sure {
                         free.filter(|n| own.is_some_and(|own| own.contains(n)))
@@ -305,11 +306,11 @@ fn number_servers(
     numbers
 }
 
-/// Servers by who they are: mostly one of each.
+/// Servers by who they are, and where their numbers are from: mostly one of each.
 struct Namesakes<'o> {
     servers: &'o [KnownServer],
     /// The last of each name.
-    last: FxHashMap<&'o str, usize>,
+    last: FxHashMap<(&'o str, Option<Region>), usize>,
     /// For each server, the one before it of the same name.
     before: Vec<Option<usize>>,
 }
@@ -318,8 +319,14 @@ impl<'o> Namesakes<'o> {
     fn new(servers: &'o [KnownServer]) -> Self {
         let mut last = FxHashMap::default();
         last.reserve(servers.len());
-        let named = servers.iter().enumerate();
-        let before = named.map(|(at, server)| last.insert(&*server.identity, at));
+        let before = servers.iter().enumerate().map(|(at, server)| {
+            let region = Region::containing(server.number);
+            // What is neither a server's number nor of a region was changed by hand.
+            let sound = region.is_some() || SERVERS.contains(&server.number);
+            sound
+                .then(|| last.insert((&*server.identity, region), at))
+                .flatten()
+        });
         Self {
             servers,
             before: before.collect(),
@@ -327,8 +334,8 @@ impl<'o> Namesakes<'o> {
         }
     }
 
-    fn of(&self, identity: &str) -> impl Iterator<Item = &'o KnownServer> {
-        let last = self.last.get(identity).copied();
+    fn of(&self, identity: &str, region: Option<Region>) -> impl Iterator<Item = &'o KnownServer> {
+        let last = self.last.get(&(identity, region)).copied();
         std::iter::successors(last, |at| self.before.get(*at).copied().flatten())
             .filter_map(|at| self.servers.get(at))
     }
@@ -368,6 +375,7 @@ fn place_slots(
             let before = kept.range(..first + count).next_back();
             count == wanted(&block.choice)
                 && first >= u64::from(*SLOTS.start())
+                && first + count <= SLOTS_END
                 && before.is_none_or(|(_, end)| *end <= first)
         });
         if let Some((first, count)) = stays {
@@ -405,12 +413,14 @@ impl Gaps {
         let mut gaps = Vec::new();
         let mut free = u64::from(*SLOTS.start());
         for (first, end) in kept {
-            if *first > free {
-                gaps.push((free, *first));
+            // What the kernel has may be anything: somebody can have changed its rules.
+            let first = (*first).min(SLOTS_END);
+            if first > free {
+                gaps.push((free, first));
             }
-            free = free.max(*end);
+            free = free.max(*end).min(SLOTS_END);
         }
-        gaps.push((free, u64::from(*SLOTS.end()) + 1));
+        gaps.push((free, SLOTS_END));
         Self { gaps, from: 0 }
     }
 

@@ -168,10 +168,10 @@ pub(super) fn choosing(
         Choice::Empty => None,
         Choice::Only(at) => {
             let server = Expression::Mark(*numbers.servers.get(*at)?);
-            Some(vec![rule(vec![
-                set(server),
-                Statement::Goto(chosen.into()),
-            ])])
+            Some(vec![
+                rule(vec![set(server)]),
+                rule(vec![Statement::Goto(chosen.into())]),
+            ])
         }
         Choice::Slots { draw, owners } => {
             let count = u32::try_from(owners.len()).unwrap_or(u32::MAX);

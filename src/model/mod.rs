@@ -45,6 +45,9 @@ pub struct Pool {
     pub real_servers: Vec<RealServer>,
 }
 
+/// The longest name of a service, a pool or a server, in bytes.
+pub const LONGEST_NAME: usize = 64;
+
 /// One virtual service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Service {

@@ -72,6 +72,13 @@ pub fn service_chain(service: &str, family: Family) -> Arc<str> {
     format!("svc_{service}_v{}", digit(family)).into()
 }
 
+/// `www` of `svc_www_v4`
+pub fn service_of(chain: &str) -> Option<&str> {
+    let name = chain.strip_prefix("svc_")?;
+    name.strip_suffix("_v4")
+        .or_else(|| name.strip_suffix("_v6"))
+}
+
 /// The chain that sends on the errors about one service's packets: `err_www_v4`.
 pub fn error_chain(service: &str, family: Family) -> Arc<str> {
     format!("err_{service}_v{}", digit(family)).into()

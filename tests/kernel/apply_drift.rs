@@ -52,6 +52,48 @@ fn what_somebody_changed_by_hand_is_told_and_put_right() {
     }
 }
 
+/// A rule that sets a hash, of a list or a service that turns somebody away, is not the one that sets the service's own
+/// number. This service's hash is one that could be such a number.
+#[test]
+fn a_hash_is_not_taken_for_the_number_of_a_service() {
+    const FILE: &str = "service n2913 { vip 192.0.2.10 tcp 80; deny from 10.9.0.0/16; persist 1h; server a 10.20.0.11; server b 10.20.0.12 }";
+    let host = Host::alone();
+    host.apply(FILE);
+    let whole = host.state();
+    let away = "ct mark set 0x9f56f000 goto away";
+    assert!(host.list().contains(away), "{}", host.list());
+    host.namespace.nft("add rule inet flbc input counter\n");
+    assert_eq!(host.flbc(&["apply", "-"], FILE).code, Some(0));
+    assert_eq!(host.state(), whole);
+}
+
+#[test]
+fn slots_that_somebody_moved_out_of_their_range_come_back() {
+    const FILE: &str =
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }";
+    let host = Host::alone();
+    host.apply(FILE);
+    let whole = host.state();
+    let rule = "ct mark set numgen inc mod 2 offset";
+    let listed = host.namespace.command(
+        "nft",
+        &["-a", "list", "chain", "inet", "flbc", "svc_www_v4"],
+        "",
+    );
+    let line = listed
+        .stdout
+        .lines()
+        .find(|line| line.contains(rule))
+        .unwrap();
+    let handle = line.rsplit(' ').next().unwrap();
+    host.namespace.nft(&format!(
+        "replace rule inet flbc svc_www_v4 handle {handle} {rule} 0xfffffffe
+        add element inet flbc slot {{ 0xfffffffe : 0x1, 0xffffffff : 0x2 }}\n"
+    ));
+    assert_eq!(host.flbc(&["apply", "-"], FILE).code, Some(0));
+    assert_eq!(host.state(), whole);
+}
+
 #[test]
 fn tables_of_others_are_not_touched() {
     let host = Host::alone();

@@ -393,6 +393,17 @@ fn chains_of_others_that_come_first_are_found() {
 }
 
 #[test]
+fn an_interface_without_ipv6_is_no_reason_to_give_up() {
+    let balancer = Balancer::new(Layout::DrTwoInterfaces, DR);
+    balancer.shell("sysctl -w net.ipv6.conf.eth1.disable_ipv6=1");
+    let said = balancer.doctor();
+    assert_eq!(
+        (said.code, said.to_mend()),
+        (1, BTreeSet::from(["not-on-link"]))
+    );
+}
+
+#[test]
 fn before_apply_it_says_so_and_all_is_well() {
     let balancer = Balancer::new(Layout::Nat, NAT);
     let changed = NAT.replace("server b 10.20.0.12", "server b 10.20.0.12 weight 2");

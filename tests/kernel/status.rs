@@ -11,7 +11,7 @@ use crate::lab::PATIENCE;
 use crate::lab::client::{Connection, Datagrams, Protocol};
 use crate::lab::namespace::Namespace;
 use crate::lab::topology::{Layout, Topology};
-use crate::operator::{asked, at};
+use crate::operator::{asked, at, compile, load};
 
 const V4: &str = "192.0.2.10:80";
 const V6: &str = "[2001:db8::10]:80";
@@ -467,4 +467,50 @@ fn a_chain_of_others_that_may_drop_what_is_balanced_is_told() {
             "chain strict of table inet firewall has policy drop in forward: it may drop balanced connections, unless its rules accept them"
         ])
     );
+}
+
+#[test]
+fn the_longest_names_are_read_back() {
+    let [service, a, b] = ["s", "a", "b"].map(|letter| letter.repeat(64));
+    let file = |state: &str| {
+        format!(
+            "service {service} {{ vip 192.0.2.10 tcp 80; server {a} 10.20.0.11; server {b} 10.20.0.12 {state} }}"
+        )
+    };
+    let host = Host::alone();
+    load(&host.namespace, &file("drain"));
+    let status = host.flbc(&["status"], "");
+    assert!(
+        status.out.contains(&a) && status.out.contains(&b),
+        "{}",
+        status.out
+    );
+    assert_eq!(host.apply(&file("drain")), "no difference\n");
+    host.forget();
+    let said = host.apply(&file("weight 3"));
+    assert!(
+        said.starts_with(&format!(
+            "~ {service}: {b} drain -> up\n~ {service}: {b} weight 1 -> 3\n0 added"
+        )),
+        "{said}"
+    );
+    let rules = host.write("old.nft", &compile(&file("")));
+    let against = ["apply", "--dry-run", "--against", &rules, "-"];
+    let said = host.flbc(&against, &file("weight 3")).out;
+    assert!(
+        said.starts_with(&format!("~ {service}: {b} weight 1 -> 3\n0 added")),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_only_server_of_a_service_that_tracks_has_its_whole_share() {
+    let host = Host::alone();
+    for options in ["track 5m", "persist 1h", "track 5m\npersist 1h"] {
+        host.apply(&format!(
+            "service dns {{ vip 192.0.2.53 udp 53\nmode dr on eth0\n{options}\nserver a 10.20.0.11 }}"
+        ));
+        let status = host.flbc(&["status"], "");
+        assert!(status.out.contains("100.0%"), "{options}: {}", status.out);
+    }
 }

@@ -1,10 +1,9 @@
 //! Names of services, pools, servers and constants.
 
+use crate::model::LONGEST_NAME;
+
 use super::Wrong;
 use crate::diagnostic::{Code, quote};
-
-/// The longest name, in characters.
-const LONGEST: usize = 64;
 
 /// A letter or `_`, then letters, digits, `_`, `-`, `.`; at most 64 characters.
 pub(crate) fn name(text: &str) -> Result<&str, Wrong> {
@@ -26,7 +25,7 @@ pub(crate) fn name(text: &str) -> Result<&str, Wrong> {
             "a name starts with a letter or `_`",
         ));
     }
-    if text.len() > LONGEST {
+    if text.len() > LONGEST_NAME {
         return Err(wrong(
             "is too long for a name",
             "a name has at most 64 characters",

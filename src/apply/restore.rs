@@ -5,10 +5,12 @@ use std::sync::Arc;
 use crate::diff::{Identities, Observed, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
-use crate::kernel::{Kernel, KernelError, numbers, random_id};
+use crate::kernel::{Kernel, KernelError, random_id};
 use crate::outline::{Difference, Outline};
 
-use super::{Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, see, settle};
+use super::{
+    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle,
+};
 
 /// What the kernel has now, as [`restore`] takes it.
 ///

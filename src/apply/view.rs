@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
-use crate::kernel::numbers;
 use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
+use crate::lower::region::Region;
 use crate::model::Standing;
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
 use crate::ruleset::name::service_of;
+
+use super::numbers;
 
 /// Both tables, as services and servers.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +83,10 @@ impl View {
             let mut servers = servers(table);
             let chains = table.chains.iter().map(|chain| &*chain.name);
             unabbreviate(chains, servers.values_mut().map(|server| &mut server.group));
-            let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
+            let mut groups = Groups::new();
             for server in servers.values() {
-                let group = groups.entry(server.group.clone()).or_default();
-                group.push(server.number);
+                let of = (&*server.group, Region::containing(server.number));
+                groups.entry(of).or_default().push(server.number);
             }
             view.read_services(family, table);
             view.read_turned_away(table);
@@ -349,13 +351,17 @@ fn standing(comment: &str) -> Option<ServerView> {
     })
 }
 
+/// The numbers of servers by where they were declared. A service that remembers its clients has numbers of its own for the
+/// servers of a pool, so they stand apart.
+type Groups<'s> = HashMap<(&'s str, Option<Region>), Vec<u32>>;
+
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
 fn add_servers(
     service: &mut ServiceView,
     (name, v4): (&str, bool),
     block: &KnownBlock,
     slots: &HashMap<u32, u32>,
-    (servers, groups): (&BTreeMap<u32, ServerView>, &HashMap<String, Vec<u32>>),
+    (servers, groups): (&BTreeMap<u32, ServerView>, &Groups<'_>),
 ) {
     let mut owned: HashMap<u32, usize> = HashMap::new();
     let mut total = 0;
@@ -381,7 +387,7 @@ fn add_servers(
         .map_or(name, |server| server.group.as_str());
     // Not all servers for each service: there may be a million.
     let mut candidates: BTreeSet<u32> = owned.keys().copied().collect();
-    candidates.extend(groups.get(group).into_iter().flatten());
+    candidates.extend(groups.get(&(group, block.region)).into_iter().flatten());
     for server in candidates.iter().filter_map(|number| servers.get(number)) {
         let same_family = server.address.is_none_or(|address| address.is_ipv4() == v4);
         if owned.contains_key(&server.number) || (server.group == group && same_family) {

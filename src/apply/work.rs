@@ -8,14 +8,14 @@ use crate::diagnostic::Diagnostics;
 use crate::diff::{Observed, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
-use crate::kernel::{Kernel, numbers};
+use crate::kernel::Kernel;
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
 use crate::outline::{Difference, Outline};
 use crate::schedule::schedule;
 
 use super::delta::{Delta, Moved, Side, living};
-use super::{Dying, Failure, Remembered, Request, View};
+use super::{Dying, Failure, Remembered, Request, View, numbers};
 
 /// What is to be done.
 pub(super) struct Work {

@@ -8,7 +8,7 @@ use super::Exit;
 use super::apply::{say, warn};
 use super::report::Report;
 use crate::apply::against;
-use crate::diagnostic::{Diagnostics, escape};
+use crate::diagnostic::{Diagnostics, escape, reason};
 use crate::emit;
 use crate::emit::listing::{self, Listing};
 use crate::outline::Difference;
@@ -50,11 +50,7 @@ pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Ex
 }
 
 fn earlier(rules: &Path) -> Result<Listing, String> {
-    let told = |error: std::io::Error| {
-        let error = error.to_string();
-        let reason = error.split(" (os error").next().unwrap_or_default();
-        reason.to_owned()
-    };
+    let told = |error: std::io::Error| reason(&error);
     let mut bytes = Vec::new();
     if rules == Path::new("-") {
         let read = std::io::stdin().lock().read_to_end(&mut bytes);

@@ -68,11 +68,11 @@ pub(super) fn run(
     };
     let host = match host::look(&doctor::destinations(&model)) {
         Ok(host) => host,
-        Err(error) => return failed(&error),
+        Err(error) => return Report::kernel(&error),
     };
     let (mut findings, mut lacking) = match examined(&model, &host, table) {
         Ok(examined) => examined,
-        Err(error) => return failed(&error),
+        Err(error) => return Report::kernel(&error),
     };
     match asked(report, &mut model, table, file, &sources) {
         Answer::Findings(more) => findings.extend(more),
@@ -183,15 +183,7 @@ fn asked(
 fn unanswered(error: &KernelError) -> Answer {
     match error {
         KernelError::NoPrivilege => Answer::Unprivileged,
-        error => Answer::Failed(failed(error)),
-    }
-}
-
-fn failed(error: &KernelError) -> Exit {
-    Report::failure(&error.to_string());
-    match error {
-        KernelError::NoPrivilege => Exit::Unprivileged,
-        _ => Exit::Refused,
+        error => Answer::Failed(Report::kernel(error)),
     }
 }
 

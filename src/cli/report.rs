@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::{Color, Exit};
 use crate::diagnostic::render::{Options, human};
-use crate::diagnostic::{Diagnostics, escape};
+use crate::diagnostic::{Diagnostics, escape, reason};
+use crate::kernel::KernelError;
 use crate::model::Model;
 use crate::source::{MAX_FILE_BYTES, Sources};
 use crate::syntax::Input;
@@ -73,6 +74,15 @@ impl Report {
         Exit::Bad
     }
 
+    /// Says that the kernel did not do what it was asked for.
+    pub(super) fn kernel(error: &KernelError) -> Exit {
+        Self::failure(&error.to_string());
+        match error {
+            KernelError::NoPrivilege => Exit::Unprivileged,
+            _ => Exit::Refused,
+        }
+    }
+
     /// Says something that the operator should know.
     pub(super) fn warning(sentence: &str) {
         Self::print(&format!("warning: {}\n", escape(sentence)));
@@ -80,9 +90,7 @@ impl Report {
 
     /// Standard input that cannot be read.
     pub(super) fn unread(error: &io::Error) -> Exit {
-        let reason = error.to_string();
-        let reason = reason.split(" (os error").next().unwrap_or_default();
-        Self::failure(&format!("cannot read standard input: {reason}"))
+        Self::failure(&format!("cannot read standard input: {}", reason(error)))
     }
 
     /// The exit status after writing to `place`, and the message if that failed.
@@ -91,12 +99,10 @@ impl Report {
             Ok(()) => Exit::Fine,
             Err(error) => {
                 // Behind it stand the error's number and the temporary file.
-                let reason = error.to_string();
-                let reason = reason.split(" (os error").next().unwrap_or_default();
                 Self::failure(&format!(
                     "cannot write {}: {}",
                     escape(place),
-                    escape(reason)
+                    escape(&reason(&error))
                 ))
             }
         }

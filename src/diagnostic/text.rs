@@ -1,7 +1,7 @@
 //! Source text on its way to a terminal: shown, never obeyed.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// How many characters of a word a message shows.
 const QUOTED: usize = 60;
@@ -75,6 +75,15 @@ fn push_safe(out: &mut String, character: char) {
         }
         _ => out.push(character),
     }
+}
+
+/// What the system says of an error, without its number and what stands behind that.
+pub fn reason(error: &impl fmt::Display) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.find(" (os error") {
+        text.truncate(end);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -157,7 +157,9 @@ impl fmt::Display for KernelError {
                     "the kernel took each change but not all together ({errno})"
                 )
             }
-            Self::Failed { doing, errno } => write!(f, "cannot {doing}: {errno}"),
+            Self::Failed { doing, errno } => {
+                write!(f, "cannot {doing}: {}", crate::diagnostic::reason(errno))
+            }
         }
     }
 }

@@ -21,14 +21,12 @@ pub mod fake;
 pub mod host;
 mod linux;
 mod memory;
-mod numbers;
 mod read;
 mod socket;
 pub mod trial;
 
 pub use error::{KernelError, Reason, Refusal};
 pub use linux::Linux;
-pub use numbers::numbers;
 
 /// What flbc asks of a kernel.
 pub trait Kernel {

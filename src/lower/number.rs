@@ -18,7 +18,7 @@ use crate::ruleset::name;
 use crate::schedule::{Choice, Plan};
 
 use super::identity;
-use super::region::Region;
+use super::region::{Ranges, Region};
 
 /// The numbers that servers may have. 0 is "no mark".
 pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
@@ -199,6 +199,7 @@ fn place_regions(
         regions.push(kept);
     }
     let mut taken = None;
+    let [mut fresh, mut freed] = [Ranges::new(), Ranges::new()];
     for (block, region) in plan.blocks.iter().zip(&mut regions) {
         if block.service.persistence.is_none() || region.is_some() {
             continue;
@@ -211,8 +212,9 @@ fn place_regions(
             taken
         });
         let servers = block.servers.len();
-        *region = Region::free(servers, taken).or_else(|| Region::free(servers, &used));
-        taken.extend(*region);
+        *region = fresh
+            .free(servers, taken)
+            .or_else(|| freed.free(servers, &used));
         used.extend(*region);
     }
     regions

@@ -4,6 +4,7 @@
 //! the number of each server leads to it by a mask. So a rule that sees the number of a server alone, in the mark of
 //! a connection, knows the service to remember the client for.
 
+use std::iter::StepBy;
 use std::ops::RangeInclusive;
 
 use rustc_hash::FxHashSet;
@@ -88,16 +89,30 @@ impl Region {
     pub fn holds(self, servers: usize) -> bool {
         Extent::of(servers) <= self.extent()
     }
+}
 
-    /// The first range for so many servers that is not taken.
-    pub(super) fn free(servers: usize, taken: &FxHashSet<Self>) -> Option<Self> {
-        let extent = Extent::of(servers);
-        let all = match extent {
-            Extent::Usual => *REGIONS.start()..=LARGE - 1,
-            Extent::Large => LARGE..=*REGIONS.end(),
+/// Ranges that are given out, in order, while ever more are taken.
+pub(super) struct Ranges {
+    usual: StepBy<RangeInclusive<u32>>,
+    large: StepBy<RangeInclusive<u32>>,
+}
+
+impl Ranges {
+    pub(super) fn new() -> Self {
+        let all =
+            |numbers: RangeInclusive<u32>, extent: Extent| numbers.step_by(1 << extent.bits());
+        Self {
+            usual: all(*REGIONS.start()..=LARGE - 1, Extent::Usual),
+            large: all(LARGE..=*REGIONS.end(), Extent::Large),
+        }
+    }
+
+    /// The next range for so many servers that is not taken. None is given out twice.
+    pub(super) fn free(&mut self, servers: usize, taken: &FxHashSet<Region>) -> Option<Region> {
+        let all = match Extent::of(servers) {
+            Extent::Usual => &mut self.usual,
+            Extent::Large => &mut self.large,
         };
-        all.step_by(1 << extent.bits())
-            .map(Self)
-            .find(|region| !taken.contains(region))
+        all.map(Region).find(|region| !taken.contains(region))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use flbc::apply::numbers;
 use flbc::diff::{How, Observed, What, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
 use flbc::kernel::fake::Fake;
-use flbc::kernel::{Kernel, KernelError, Linux, Reason, numbers};
+use flbc::kernel::{Kernel, KernelError, Linux, Reason};
 use flbc::model::Model;
 use flbc::ruleset::Ruleset;
 use flbc::source::Sources;

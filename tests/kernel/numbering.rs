@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use flbc::apply::numbers;
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::{Interfaces, desired};
-use flbc::kernel::numbers;
 use flbc::lower::number::{ObservedNumbers, SERVERS, SLOTS, assign, fresh};
 use flbc::model::Model;
 use flbc::schedule;

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use flbc::apply::numbers;
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::desired;
-use flbc::kernel::{Kernel, Linux, numbers};
+use flbc::kernel::{Kernel, Linux};
 use flbc::lower;
 use flbc::model::{
     Access, Member, Mode, Model, OnEmpty, Ports, Protocol, RealServer, Scheduler, Service,

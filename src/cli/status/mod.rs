@@ -47,7 +47,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     }
     let mut kernel = match Linux::open() {
         Ok(kernel) => kernel,
-        Err(error) => return failed(&error),
+        Err(error) => return Report::kernel(&error),
     };
     let Some(interval) = watch else {
         return match read(&mut kernel, table) {
@@ -55,7 +55,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
                 let text = show(format, &status);
                 Report::written(output::to_stdout(output::bytes(text.as_bytes())), OUTPUT)
             }
-            Err(error) => failed(&error),
+            Err(error) => Report::kernel(&error),
         };
     };
     let redraw = format == Format::Human && io::stdout().is_terminal();
@@ -71,7 +71,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         let now = Instant::now();
         let mut status = match read(&mut kernel, table) {
             Ok(status) => status,
-            Err(error) => return failed(&error),
+            Err(error) => return Report::kernel(&error),
         };
         if let Some((then, before)) = &before {
             status.compare(before, now - *then);
@@ -150,12 +150,4 @@ fn drifted(drift: &[crate::diff::Drift]) -> Vec<String> {
         ));
     }
     lines
-}
-
-fn failed(error: &KernelError) -> Exit {
-    Report::failure(&error.to_string());
-    match error {
-        KernelError::NoPrivilege => Exit::Unprivileged,
-        _ => Exit::Refused,
-    }
 }

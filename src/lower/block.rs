@@ -361,3 +361,30 @@ pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -
         },
     }
 }
+
+/// The chain `name`, which makes a real server of the slot in the mark and goes on to `next`:
+/// `ct mark set ct mark map @slot goto translate`, `drop`
+pub(super) fn slotted(
+    mark: Target,
+    slots: &SetBuilder,
+    [name, next]: [&str; 2],
+    purpose: &'static str,
+) -> Chain {
+    let slot = match mark {
+        Target::CtMark => Expression::CtMark,
+        _ => Expression::MetaMark,
+    };
+    let server = Statement::Set {
+        target: mark,
+        value: Expression::Map(Box::new(slot), slots.name()),
+    };
+    Chain {
+        name: name.into(),
+        hook: None,
+        purpose,
+        rules: vec![
+            Rule::fixed([server, Statement::Goto(next.into())]),
+            Rule::fixed([Statement::Drop]),
+        ],
+    }
+}

@@ -212,33 +212,21 @@ fn sending(input: &Input<'_>, table: &mut Table) {
         key: Expression::MetaMark,
         map: maps.how.name(),
     }]);
-    let lost = || Rule::fixed([Statement::Drop]);
     if !maps.how.is_empty() {
         table.chains.push(Chain {
             name: SEND.into(),
             hook: None,
             purpose: "meta mark is a real server: which way there?",
-            rules: vec![decide, lost()],
+            rules: vec![decide, Rule::fixed([Statement::Drop])],
         });
     }
     let slots = block::slot_map(input, block::blocks(input, is_dr));
     if !slots.is_empty() {
-        // meta mark set meta mark map @slot goto send
-        table.chains.push(Chain {
-            name: SLOTTED.into(),
-            hook: None,
-            purpose: "meta mark is a slot: make it a real server",
-            rules: vec![
-                Rule::fixed([
-                    Statement::Set {
-                        target: Target::MetaMark,
-                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
-                    },
-                    Statement::Goto(SEND.into()),
-                ]),
-                lost(),
-            ],
-        });
+        let purpose = "meta mark is a slot: make it a real server";
+        let leads = [SLOTTED, SEND];
+        table
+            .chains
+            .push(block::slotted(ONWARD.mark, &slots, leads, purpose));
     }
     memory(input, table, &slots);
     let [(_, four), (_, six)] = maps.addresses;
@@ -284,21 +272,11 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
         rules: vec![Rule::fixed([memory.remember()]), Rule::fixed([send])],
     });
     if !slots.is_empty() {
-        table.chains.push(Chain {
-            name: slotted.into(),
-            hook: None,
-            purpose: "meta mark is a slot of such a service: make it a real server",
-            rules: vec![
-                Rule::fixed([
-                    Statement::Set {
-                        target: Target::MetaMark,
-                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
-                    },
-                    Statement::Goto(remember.into()),
-                ]),
-                Rule::fixed([Statement::Drop]),
-            ],
-        });
+        let purpose = "meta mark is a slot of such a service: make it a real server";
+        let leads = [slotted, remember];
+        table
+            .chains
+            .push(block::slotted(ONWARD.mark, slots, leads, purpose));
     }
     table.sets.extend(memory.into_sets());
 }

@@ -144,22 +144,11 @@ fn translation(input: &Input<'_>, table: &mut Table) {
     });
     let slots = block::slot_map(input, block::blocks(input, is_nat));
     if !slots.is_empty() {
-        // ct mark set ct mark map @slot goto translate
-        table.chains.push(Chain {
-            name: SLOTTED.into(),
-            hook: None,
-            purpose: "ct mark is a slot: make it a real server",
-            rules: vec![
-                Rule::fixed([
-                    Statement::Set {
-                        target: Target::CtMark,
-                        value: Expression::Map(Box::new(Expression::CtMark), slots.name()),
-                    },
-                    Statement::Goto(TRANSLATE.into()),
-                ]),
-                Rule::fixed([Statement::Drop]),
-            ],
-        });
+        let purpose = "ct mark is a slot: make it a real server";
+        let leads = [SLOTTED, TRANSLATE];
+        table
+            .chains
+            .push(block::slotted(ONWARD.mark, &slots, leads, purpose));
     }
     let [four, six] = destinations;
     let sets = [

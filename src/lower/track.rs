@@ -294,21 +294,12 @@ pub(super) fn lower(
         vec![Rule::fixed([follow]), Rule::fixed([send()])],
     ));
     if !slots.is_empty() {
-        // meta mark set meta mark map @slot goto follow
-        table.chains.push(plain(
-            SLOTTED.into(),
-            "meta mark is a slot of a service that remembers its flows: make it a real server",
-            vec![
-                Rule::fixed([
-                    Statement::Set {
-                        target: Target::MetaMark,
-                        value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
-                    },
-                    Statement::Goto(FOLLOW.into()),
-                ]),
-                Rule::fixed([Statement::Drop]),
-            ],
-        ));
+        let purpose =
+            "meta mark is a slot of a service that remembers its flows: make it a real server";
+        let leads = [SLOTTED, FOLLOW];
+        table
+            .chains
+            .push(block::slotted(Target::MetaMark, slots, leads, purpose));
     }
     table.sets.push(tracker.always());
     table.sets.push(Set {

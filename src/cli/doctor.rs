@@ -11,7 +11,7 @@ use serde_json::json;
 use super::report::Report;
 use super::{Exit, output};
 use crate::apply::{self, Failure, Request};
-use crate::diagnostic::{Diagnostics, escape};
+use crate::diagnostic::{Diagnostics, argument, escape};
 use crate::doctor::{self, Code, Facts, Finding};
 use crate::explain::Place;
 use crate::kernel::cache::{self, Cache};
@@ -162,7 +162,7 @@ fn asked(
         Ok(_) => Answer::Findings(vec![Finding::new(
             Code::NotApplied,
             "the kernel has not what the file says; it would take it".to_owned(),
-            format!("flbc apply {}", shell(file)),
+            format!("flbc apply {}", argument(&file.to_string_lossy())),
         )]),
         // Found before, as an interface that is not there.
         Err(Failure::Interfaces(_)) => Answer::Findings(Vec::new()),
@@ -192,24 +192,13 @@ fn refused(refusal: &Refusal, file: &Path) -> Finding {
     let remedy = match &refusal.reason {
         Reason::NoModule(module) => format!("modprobe {module}"),
         Reason::Owned => "nft list tables".to_owned(),
-        _ => format!("flbc apply --dry-run {}", shell(file)),
+        _ => format!("flbc apply --dry-run {}", argument(&file.to_string_lossy())),
     };
     let sentence = format!("the kernel cannot {}: {}", refusal.what, refusal.reason);
     let finding = Finding::new(Code::KernelRefuses, sentence, remedy);
     match refusal.origin {
         Some(origin) => finding.at(origin),
         None => finding,
-    }
-}
-
-/// A path as a shell takes it.
-fn shell(file: &Path) -> String {
-    let name = file.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if name.chars().all(plain) {
-        name.into_owned()
-    } else {
-        format!("'{}'", name.replace('\'', r"'\''"))
     }
 }
 

@@ -7,7 +7,7 @@ pub mod render;
 mod text;
 
 pub use code::Code;
-pub use text::{clip, escape, is_treacherous, quote, reason};
+pub use text::{argument, clip, escape, is_treacherous, quote, reason};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::check::nearest_name;
 use crate::model::{Family, Mode, Model, RealServer, Service, SourceNat, Vip};
 
 mod back;
@@ -269,7 +270,7 @@ fn services<'m>(model: &'m Model, only: Option<&str>) -> Result<Vec<&'m Service>
         let names = model.services.iter().map(|s| &s.name);
         Unknown::Service {
             name: name.to_owned(),
-            nearest: nearest(name, names),
+            nearest: meant(name, names),
         }
     })
 }
@@ -302,7 +303,7 @@ fn same_everywhere<'m>(
             service: one_service
                 .then(|| services.first().map(|s| s.name.clone()))
                 .flatten(),
-            nearest: nearest(name, all().map(|(_, server)| &server.name)),
+            nearest: meant(name, all().map(|(_, server)| &server.name)),
         }),
         [(_, first), ..] => Err(Unknown::Ambiguous {
             name: first.name.clone(),
@@ -336,9 +337,6 @@ fn gateways(back: &[(Family, Arc<str>)], given: &[IpAddr]) -> Result<Vec<IpAddr>
 }
 
 /// The name that was probably meant.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n Arc<str>>) -> Option<Arc<str>> {
-    let near = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    let near = near.filter(|(distance, known)| *distance <= known.len().max(name.len()) / 2);
-    near.min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known.clone())
+fn meant<'n>(name: &str, names: impl Iterator<Item = &'n Arc<str>>) -> Option<Arc<str>> {
+    nearest_name(name, names.map(|known| &**known)).map(Arc::from)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, argument};
 use crate::source::{FileId, Identity, OpenFile, ReadFault, Sources, Span, text};
 
 use super::characters::has_bad_character;
@@ -276,15 +276,6 @@ impl<'r> Reader<'r> {
 /// The folder that the includes of the file at `path` start from.
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
-}
-
-/// A path as a shell takes it for one word, however it is called.
-fn argument(name: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&b);
-    if name.bytes().all(is_plain) && !name.starts_with('-') {
-        return name.to_owned();
-    }
-    format!("-- '{}'", name.replace('\'', "'\\''"))
 }
 
 /// A path as messages show it: on one line, and nothing that drives a terminal.

@@ -61,3 +61,4 @@ mod timing;
 mod track;
 mod trial;
 mod unit;
+mod user_namespace;

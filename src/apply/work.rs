@@ -11,11 +11,11 @@ use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
-use crate::outline::{Difference, Outline};
+use crate::outline::Difference;
 use crate::schedule::schedule;
 
 use super::delta::{Delta, Moved, Side, living};
-use super::{Dying, Failure, Remembered, Request, View, numbers};
+use super::{Dying, Failure, Remembered, Request, numbers, told};
 
 /// What is to be done.
 pub(super) struct Work {
@@ -121,17 +121,16 @@ pub(super) fn anew(
         }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
-    let mut changes = diff(&observed, wanted, id);
-    if request.commit {
-        keep_counters(kernel, request.table, &observed, &mut changes)?;
-    }
     let difference = if let Some(remembered) = remembered {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
-        let old = View::of(&observed).outline();
-        Difference::between(&old, &Outline::beside(&old, request.model))
+        told::difference(&observed, &wanted)
     };
+    let mut changes = diff(&observed, wanted, id);
+    if request.commit {
+        keep_counters(kernel, request.table, &observed, &mut changes)?;
+    }
     let dying = Dying::among(&observed, dying.into_iter());
     observed.drop_sets();
     Ok(Work {

@@ -24,7 +24,7 @@ pub struct Observed {
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObservedTable {
-    /// The text by which flbc knows a table of its own again; a table that was loaded otherwise has none.
+    /// The text by which the table is known again; `None` where the kernel does not tell one from another.
     pub id: Option<Arc<str>>,
     /// Named sets and maps.
     pub sets: Vec<ObservedSet>,

@@ -18,7 +18,8 @@ use crate::model::MacAddress;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, conntrack, read,
+    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, cache,
+    conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -90,9 +91,8 @@ impl Linux {
             family.number(),
             |w| w.string(table::NAME, name),
             |_, attributes| {
-                let userdata = attributes.find(table::USERDATA);
                 found = Some(ObservedTable {
-                    id: userdata.and_then(|data| read::comment(data.value)),
+                    id: identity(attributes),
                     ..ObservedTable::default()
                 });
             },
@@ -208,6 +208,19 @@ impl Linux {
         let answers = self.socket.transact(&batch)?;
         verdict(&batch, changes, &answers)
     }
+}
+
+/// By what a table is known again: the random text that flbc made it with, or else, where `nft -f` made it, what the
+/// kernel gives to no other table before the next boot. A text of somebody else's may come again with other contents.
+fn identity(table: Attributes<'_>) -> Option<Arc<str>> {
+    let userdata = table.find(table::USERDATA);
+    let text = userdata.and_then(|data| read::comment(data.value));
+    text.filter(|text| text.starts_with(ID_STEM)).or_else(|| {
+        let number = table.find(table::HANDLE)?.u64()?;
+        // Each namespace numbers its tables from 1.
+        let namespace = cache::lifetime().ok()?;
+        Some(format!("table {number} of {namespace}").into())
+    })
 }
 
 /// Moves the members of anonymous sets into the rules that look them up.

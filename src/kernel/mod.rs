@@ -34,7 +34,7 @@ pub trait Kernel {
     /// The generation of the whole ruleset: every transaction of anybody makes it another.
     fn generation(&mut self) -> Result<u32, KernelError>;
 
-    /// The random texts in the comments of the tables of this name, `inet` first.
+    /// The texts by which the tables of this name are known again, `inet` first.
     fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError>;
 
     /// All that is in the tables of this name, as of one generation.
@@ -198,12 +198,15 @@ pub struct Connection {
     pub mark: u32,
 }
 
+/// How the text begins by which flbc knows a table that it made.
+const ID_STEM: &str = "flbc ";
+
 /// A random text for tables that are made anew: 128 bits.
 pub fn random_id() -> Result<String, KernelError> {
     let mut bytes = [0; 16];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     match filled {
-        Ok(16) => Ok(format!("flbc {:032x}", u128::from_ne_bytes(bytes))),
+        Ok(16) => Ok(format!("{ID_STEM}{:032x}", u128::from_ne_bytes(bytes))),
         Ok(_) => Err(KernelError::Failed {
             doing: "read random numbers",
             errno: Errno::IO,

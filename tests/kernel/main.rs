@@ -37,6 +37,7 @@ mod fragments;
 mod golden;
 mod guard;
 mod laboratory;
+mod loaded;
 mod namespace;
 mod nat;
 mod numbering;

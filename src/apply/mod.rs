@@ -81,6 +81,8 @@ impl Totals {
         let mut totals = Self::default();
         for change in changes {
             match &change.step {
+                // What packets made, in a set that is made anew.
+                Step::AddElements { origins, .. } if origins.is_empty() => {}
                 Step::AddElements { elements, .. } => totals.added += elements.len(),
                 Step::DeleteElements { elements, .. } => totals.removed += elements.len(),
                 // Counters of what comes or goes anyway.
@@ -304,7 +306,7 @@ pub fn apply(
             }
             Basis::Read(observed, remembered) => {
                 let before = (observed, remembered.as_deref());
-                Some(work::anew(before, request, &interfaces, &id, sink)?)
+                Some(work::anew(kernel, before, request, &interfaces, &id, sink)?)
             }
         };
         let Some(work) = work else {

@@ -7,6 +7,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
 
+use super::work::keep_counters;
 use super::{
     Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle, told,
 };
@@ -54,7 +55,8 @@ pub fn restore(
     let remembered = Remembered::from_note(&before.note);
     for _ in 0..TRIES {
         let mut now = kernel.observe(table)?;
-        let changes = diff(&now, before.observed.as_desired(table), &id);
+        let mut changes = diff(&now, before.observed.as_desired(table), &id);
+        keep_counters(kernel, table, &now, &mut changes)?;
         let mut applied = Applied {
             difference: told::difference(&now, &before.observed),
             totals: Totals::of(&changes),

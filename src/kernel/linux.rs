@@ -12,16 +12,14 @@ use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
+use crate::emit::netlink::{Counter, Element, Hook, Interfaces, LONGEST, TableFamily};
 use crate::model::MacAddress;
-
-use crate::ruleset::name;
 
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, Traffic,
-    cache, conntrack, read,
+    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, cache,
+    conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -340,25 +338,30 @@ impl Kernel for Linux {
         Ok(observed)
     }
 
-    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
-        let (traffic, _) = self.undisturbed(|kernel| {
-            let mut traffic = Vec::new();
+    fn counters(
+        &mut self,
+        table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(Element, Counter)>, KernelError> {
+        let (counters, _) = self.undisturbed(|kernel| {
+            let mut counters = Vec::new();
             kernel.socket.dump(
                 message::GET_ELEMENTS,
-                TableFamily::Inet.number(),
+                family.number(),
                 |w| {
                     w.string(element::TABLE, table);
-                    w.string(element::SET, name::TRAFFIC);
+                    w.string(element::SET, set);
                 },
                 |_, attributes| {
                     read::counted(attributes, |element, counter| {
-                        traffic.extend(Traffic::of(&element, counter));
+                        counters.push((element, counter));
                     });
                 },
             )?;
-            Ok(traffic)
+            Ok(counters)
         })?;
-        Ok(traffic)
+        Ok(counters)
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -13,6 +13,7 @@ use crate::diff::{Counter, Observed};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
+use crate::ruleset::name;
 
 pub mod cache;
 mod conntrack;
@@ -40,7 +41,13 @@ pub trait Kernel {
     fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
 
     /// What real servers in nat were sent and what they answered, in no order; those without a packet are not there.
-    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError>;
+    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
+        let counted = self.counters(table, TableFamily::Inet, name::TRAFFIC)?;
+        let traffic = counted.iter();
+        Ok(traffic
+            .filter_map(|(element, counter)| Traffic::of(element, *counter))
+            .collect())
+    }
 
     /// Fills in the handles of rules that were added to `observed` after it was read.
     ///
@@ -57,6 +64,14 @@ pub trait Kernel {
         changes: &[Change],
         expected: u32,
     ) -> Result<Committed, KernelError>;
+
+    /// The elements of a set, and what each has counted; none where there is no such set.
+    fn counters(
+        &mut self,
+        table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(Element, Counter)>, KernelError>;
 
     /// Lets the kernel check the changes, and makes none.
     fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;

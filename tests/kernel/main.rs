@@ -29,6 +29,7 @@ mod apply_race;
 mod apply_refused;
 mod cache;
 mod connections;
+mod counters;
 mod direct_return;
 mod doctor;
 mod everything;

@@ -3,7 +3,7 @@
 //! [`desired`] says what the kernel should have. What it has is read into the same [`Shape`]s, [`Element`]s,
 //! [`Hook`]s and expressions, so that the two compare byte by byte. Nothing here touches Linux.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -144,6 +144,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether every element carries a counter.
+    pub fn counts(&self) -> bool {
+        self.statements.iter().any(|name| &**name == "counter")
+    }
+
     /// Whether rules add the elements: then what is in the set is the packets' affair and never compared.
     pub const fn is_dynamic(&self) -> bool {
         self.flags & constant::set::DYNAMIC != 0
@@ -161,6 +166,15 @@ pub struct Element {
     pub data: Data,
     /// Who it stands for.
     pub comment: Option<Arc<str>>,
+}
+
+/// What an element counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    /// Look-ups: packets, or new connections in a nat chain.
+    pub packets: u64,
+    /// The bytes of these packets.
+    pub bytes: u64,
 }
 
 /// The value of an element.
@@ -267,13 +281,6 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn table(&mut self, table: ruleset::Table, family: TableFamily) -> Table {
-        let intervals: HashSet<&str> = table
-            .sets
-            .iter()
-            .filter(|set| set.interval)
-            .map(|set| &*set.name)
-            .collect();
-        let is_interval = |name: &str| intervals.contains(name);
         let chains = table
             .chains
             .iter()
@@ -289,7 +296,7 @@ impl Lowering<'_> {
                     .rules
                     .iter()
                     .map(|rule| {
-                        let encoded = rule::encode(rule, family, &is_interval);
+                        let encoded = rule::encode(rule, family);
                         Rule {
                             body: RuleBody {
                                 expressions: encoded.expressions,

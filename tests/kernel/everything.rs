@@ -650,10 +650,15 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
                 ],
                 vec![
                     Statement::Match(Condition::TransportIs(136, 6)),
-                    meta_set(Expression::Masked(
-                        Box::new(Expression::Transport(208, 32)),
-                        Mask::Packet(0xfff0),
-                    )),
+                    meta_set(Expression::Jhash {
+                        key: Box::new(Expression::Masked(
+                            Box::new(Expression::Transport(208, 32)),
+                            Mask::Packet(0xfff0),
+                        )),
+                        modulus: u32::MAX,
+                        seed: 0x1234,
+                        offset: 0,
+                    }),
                     vmap(
                         Expression::Concat(vec![Expression::Destination(V4), Expression::MetaMark]),
                         "access4_24",

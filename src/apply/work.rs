@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
-
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Observed, diff};
 use crate::emit::netlink::change::Change;
@@ -14,8 +12,11 @@ use crate::lower::{Scope, lower_part};
 use crate::outline::{Difference, Outline};
 use crate::schedule::schedule;
 
-use super::delta::{Delta, Moved, Side, living};
-use super::{Dying, Failure, Remembered, Request, View, numbers};
+use super::census::Census;
+use super::delta::{Delta, Side};
+use super::moves::Moves;
+use super::numbers::numbers;
+use super::{Failure, Remembered, Request, View};
 
 /// What is to be done.
 pub(super) struct Work {
@@ -27,8 +28,10 @@ pub(super) struct Work {
     pub(super) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
-    /// Servers that go.
-    pub(super) dying: Dying,
+    /// What becomes of those who had numbers.
+    pub(super) moves: Moves,
+    /// Who has numbers from now on, where that may have changed.
+    pub(super) now: Census,
 }
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
@@ -42,8 +45,8 @@ pub(super) fn since(
     sink: &mut Diagnostics,
 ) -> Result<Option<Work>, Failure> {
     let plan = schedule(&remembered.model, &mut Diagnostics::new());
-    let delta = Delta::between(Side::of(remembered, &plan), request.into());
-    let numbers = delta.assign(&remembered.numbers, sink);
+    let mut delta = Delta::between(Side::of(remembered, &plan), request.into());
+    let numbers = delta.assign(request.table, &remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
@@ -81,12 +84,13 @@ pub(super) fn since(
     );
     let changes = diff(&has, wanted, id);
     has.drop_sets();
-    let dying = delta.dying(&remembered.numbers, &numbers);
+    let [before, now] = delta.censuses(&remembered.numbers, &numbers);
     Ok(Some(Work {
         difference: delta.difference(),
         changes,
         structure: has,
-        dying: Dying::of(&remembered.model, dying),
+        moves: Moves::between(&before, &now),
+        now,
         numbers,
     }))
 }
@@ -99,22 +103,10 @@ pub(super) fn anew(
     id: &Arc<str>,
     sink: &mut Diagnostics,
 ) -> Result<Work, Failure> {
-    let known = numbers(&observed);
-    let numbers = number::assign(request.model, request.plan, &known, sink);
+    let places = (&numbers(&observed)).into();
+    let numbers = number::assign(request.plan, request.table, &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
-    }
-    let mut dying: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    for number in living(request.plan.blocks.iter().zip(&numbers.blocks)) {
-        dying.remove(&number);
-    }
-    let before: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    let blocks = request.plan.blocks.iter().zip(&numbers.blocks);
-    let moved = Moved::among(request.model, blocks, |number| !before.contains(&number));
-    for server in &known.servers {
-        if moved.has(&server.identity, server.address, server.port) {
-            dying.remove(&server.number);
-        }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
     let changes = diff(&observed, wanted, id);
@@ -125,14 +117,16 @@ pub(super) fn anew(
         let old = View::of(&observed).outline();
         Difference::between(&old, &Outline::beside(&old, request.model))
     };
-    let dying = Dying::among(&observed, dying.into_iter());
+    let before = Census::of_tables(&observed);
+    let now = Census::of_all((request.model, request.plan, &numbers));
     observed.drop_sets();
     Ok(Work {
         difference,
         changes,
         numbers,
         structure: observed,
-        dying,
+        moves: Moves::between(&before, &now),
+        now,
     })
 }
 

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 use rustix::io::Errno;
 
-use crate::diff::{Observed, ObservedTable, Why, destination, lookups};
+use crate::diff::{Counter, Observed, ObservedTable, Why, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Interfaces, RuleBody};
+use crate::emit::netlink::{Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
 use crate::ruleset::name;
 
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic};
+use super::{
+    Balanced, BaseChain, Committed, Connection, Judged, Kernel, KernelError, Memory, Recollection,
+    Traffic, Verdict,
+};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,8 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// What its rules remember.
+    pub recollections: Vec<Recollection>,
     /// The last handle that it gave to a rule.
     pub handles: u64,
 }
@@ -237,9 +242,42 @@ impl Kernel for Fake {
         Ok((0, generation))
     }
 
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
-        let before = self.connections.len();
-        self.connections.retain(|connection| !doomed(connection));
-        Ok(before - self.connections.len())
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        let mut judged = Judged::default();
+        self.connections
+            .retain_mut(|connection| match judge(connection) {
+                Verdict::Keep => true,
+                Verdict::Mark(mark) => {
+                    connection.mark = mark;
+                    judged.marked += 1;
+                    true
+                }
+                Verdict::Forget => {
+                    judged.forgotten += 1;
+                    false
+                }
+            });
+        Ok(judged)
+    }
+
+    fn recollections(&mut self, _table: &str) -> Result<Vec<Recollection>, KernelError> {
+        Ok(self.recollections.clone())
+    }
+
+    fn counted(
+        &mut self,
+        _table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(u32, Element, Counter)>, KernelError> {
+        let table = self.observed.table(family);
+        let set = table.and_then(|table| table.set(set)).into_iter();
+        let counted = set.flat_map(|set| set.elements.iter().zip(&set.counters));
+        Ok(counted
+            .filter_map(|(element, counter)| {
+                let (number, _) = element.key.as_slice().split_first_chunk()?;
+                Some((u32::from_ne_bytes(*number), element.clone(), *counter))
+            })
+            .collect())
     }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 use rustix::io::Errno;
 
-use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
+use crate::diff::{
+    Counter, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups,
+};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
+use crate::emit::netlink::{Element, Hook, Interfaces, LONGEST, TableFamily};
 use crate::model::MacAddress;
 
 use crate::ruleset::name;
@@ -20,8 +22,8 @@ use crate::ruleset::name;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic, conntrack,
-    read,
+    Balanced, BaseChain, Committed, Connection, Judged, Kernel, KernelError, Memory, Recollection,
+    Traffic, Verdict, conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -449,8 +451,40 @@ impl Kernel for Linux {
         self.delete_remembered(table, servers, generation)
     }
 
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
-        conntrack::forget(doomed)
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        conntrack::judge(judge)
+    }
+
+    fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError> {
+        self.read_recollections(table)
+    }
+
+    fn counted(
+        &mut self,
+        table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(u32, Element, Counter)>, KernelError> {
+        let (all, _) = self.undisturbed(|kernel| {
+            let mut all = Vec::new();
+            kernel.socket.dump(
+                message::GET_ELEMENTS,
+                family.number(),
+                |w| {
+                    w.string(element::TABLE, table);
+                    w.string(element::SET, set);
+                },
+                |_, attributes| {
+                    read::counted(attributes, |element, counter| {
+                        if let Some((number, _)) = element.key.as_slice().split_first_chunk() {
+                            all.push((u32::from_ne_bytes(*number), element, counter));
+                        }
+                    });
+                },
+            )?;
+            Ok(all)
+        })?;
+        Ok(all)
     }
 }
 

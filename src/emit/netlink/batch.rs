@@ -4,7 +4,9 @@ use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
 use super::expression::{ANONYMOUS, ANONYMOUS_STEM};
-use super::shape::{number_userdata, text_userdata, userdata, write_element, write_shape};
+use super::shape::{
+    number_userdata, text_userdata, userdata, write_carried, write_element, write_shape,
+};
 use super::{Data, Element, Hook, RuleBody, TableFamily, kind};
 
 /// The bytes of a message before its attributes: `nlmsghdr` and `nfgenmsg`.
@@ -171,6 +173,7 @@ fn room(change: &Change) -> usize {
             // Those of a set are alike.
             elements.iter().take(16).map(bytes).max().unwrap_or(0) * elements.len()
         }
+        Step::CarryElements { elements, .. } => 2 * ELEMENT * elements.len(),
         Step::AddRule { body, .. } => body.expressions.len() + MESSAGE,
         _ => MESSAGE,
     };
@@ -331,6 +334,18 @@ impl Builder<'_> {
             Step::DeleteElements { set, elements } => {
                 self.elements(message::DELETE_ELEMENTS, 0, family, set, elements);
             }
+            Step::CarryElements { set, elements } => {
+                self.list(
+                    message::NEW_ELEMENTS,
+                    CREATE,
+                    family,
+                    set,
+                    elements,
+                    |w, one| {
+                        write_carried(w, one);
+                    },
+                );
+            }
             // None is refused for not being there: each is, as soon as it has been added.
             Step::ClearElements { set, elements } => {
                 self.elements(message::NEW_ELEMENTS, CREATE, family, set, elements);
@@ -379,6 +394,21 @@ impl Builder<'_> {
         set: &str,
         elements: &[Element],
     ) {
+        let delete = kind == message::DELETE_ELEMENTS;
+        self.list(kind, flags, family, set, elements, |w, one| {
+            write_element(w, one, delete);
+        });
+    }
+
+    fn list<E>(
+        &mut self,
+        kind: u8,
+        flags: u16,
+        family: TableFamily,
+        set: &str,
+        elements: &[E],
+        write: impl Fn(&mut Writer, &E),
+    ) {
         let name = self.table;
         let mut first = 0;
         while let Some(rest) = elements.get(first..)
@@ -395,7 +425,7 @@ impl Builder<'_> {
                             break;
                         }
                         written += 1;
-                        write_element(w, one, kind == message::DELETE_ELEMENTS);
+                        write(w, one);
                     }
                 });
             });

@@ -56,6 +56,13 @@ pub enum Step {
         /// The elements, as they are in the kernel.
         elements: Vec<Element>,
     },
+    /// Adds elements with what they had under another number.
+    CarryElements {
+        /// The set.
+        set: Arc<str>,
+        /// The elements.
+        elements: Vec<Carried>,
+    },
     /// Removes elements that may be there or not: what rules put there.
     ClearElements {
         /// The set.
@@ -102,6 +109,17 @@ pub enum Step {
     },
 }
 
+/// An element with what it had under another number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The element.
+    pub element: Element,
+    /// The packets and bytes that it counted.
+    pub counted: Option<[u64; 2]>,
+    /// How long it lives after a packet, and how long it has to live, in milliseconds.
+    pub lifetime: Option<[u64; 2]>,
+}
+
 impl Change {
     /// Where it comes from; of elements, the one at this place.
     pub fn origin(&self, element: Option<usize>) -> Option<Span> {
@@ -114,6 +132,7 @@ impl Change {
             | Step::DeleteTable
             | Step::DeleteSet { .. }
             | Step::DeleteElements { .. }
+            | Step::CarryElements { .. }
             | Step::ClearElements { .. }
             | Step::FlushChain { .. }
             | Step::DeleteChain { .. }
@@ -129,6 +148,7 @@ impl Change {
                 | Step::DeleteSet { .. }
                 | Step::AddElements { .. }
                 | Step::DeleteElements { .. }
+                | Step::CarryElements { .. }
                 | Step::ClearElements { .. }
         )
     }
@@ -166,6 +186,12 @@ impl fmt::Display for Change {
             Step::ClearElements { set, elements } => write!(
                 f,
                 "clear {} {} of set `{set}`",
+                elements.len(),
+                plural(elements.len())
+            ),
+            Step::CarryElements { set, elements } => write!(
+                f,
+                "carry over {} {} of set `{set}`",
                 elements.len(),
                 plural(elements.len())
             ),

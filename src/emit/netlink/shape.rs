@@ -1,7 +1,8 @@
 //! Sets and their elements as attributes, with what nft writes down to print them again.
 
 use super::attribute::Writer;
-use super::constant::{data, element, expr, set};
+use super::change::Carried;
+use super::constant::{counter, data, element, expr, set};
 use super::expression::write_verdict;
 use super::{Data, Element, Shape, kind};
 
@@ -121,31 +122,53 @@ fn typeof_userdata(of: u32) -> Vec<u8> {
     all
 }
 
-pub(super) fn write_element(w: &mut Writer, one: &Element, delete: bool) {
+/// An element that is added with what it had under another number.
+pub(super) fn write_carried(w: &mut Writer, one: &Carried) {
     w.nested(element::ELEMENT, |w| {
-        let key = one.key.as_slice();
-        if key.is_empty() {
-            w.u32(element::FLAGS, element::CATCH_ALL);
-        } else {
-            w.nested(element::KEY, |w| w.bytes(data::VALUE, key));
+        write_inside(w, &one.element, false);
+        if let Some([packets, bytes]) = one.counted {
+            w.nested(element::EXPRESSION, |w| {
+                w.string(expr::NAME, "counter");
+                w.nested(expr::DATA, |w| {
+                    w.u64(counter::BYTES, bytes);
+                    w.u64(counter::PACKETS, packets);
+                });
+            });
         }
-        if let Some(end) = &one.key_end {
-            w.nested(element::KEY_END, |w| w.bytes(data::VALUE, end.as_slice()));
-        }
-        if delete {
-            return;
-        }
-        match &one.data {
-            Data::None => {}
-            Data::Value(value) => {
-                w.nested(element::DATA, |w| w.bytes(data::VALUE, value.as_slice()));
-            }
-            Data::Verdict(code, chain) => w.nested(element::DATA, |w| {
-                write_verdict(w, *code, chain.as_deref());
-            }),
-        }
-        if let Some(comment) = &one.comment {
-            w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
+        if let Some([timeout, left]) = one.lifetime {
+            w.u64(element::TIMEOUT, timeout);
+            w.u64(element::EXPIRATION, left);
         }
     });
+}
+
+pub(super) fn write_element(w: &mut Writer, one: &Element, delete: bool) {
+    w.nested(element::ELEMENT, |w| write_inside(w, one, delete));
+}
+
+fn write_inside(w: &mut Writer, one: &Element, delete: bool) {
+    let key = one.key.as_slice();
+    if key.is_empty() {
+        w.u32(element::FLAGS, element::CATCH_ALL);
+    } else {
+        w.nested(element::KEY, |w| w.bytes(data::VALUE, key));
+    }
+    if let Some(end) = &one.key_end {
+        w.nested(element::KEY_END, |w| w.bytes(data::VALUE, end.as_slice()));
+    }
+    if delete {
+        return;
+    }
+    match &one.data {
+        Data::None => {}
+        Data::Value(value) => {
+            w.nested(element::DATA, |w| w.bytes(data::VALUE, value.as_slice()));
+        }
+        Data::Verdict(code, chain) => w.nested(element::DATA, |w| {
+            write_verdict(w, *code, chain.as_deref());
+        }),
+    }
+    if let Some(comment) = &one.comment {
+        w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
+    }
 }

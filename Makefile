@@ -20,6 +20,9 @@ MANUAL_PACKAGES = mandoc man-db systemd
 # To measure, and what flbc is measured beside.
 BENCH_PACKAGES = time curl nftlb haproxy nginx-light libnginx-mod-stream
 
+# The kernel that a guest runs: 6.1 is Debian 12's, 6.12 is Debian 13's.
+KERNEL = 6.1
+
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
@@ -28,11 +31,11 @@ FUZZ_SECONDS = 600
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
 	@echo 'make test     format, lints and every test; the kernel tests need root'
-	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
+	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu, or of Debian 13 with KERNEL=6.12; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make bench-full  the same with more rounds, up to 100,000 services of 10 servers; needs root and 16 GB'
-	@echo 'make bench-vm  flbc beside IPVS on the kernel of Debian 12, in a guest of qemu; needs root'
+	@echo 'make bench-vm  flbc beside IPVS on the same kernels; needs root'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
 	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
@@ -58,7 +61,7 @@ test-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	@# Optimized: the guest's processor is emulated.
 	$(CARGO) test --locked --release --test kernel --no-run
-	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
+	@KERNEL=$(KERNEL) tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)

@@ -62,6 +62,8 @@ pub enum Reason {
     SetFull,
     /// The kernel lacks a module, or was built without what it holds.
     NoModule(String),
+    /// The kernel has it, but another version of it: newer and older ones take less.
+    Unsupported(String),
     /// It is there already.
     Exists,
     /// It is not there.
@@ -91,7 +93,6 @@ impl Refusal {
 }
 
 fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
-    let unknown = matches!(errno, Errno::NOENT | Errno::OPNOTSUPP);
     match (&change.step, errno) {
         (_, Errno::NOMEM | Errno::NOBUFS) => Reason::OutOfMemory,
         // Without privilege the kernel refuses the whole transaction, not each change.
@@ -103,15 +104,26 @@ fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
             Step::AddChain {
                 hook: Some(hook), ..
             },
-            Errno::NOENT | Errno::OPNOTSUPP,
+            Errno::NOENT,
         ) => match hook.devices.first() {
-            Some(device) if errno == Errno::NOENT => Reason::NoInterface(device.clone()),
-            _ => Reason::NoModule(format!("nft_chain_{}", hook.kind)),
+            Some(device) => Reason::NoInterface(device.clone()),
+            None => Reason::NoModule(format!("nft_chain_{}", hook.kind)),
         },
-        (Step::AddRule { .. }, _) if unknown => match expression {
-            // A look-up is always there; the set is not.
-            Some("lookup") | None => Reason::Missing,
+        (
+            Step::AddChain {
+                hook: Some(hook), ..
+            },
+            Errno::OPNOTSUPP,
+        ) => Reason::Unsupported(format!("chains of type `{}`", hook.kind)),
+        (Step::AddRule { .. }, Errno::NOENT) => match expression {
+            // These are always there; the set is not.
+            Some("lookup" | "dynset") | None => Reason::Missing,
             Some(name) => Reason::NoModule(format!("nft_{name}")),
+        },
+        // An expression that the kernel did not find is `NOENT`: this one it found, and it declined.
+        (Step::AddRule { .. }, Errno::OPNOTSUPP) => match expression {
+            Some(name) => Reason::Unsupported(format!("`{name}`")),
+            None => Reason::Other,
         },
         (_, Errno::NOENT) => Reason::Missing,
         _ => Reason::Other,
@@ -127,6 +139,9 @@ impl fmt::Display for Reason {
             Self::OutOfMemory => write!(f, "the kernel has no memory left for it"),
             Self::SetFull => write!(f, "the set has no room left"),
             Self::NoModule(name) => write!(f, "the kernel lacks the module {name}"),
+            Self::Unsupported(what) => {
+                write!(f, "this kernel knows {what}, but does not take this form")
+            }
             Self::Exists => write!(f, "it is there already"),
             Self::Missing => write!(f, "something that it needs is not there"),
             Self::Other => write!(f, "the kernel does not take it"),

@@ -3,7 +3,7 @@
 //! [`desired`] says what the kernel should have. What it has is read into the same [`Shape`]s, [`Element`]s,
 //! [`Hook`]s and expressions, so that the two compare byte by byte. Nothing here touches Linux.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -267,13 +267,6 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn table(&mut self, table: ruleset::Table, family: TableFamily) -> Table {
-        let intervals: HashSet<&str> = table
-            .sets
-            .iter()
-            .filter(|set| set.interval)
-            .map(|set| &*set.name)
-            .collect();
-        let is_interval = |name: &str| intervals.contains(name);
         let chains = table
             .chains
             .iter()
@@ -289,7 +282,7 @@ impl Lowering<'_> {
                     .rules
                     .iter()
                     .map(|rule| {
-                        let encoded = rule::encode(rule, family, &is_interval);
+                        let encoded = rule::encode(rule, family);
                         Rule {
                             body: RuleBody {
                                 expressions: encoded.expressions,

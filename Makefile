@@ -20,8 +20,9 @@ MANUAL_PACKAGES = mandoc man-db systemd
 # To measure, and what flbc is measured beside.
 BENCH_PACKAGES = time curl nftlb haproxy nginx-light libnginx-mod-stream
 
-# The kernel that a guest runs: 6.1 is Debian 12's, 6.12 is Debian 13's.
+# The kernel that a guest runs: 6.1 is Debian 12's, 6.12 is Debian 13's. What the kernel tests run there.
 KERNEL = 6.1
+TEST_PROGRAMS = nft ip bridge conntrack timeout unshare mount setpriv script kill cat sysctl
 
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
@@ -61,7 +62,8 @@ test-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	@# Optimized: the guest's processor is emulated.
 	$(CARGO) test --locked --release --test kernel --no-run
-	@KERNEL=$(KERNEL) tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
+	@KERNEL=$(KERNEL) GUEST_PROGRAMS='$(TEST_PROGRAMS) $(TARGET)/release/flbc' tests/vm/guest \
+	    "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)

@@ -17,6 +17,7 @@ use crate::source::Span;
 
 mod afresh;
 mod bytecode;
+mod carry;
 mod drift;
 mod elements;
 mod made;
@@ -24,10 +25,13 @@ mod observed;
 mod registers;
 mod restore;
 
+pub use carry::carry;
 pub use drift::{Drift, How, What, drift};
 pub use made::Identities;
+
+pub use crate::emit::netlink::Counter;
 pub use observed::{
-    Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
+    Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };
 
 /// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.
@@ -165,6 +169,7 @@ impl Plan {
                 set: set.clone(),
                 elements,
                 origins,
+                counters: Vec::new(),
             });
         }
     }

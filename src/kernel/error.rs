@@ -19,6 +19,13 @@ pub enum KernelError {
     NoPrivilege,
     /// It has no memory left for the whole transaction, or no room for one so large.
     OutOfMemory,
+    /// It takes no transaction as large as this from a process in a user namespace.
+    NoRoom {
+        /// How large it is.
+        bytes: usize,
+        /// What `net.core.wmem_max` must be for it.
+        setting: usize,
+    },
     /// It took every change, but not all of them together.
     NotTogether(Errno),
     /// A system call failed.
@@ -166,6 +173,10 @@ impl fmt::Display for KernelError {
             Self::Changed => write!(f, "another program changed the kernel's rules meanwhile"),
             Self::NoPrivilege => write!(f, "this needs root, or the capability CAP_NET_ADMIN"),
             Self::OutOfMemory => write!(f, "the kernel has no memory left for the changes"),
+            Self::NoRoom { bytes, setting } => write!(
+                f,
+                "the changes are one transaction of {bytes} bytes, and in this container the kernel takes none so large; `sysctl -w net.core.wmem_max={setting}` on the host itself makes room for it"
+            ),
             Self::NotTogether(errno) => {
                 write!(
                     f,

@@ -8,7 +8,7 @@ use crate::lab::namespace::Namespace;
 use crate::operator::flbc;
 
 /// The `.flb` files in a directory of this package.
-fn files_in(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn files_in(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries =
         fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
@@ -26,7 +26,7 @@ fn files_in(directory: &str) -> Vec<PathBuf> {
 }
 
 /// The interfaces that a ruleset names: what it quotes, but for comments.
-fn interfaces(text: &str) -> BTreeSet<&str> {
+pub(crate) fn interfaces(text: &str) -> BTreeSet<&str> {
     let rules = text
         .lines()
         .map(|line| line.split_once(" # ").map_or(line, |(rule, _)| rule))
@@ -43,7 +43,7 @@ fn interfaces(text: &str) -> BTreeSet<&str> {
 }
 
 /// A namespace that has these interfaces.
-fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
+pub(crate) fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
     let namespace = Namespace::new("golden");
     let lines = (0..).zip(interfaces).map(|(number, interface): (u32, _)| {
         format!("link add {interface} type veth peer name peer{number}")

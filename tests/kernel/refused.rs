@@ -86,6 +86,7 @@ fn the_refused_element_is_named() {
             set: "slot".into(),
             origins: (0..3000).map(place).collect(),
             elements: elements.clone(),
+            counters: Vec::new(),
         };
         let family = TableFamily::Inet;
         let changes = [Change { family, step }];
@@ -95,6 +96,7 @@ fn the_refused_element_is_named() {
             set: "slot".into(),
             origins: (0..3000).map(place).skip(2000).take(900).collect(),
             elements: elements.into_iter().skip(2000).take(900).collect(),
+            counters: Vec::new(),
         };
         let changes = [Change { family, step: few }];
         for refused in [

@@ -144,6 +144,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether every element carries a counter.
+    pub fn counts(&self) -> bool {
+        self.statements.iter().any(|name| &**name == "counter")
+    }
+
     /// Whether rules add the elements: then what is in the set is the packets' affair and never compared.
     pub const fn is_dynamic(&self) -> bool {
         self.flags & constant::set::DYNAMIC != 0
@@ -161,6 +166,15 @@ pub struct Element {
     pub data: Data,
     /// Who it stands for.
     pub comment: Option<Arc<str>>,
+}
+
+/// What an element counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    /// Look-ups: packets, or new connections in a nat chain.
+    pub packets: u64,
+    /// The bytes of these packets.
+    pub bytes: u64,
 }
 
 /// The value of an element.

@@ -9,8 +9,8 @@ use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
 use crate::lower::region::Region;
-use crate::model::Standing;
-use crate::ruleset::name::service_of;
+use crate::model::{Protocol, Standing};
+use crate::ruleset::name::{ranges_of, service_of};
 
 use super::numbers;
 
@@ -132,7 +132,9 @@ impl View {
                 let Data::Verdict(_, Some(chain)) = &element.data else {
                     continue;
                 };
-                let (Some(name), Some((address, words))) = (service_of(chain), vip(element)) else {
+                let (Some(name), Some((address, words))) =
+                    (service_of(chain), vip(&set.name, element))
+                else {
                     continue;
                 };
                 if family == TableFamily::Inet {
@@ -234,24 +236,29 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
 }
 
 /// An address at the start of a key, and how long it is; the family shows in the length of the key.
-pub(super) fn vip(element: &Element) -> Option<(IpAddr, String)> {
+pub(super) fn vip(set: &str, element: &Element) -> Option<(IpAddr, String)> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };
     let (address, rest) = key.split_at_checked(width)?;
     let address = address_of(address)?;
-    let protocol = match rest.first()? {
-        6 => "tcp",
-        17 => "udp",
-        132 => "sctp",
-        _ => return None,
+    // The protocol is the second field, or that of the whole map.
+    let (protocol, after) = match ranges_of(set) {
+        Some(protocol) => (protocol, 0),
+        None => (
+            Protocol::ALL
+                .into_iter()
+                .find(|one| Some(&one.number()) == rest.first())?,
+            4,
+        ),
     };
+    let protocol = protocol.name();
     let port = |bytes: &[u8]| Some(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]));
-    let first = rest.get(4..).and_then(port);
+    let first = rest.get(after..).and_then(port);
     let last = element
         .key_end
         .as_ref()
-        .and_then(|end| end.as_slice().get(width + 4..).and_then(port));
+        .and_then(|end| end.as_slice().get(width + after..).and_then(port));
     let ports = match (first, last) {
         (None, _) => "any".to_owned(),
         (Some(first), Some(last)) if last != first => format!("{first}-{last}"),

@@ -63,3 +63,4 @@ mod track;
 mod trial;
 mod unit;
 mod user_namespace;
+mod versions;

@@ -265,7 +265,7 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
 }
 
 /// An address at the start of a key, and how long it is; the family shows in the length of the key.
-fn vip(element: &Element) -> Option<Vip> {
+pub(super) fn vip(element: &Element) -> Option<Vip> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };
@@ -297,7 +297,7 @@ fn vip(element: &Element) -> Option<Vip> {
 }
 
 /// A VIP as the file writes it.
-fn words_of(vip: &Vip) -> String {
+pub(super) fn words_of(vip: &Vip) -> String {
     let (address, protocol) = (vip.address, vip.protocol.name());
     match vip.ports {
         Ports::Any => format!("{address} {protocol} any"),

@@ -60,4 +60,5 @@ mod three_ways;
 mod timing;
 mod track;
 mod trial;
+mod two_tables;
 mod unit;

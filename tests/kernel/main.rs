@@ -49,6 +49,7 @@ mod real_server;
 mod refused;
 mod renumbered;
 mod replace;
+mod rivals;
 mod scheduler;
 mod sctp;
 mod set;

@@ -35,6 +35,7 @@ mod remembered;
 mod restore;
 mod roster;
 mod settle;
+mod siblings;
 mod told;
 mod traffic;
 mod view;
@@ -47,6 +48,7 @@ pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
 pub use restore::{before, restore};
 use settle::{remember, settle};
+pub use siblings::Claimed;
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -112,6 +114,8 @@ impl Totals {
 pub enum Failure {
     /// The rules name interfaces that are not there.
     Interfaces(Vec<MissingInterface>),
+    /// Another table of flbc's has VIPs of these.
+    Claimed(Vec<Claimed>),
     /// More servers or slots than there are numbers; reported to the sink.
     Numbers,
     /// The kernel's answer.
@@ -302,6 +306,7 @@ pub fn apply(
         {
             return Ok(Applied::default());
         }
+        siblings::keep_apart(kernel, request)?;
         let seen = see_beside(kernel, left, request.table, &interfaces)?;
         let id: Arc<str> = random_id()?.into();
         let work = match seen.basis {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Observed, carry, diff};
+use crate::diff::{Observed, Renumbered, carry, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
@@ -146,13 +146,11 @@ pub(super) fn keep_counters(
     moves: &Moves,
     changes: &mut Vec<Change>,
 ) -> Result<(), KernelError> {
-    let renumbered = moves.renumbered();
-    let dying = moves.dying();
-    let now = |number: u32| match renumbered.get(&number) {
-        Some(now) => Some(*now),
-        None => (!dying.contains(&number)).then_some(number),
+    let renumbered = Renumbered {
+        moved: moves.renumbered(),
+        gone: moves.dying(),
     };
-    carry(has, changes, &now, |family, set| {
+    carry(has, changes, &renumbered, |family, set| {
         kernel.counters(table, family, set)
     })
 }

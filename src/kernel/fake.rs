@@ -36,6 +36,8 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// Other tables of flbc's.
+    pub siblings: Vec<(String, Vec<ObservedSet>)>,
     /// What its rules remember.
     pub recollections: Vec<Recollection>,
     /// The last handle that it gave to a rule.
@@ -215,6 +217,14 @@ impl Kernel for Fake {
 
     fn check(&mut self, _table: &str, changes: &[Change]) -> Result<(), KernelError> {
         self.attempt(changes).map(drop)
+    }
+
+    fn siblings(
+        &mut self,
+        _own_table: &str,
+        _stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
+        Ok(self.siblings.clone())
     }
 
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Counter, Observed};
+use crate::diff::{Counter, Observed, ObservedSet};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
@@ -75,6 +75,13 @@ pub trait Kernel {
 
     /// Lets the kernel check the changes, and makes none.
     fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;
+
+    /// The other tables of this host that are flbc's, whoever loaded them, with the sets whose names begin with `stem`.
+    fn siblings(
+        &mut self,
+        own_table: &str,
+        stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError>;
 
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;

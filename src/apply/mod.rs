@@ -27,6 +27,7 @@ pub mod against;
 mod delta;
 mod dying;
 mod numbers;
+mod older;
 mod remembered;
 mod restore;
 mod roster;
@@ -57,6 +58,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How many flows were forgotten that are older than their service, so that they are balanced from now on.
+    pub older: usize,
     /// How many clients were remembered for servers that are gone or down, and are no more.
     pub clients: usize,
     /// How long the kernel took for the transaction.
@@ -359,9 +362,10 @@ pub fn apply(
         let place = (cache, request.table);
         if work.changes.is_empty() {
             remember(kernel, place, now.generation, known.as_ref(), &mut applied);
+            applied.older = older::forget(kernel, &work.stale.served, &mut applied.notes);
         } else {
             let known = known.as_ref();
-            settle(kernel, place, &mut now, known, &work.dying, &mut applied);
+            settle(kernel, place, &mut now, known, &work.stale, &mut applied);
         }
         return Ok(applied);
     }

@@ -7,6 +7,8 @@ use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
 
+use super::older::newly_served;
+use super::settle::Stale;
 use super::work::keep_counters;
 use super::{
     Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle, told,
@@ -62,7 +64,10 @@ pub fn restore(
             totals: Totals::of(&changes),
             ..Applied::default()
         };
-        let dying = dying(&now, &before.observed);
+        let stale = Stale {
+            dying: dying(&now, &before.observed),
+            served: newly_served(&now, &changes),
+        };
         if !changes.is_empty() {
             cache.set_aside(table);
             match kernel.commit(table, &changes, now.generation) {
@@ -86,7 +91,7 @@ pub fn restore(
             (cache, table),
             &mut now,
             known,
-            &dying,
+            &stale,
             &mut applied,
         );
         return Ok(applied);

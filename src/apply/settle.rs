@@ -3,10 +3,21 @@
 use crate::diff::Observed;
 use crate::kernel::Kernel;
 use crate::kernel::cache::Cache;
+use crate::model::Served;
 
-use super::{Applied, Dying, Remembered};
+use super::{Applied, Dying, Remembered, older};
 
-/// Remembers what the kernel has `now`, and forgets the connections and clients of servers that take no packet any more.
+/// What connection tracking has to forget after a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    /// Servers that take no packet any more.
+    pub(super) dying: Dying,
+    /// VIPs that none was balanced for before.
+    pub(super) served: Served,
+}
+
+/// Remembers what the kernel has `now`, and forgets the connections and clients of servers that take no packet any more,
+/// and the flows that are older than their service.
 ///
 /// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
 /// where it is not known what the tables follow from.
@@ -15,10 +26,12 @@ pub(super) fn settle(
     (cache, table): (&Cache, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
-    dying: &Dying,
+    stale: &Stale,
     applied: &mut Applied,
 ) {
+    let Stale { dying, served } = stale;
     remember(kernel, (cache, table), now.generation, known, applied);
+    applied.older = older::forget(kernel, served, &mut applied.notes);
     applied.forgotten = dying.forget(kernel, &mut applied.notes);
     let committed = now.generation;
     applied.clients = dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);

@@ -125,10 +125,10 @@ fn services(family: TableFamily, contents: &Contents<'_>, outline: &mut Outline)
         .flat_map(|(_, elements)| *elements);
     for element in elements {
         if let Data::Verdict(_, Some(chain)) = &element.data
-            && let (Some(name), Some((_, words))) = (service_of(chain), vip(element))
+            && let (Some(name), Some(vip)) = (service_of(chain), vip(element))
         {
             let service = outline.services.entry(name.to_owned()).or_default();
-            service.vips.push(words);
+            service.vips.push(vip.to_string());
         }
     }
     for service in outline.services.values_mut() {

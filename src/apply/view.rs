@@ -9,8 +9,9 @@ use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
 use crate::lower::region::Region;
-use crate::model::Standing;
+use crate::model::{Ports, Protocol, Standing, Vip};
 use crate::ruleset::name::service_of;
+use crate::source::Span;
 
 use super::numbers;
 
@@ -132,12 +133,13 @@ impl View {
                 let Data::Verdict(_, Some(chain)) = &element.data else {
                     continue;
                 };
-                let (Some(name), Some((address, words))) = (service_of(chain), vip(element)) else {
+                let (Some(name), Some(vip)) = (service_of(chain), vip(element)) else {
                     continue;
                 };
                 if family == TableFamily::Inet {
-                    self.nat_vips.push(address);
+                    self.nat_vips.push(vip.address);
                 }
+                let words = vip.to_string();
                 let service = self.services.entry(name.to_owned()).or_default();
                 service.mode = mode_of(family);
                 let counter = counter(set, at);
@@ -233,19 +235,16 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
         .collect()
 }
 
-/// An address at the start of a key, and how long it is; the family shows in the length of the key.
-pub(super) fn vip(element: &Element) -> Option<(IpAddr, String)> {
+/// The VIP that a key of a dispatch map is; its family shows in the length of the key.
+pub(super) fn vip(element: &Element) -> Option<Vip> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };
     let (address, rest) = key.split_at_checked(width)?;
     let address = address_of(address)?;
-    let protocol = match rest.first()? {
-        6 => "tcp",
-        17 => "udp",
-        132 => "sctp",
-        _ => return None,
-    };
+    let number = *rest.first()?;
+    let mut protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
+    let protocol = protocols.find(|protocol| protocol.number() == number)?;
     let port = |bytes: &[u8]| Some(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]));
     let first = rest.get(4..).and_then(port);
     let last = element
@@ -253,11 +252,16 @@ pub(super) fn vip(element: &Element) -> Option<(IpAddr, String)> {
         .as_ref()
         .and_then(|end| end.as_slice().get(width + 4..).and_then(port));
     let ports = match (first, last) {
-        (None, _) => "any".to_owned(),
-        (Some(first), Some(last)) if last != first => format!("{first}-{last}"),
-        (Some(first), _) => first.to_string(),
+        (None, _) => Ports::Any,
+        (Some(first), Some(last)) if last != first => Ports::Range(first, last),
+        (Some(first), _) => Ports::One(first),
     };
-    Some((address, format!("{address} {protocol} {ports}")))
+    Some(Vip {
+        address,
+        protocol,
+        ports,
+        span: Span::NOWHERE,
+    })
 }
 
 pub(super) fn address_of(bytes: &[u8]) -> Option<IpAddr> {

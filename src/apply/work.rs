@@ -11,10 +11,13 @@ use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
+use crate::model::Served;
 use crate::outline::Difference;
 use crate::schedule::schedule;
 
 use super::delta::{Delta, Moved, Side, living};
+use super::older::newly_served;
+use super::settle::Stale;
 use super::{Dying, Failure, Remembered, Request, numbers, told};
 
 /// What is to be done.
@@ -27,8 +30,8 @@ pub(super) struct Work {
     pub(super) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
-    /// Servers that go.
-    pub(super) dying: Dying,
+    /// What connection tracking has to forget.
+    pub(super) stale: Stale,
 }
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
@@ -83,13 +86,17 @@ pub(super) fn since(
     if request.commit {
         keep_counters(kernel, request.table, &has, &mut changes)?;
     }
-    has.drop_sets();
     let dying = delta.dying(&remembered.numbers, &numbers);
+    let stale = Stale {
+        dying: Dying::of(&remembered.model, dying),
+        served: newly_served(&has, &changes),
+    };
+    has.drop_sets();
     Ok(Some(Work {
         difference: delta.difference(),
         changes,
         structure: has,
-        dying: Dying::of(&remembered.model, dying),
+        stale,
         numbers,
     }))
 }
@@ -131,14 +138,21 @@ pub(super) fn anew(
     if request.commit {
         keep_counters(kernel, request.table, &observed, &mut changes)?;
     }
-    let dying = Dying::among(&observed, dying.into_iter());
+    let stale = Stale {
+        dying: Dying::among(&observed, dying.into_iter()),
+        served: match remembered {
+            Some(_) => newly_served(&observed, &changes),
+            // Whoever loaded what is there let connection tracking forget nothing.
+            None => Served::by_nat(request.model),
+        },
+    };
     observed.drop_sets();
     Ok(Work {
         difference,
         changes,
         numbers,
         structure: observed,
-        dying,
+        stale,
     })
 }
 

@@ -1,6 +1,7 @@
 //! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -14,7 +15,7 @@ use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory};
+use super::{Balanced, BaseChain, Committed, Connection, Flow, Kernel, KernelError, Memory};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,8 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// What it follows and does not translate.
+    pub flows: Vec<Flow>,
     /// The last handle that it gave to a rule.
     pub handles: u64,
 }
@@ -245,5 +248,20 @@ impl Kernel for Fake {
         let before = self.connections.len();
         self.connections.retain(|connection| !doomed(connection));
         Ok(before - self.connections.len())
+    }
+
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        let is_of =
+            |flow: &&Flow| of.is_none_or(|of| [flow.source, flow.destination].contains(&of));
+        Ok(self.flows.iter().filter(is_of).copied().collect())
+    }
+
+    fn forget_untranslated(
+        &mut self,
+        doomed: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        let before = self.flows.len();
+        self.flows.retain(|flow| !doomed(flow));
+        Ok(before - self.flows.len())
     }
 }

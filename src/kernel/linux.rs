@@ -1,6 +1,7 @@
 //! The kernel that flbc runs on.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -18,7 +19,7 @@ use crate::model::MacAddress;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, cache,
+    Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Kernel, KernelError, Memory, cache,
     conntrack, read,
 };
 
@@ -466,6 +467,17 @@ impl Kernel for Linux {
 
     fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
         conntrack::forget(doomed)
+    }
+
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        conntrack::untranslated(&mut self.socket, of)
+    }
+
+    fn forget_untranslated(
+        &mut self,
+        doomed: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        conntrack::forget_untranslated(&mut self.socket, doomed)
     }
 }
 

@@ -20,11 +20,13 @@ pub(super) fn newly_served(before: &Observed, changes: &[Change]) -> Served {
         Step::AddElements { set, elements, .. }
             if change.family == TableFamily::Inet && dispatches(set) =>
         {
-            Some(elements)
+            Some((set, elements))
         }
         _ => None,
     });
-    let mut added: Vec<Vip> = added.flatten().filter_map(vip).collect();
+    let mut added: Vec<Vip> = added
+        .flat_map(|(set, elements)| elements.iter().filter_map(|one| vip(set, one)))
+        .collect();
     if added.is_empty() {
         return Served::default();
     }
@@ -32,9 +34,9 @@ pub(super) fn newly_served(before: &Observed, changes: &[Change]) -> Served {
     let sets = before.inet.iter().flat_map(|table| &table.sets);
     let elements = sets
         .filter(|set| dispatches(&set.name))
-        .flat_map(|set| &set.elements);
+        .flat_map(|set| set.elements.iter().filter_map(|one| vip(&set.name, one)));
     // A map that is made anew, and a service that has another name: they were served.
-    let known: FxHashSet<_> = elements.filter_map(|one| Some(is(&vip(one)?))).collect();
+    let known: FxHashSet<_> = elements.map(|vip| is(&vip)).collect();
     added.retain(|vip| !known.contains(&is(vip)));
     added.into_iter().collect()
 }

@@ -122,10 +122,10 @@ fn services(family: TableFamily, contents: &Contents<'_>, outline: &mut Outline)
     let sets = contents.sets.iter();
     let elements = sets
         .filter(|(name, _)| name.starts_with(dispatch))
-        .flat_map(|(_, elements)| *elements);
-    for element in elements {
+        .flat_map(|(name, elements)| elements.iter().map(move |element| (name, element)));
+    for (set, element) in elements {
         if let Data::Verdict(_, Some(chain)) = &element.data
-            && let (Some(name), Some(vip)) = (service_of(chain), vip(element))
+            && let (Some(name), Some(vip)) = (service_of(chain), vip(set, element))
         {
             let service = outline.services.entry(name.to_owned()).or_default();
             service.vips.push(vip.to_string());

@@ -10,7 +10,7 @@ use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
 use crate::lower::region::Region;
 use crate::model::{Ports, Protocol, Standing, Vip};
-use crate::ruleset::name::service_of;
+use crate::ruleset::name::{ranges_of, service_of};
 use crate::source::Span;
 
 use super::numbers;
@@ -133,7 +133,7 @@ impl View {
                 let Data::Verdict(_, Some(chain)) = &element.data else {
                     continue;
                 };
-                let (Some(name), Some(vip)) = (service_of(chain), vip(element)) else {
+                let (Some(name), Some(vip)) = (service_of(chain), vip(&set.name, element)) else {
                     continue;
                 };
                 if family == TableFamily::Inet {
@@ -235,22 +235,29 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
         .collect()
 }
 
-/// The VIP that a key of a dispatch map is; its family shows in the length of the key.
-pub(super) fn vip(element: &Element) -> Option<Vip> {
+/// The VIP that a key of this dispatch map is; its family shows in the length of the key.
+pub(super) fn vip(set: &str, element: &Element) -> Option<Vip> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };
     let (address, rest) = key.split_at_checked(width)?;
     let address = address_of(address)?;
-    let number = *rest.first()?;
-    let mut protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
-    let protocol = protocols.find(|protocol| protocol.number() == number)?;
+    // The protocol is the second field, or that of the whole map.
+    let (protocol, after) = match ranges_of(set) {
+        Some(protocol) => (protocol, 0),
+        None => (
+            Protocol::ALL
+                .into_iter()
+                .find(|one| Some(&one.number()) == rest.first())?,
+            4,
+        ),
+    };
     let port = |bytes: &[u8]| Some(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]));
-    let first = rest.get(4..).and_then(port);
+    let first = rest.get(after..).and_then(port);
     let last = element
         .key_end
         .as_ref()
-        .and_then(|end| end.as_slice().get(width + 4..).and_then(port));
+        .and_then(|end| end.as_slice().get(width + after..).and_then(port));
     let ports = match (first, last) {
         (None, _) => Ports::Any,
         (Some(first), Some(last)) if last != first => Ports::Range(first, last),

@@ -9,7 +9,7 @@ const NAMED: usize = 8;
 
 /// The command that makes connection tracking forget a flow.
 pub fn forgetting(flow: &Flow) -> String {
-    let mut all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
+    let mut all = Protocol::ALL.into_iter();
     let protocol = all.find(|protocol| protocol.number() == flow.protocol);
     format!(
         "conntrack -D -p {} -s {} -d {} --sport {} --dport {}",

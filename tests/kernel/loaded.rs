@@ -1,11 +1,9 @@
 //! `flbc compile | nft -f -`, then `flbc apply`: what apply says of tables that it did not make, and that it comes to rest.
 
-use std::path::Path;
-
 use flbc::kernel::{Kernel, Linux};
 
 use crate::apply_host::Host;
-use crate::golden::{files_in, interfaces, machine_with};
+use crate::golden::{examples, goldens, interfaces, machine_with};
 use crate::operator::flbc;
 
 const REST: &str = "no difference\n";
@@ -43,15 +41,9 @@ fn rests(host: &Host, arguments: &[&str], file: &str, what: &str) {
 
 #[test]
 fn apply_rests_on_what_nft_loaded_from_every_example_and_golden() {
-    let mut files = files_in("examples");
-    files.extend(files_in("tests/golden"));
-    files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site/main.flb"));
-    for file in files {
-        let path = file.to_str().expect("UTF-8");
-        let output = flbc(&["compile", path], "");
-        assert!(output.status.success(), "{path}");
-        let host = loaded_text(&String::from_utf8(output.stdout).expect("UTF-8"));
-        rests(&host, &[path], "", path);
+    for case in examples().into_iter().chain(goldens()) {
+        let path = case.file.to_str().expect("UTF-8");
+        rests(&loaded_text(&case.text), &[path], "", path);
     }
 }
 

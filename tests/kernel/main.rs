@@ -64,3 +64,4 @@ mod track;
 mod trial;
 mod unit;
 mod user_namespace;
+mod versions;

@@ -453,6 +453,10 @@ fn shape(set: &ruleset::Set) -> Shape {
             vec![address_kind(family), kind::PROTOCOL],
             vec![address_length(family), 1],
         ),
+        KeyType::AddressPort(family) => (
+            vec![address_kind(family), kind::SERVICE],
+            vec![address_length(family), 2],
+        ),
         KeyType::AddressMark(family) => (
             vec![address_kind(family), kind::MARK],
             vec![address_length(family), 4],
@@ -535,20 +539,26 @@ fn with_address(address: IpAddr) -> Bytes {
     }
 }
 
+/// A key that ends in a port; of a range, the first and the last.
+fn with_ports(stem: Bytes, ports: Ports) -> (Bytes, Option<Box<Bytes>>) {
+    let port = |port: u16| stem.then_padded(&port.to_be_bytes());
+    match ports {
+        Ports::Any => (stem, None),
+        Ports::One(one) => (port(one), None),
+        Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
+    }
+}
+
 /// The bytes of a key; of a range, the first and the last.
 fn key(key: Key) -> (Bytes, Option<Box<Bytes>>) {
     match key {
         Key::Mark(mark) => (Bytes::new(&mark.to_ne_bytes()).unwrap_or_default(), None),
         Key::Address(address) => (with_address(address), None),
-        Key::Vip(address, protocol, ports) => {
-            let stem = with_address(address).then_padded(&[protocol.number()]);
-            let port = |port: u16| stem.then_padded(&port.to_be_bytes());
-            match ports {
-                Ports::Any => (stem, None),
-                Ports::One(one) => (port(one), None),
-                Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
-            }
-        }
+        Key::Vip(address, protocol, ports) => with_ports(
+            with_address(address).then_padded(&[protocol.number()]),
+            ports,
+        ),
+        Key::AddressPorts(address, ports) => with_ports(with_address(address), ports),
         Key::AddressMark(address, mark) => {
             (with_address(address).then_padded(&mark.to_ne_bytes()), None)
         }

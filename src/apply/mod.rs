@@ -31,6 +31,7 @@ mod delta;
 mod dying;
 mod moves;
 mod numbers;
+mod older;
 mod remembered;
 mod restore;
 mod roster;
@@ -67,6 +68,8 @@ pub struct Applied {
     pub forgotten: usize,
     /// How many connections got the number that their server has now.
     pub marked: usize,
+    /// How many flows were forgotten that are older than their service, so that they are balanced from now on.
+    pub older: usize,
     /// How many clients were remembered for servers that are gone or down, and are no more.
     pub clients: usize,
     /// How long the kernel took for the transaction.
@@ -380,9 +383,17 @@ pub fn apply(
         let place = (cache, request.table);
         if work.changes.is_empty() && !resumes {
             remember(kernel, place, now.generation, known.as_ref(), &mut applied);
+            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
         } else {
-            let moves = (&work.moves, &work.now);
-            settle(kernel, place, &mut now, known.as_ref(), moves, &mut applied);
+            let settled = (&work.moves, &work.now, &work.served);
+            settle(
+                kernel,
+                place,
+                &mut now,
+                known.as_ref(),
+                settled,
+                &mut applied,
+            );
         }
         return Ok(applied);
     }

@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::model::{Ports, Vip};
 
-use super::view::{vip, words_of};
+use super::view::vip;
 use super::{Failure, Request};
 
 /// How the names of the maps begin that have every VIP of a table, of nat and dr alike.
@@ -37,7 +37,7 @@ pub(super) fn keep_apart(kernel: &mut impl Kernel, request: &Request<'_>) -> Res
                 if let Some(other) = theirs.iter().find(|other| meet(own, other)) {
                     claimed.push(Claimed {
                         vip: *own,
-                        by: words_of(other),
+                        by: other.to_string(),
                         table: table.clone(),
                     });
                 }

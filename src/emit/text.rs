@@ -498,6 +498,7 @@ impl fmt::Display for ConditionText<'_> {
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
             Condition::NewConnection => write!(f, "ct state new"),
+            Condition::Followed => write!(f, "ct status confirmed"),
             Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),

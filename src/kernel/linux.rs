@@ -1,6 +1,7 @@
 //! The kernel that flbc runs on.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -19,7 +20,7 @@ use crate::ruleset::name;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, ID_STEM, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Judged, Kernel, KernelError, Memory,
     Recollection, Verdict, cache, conntrack, read,
 };
 
@@ -525,6 +526,17 @@ impl Kernel for Linux {
 
     fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError> {
         self.read_recollections(table)
+    }
+
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        conntrack::untranslated(&mut self.socket, of)
+    }
+
+    fn forget_untranslated(
+        &mut self,
+        doomed: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        conntrack::forget_untranslated(&mut self.socket, doomed)
     }
 }
 

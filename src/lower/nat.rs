@@ -257,7 +257,11 @@ fn services(input: &Input<'_>, table: &mut Table) {
             name: name.into(),
             hook: Some(hook),
             purpose,
-            rules: vec![Rule::fixed([Statement::Jump(DISPATCH.into())])],
+            rules: vec![
+                // ct status confirmed return
+                Rule::fixed([Statement::Match(Condition::Followed), Statement::Return]),
+                Rule::fixed([Statement::Jump(DISPATCH.into())]),
+            ],
         });
     }
 }

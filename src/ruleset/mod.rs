@@ -348,6 +348,8 @@ pub enum Condition {
     Dnatted,
     /// `ct state new`
     NewConnection,
+    /// `ct status confirmed`: not the first packet of its connection
+    Followed,
     /// `meta mark MARK`
     Marked(u32),
     /// `ct direction original`

@@ -41,6 +41,7 @@ mod loaded;
 mod namespace;
 mod nat;
 mod numbering;
+mod older;
 mod operator;
 mod persist;
 mod ports;

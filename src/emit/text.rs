@@ -10,8 +10,8 @@ use std::io;
 use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Rule,
-    Ruleset, Set, Statement, Table, Target, icmp_word,
+    Chain, Condition, Data, DataType, Element, Expression, Field, Header, Hook, Key, KeyType, Mask,
+    Rule, Ruleset, Set, Statement, Table, Target, Word, icmp_word,
 };
 use crate::source::{Sources, Span};
 
@@ -409,6 +409,13 @@ impl fmt::Display for StatementText<'_> {
             Statement::Set { target, value } => {
                 write!(f, "{} set {}", target_text(*target), ExpressionText(value))
             }
+            Statement::SetHopLimit { family, hops } => {
+                let field = match family {
+                    Family::V4 => "ip ttl",
+                    Family::V6 => "ip6 hoplimit",
+                };
+                write!(f, "{field} set {hops}")
+            }
             Statement::Dnat {
                 family,
                 address,
@@ -466,6 +473,23 @@ const fn target_text(target: Target) -> &'static str {
     }
 }
 
+struct WordText(Word);
+
+impl fmt::Display for WordText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = match self.0.header {
+            Header::Link => "ll",
+            Header::Network => "nh",
+            Header::Transport => "th",
+        };
+        write!(f, "@{header},{},32", self.0.offset)?;
+        match self.0.mask {
+            u32::MAX => Ok(()),
+            mask => write!(f, " & {}", Mark(mask)),
+        }
+    }
+}
+
 struct ConditionText<'a>(&'a Condition);
 
 impl fmt::Display for ConditionText<'_> {
@@ -488,7 +512,12 @@ impl fmt::Display for ConditionText<'_> {
             Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
-            Condition::ForThisHost => write!(f, "meta pkttype host"),
+            Condition::ForOthers => write!(f, "meta pkttype != host"),
+            Condition::FromEthernet => write!(f, "meta iiftype ether"),
+            Condition::WordIs(word, value) => write!(f, "{} == {}", WordText(*word), Mark(*value)),
+            Condition::WordIsNot(word, value) => {
+                write!(f, "{} != {}", WordText(*word), Mark(*value))
+            }
             Condition::FromThisHost => write!(f, "fib saddr type local"),
         }
     }

@@ -81,8 +81,6 @@ pub(super) struct Dispatch<'n> {
     pub(super) counter: bool,
     /// What the maps are for.
     pub(super) purpose: &'static str,
-    /// What every rule asks first.
-    pub(super) guard: Option<Condition>,
 }
 
 impl Dispatch<'_> {
@@ -97,7 +95,7 @@ impl Dispatch<'_> {
     /// Later fragments have no ports: they go where `fragments` leads them, or further on.
     ///
     /// ```text
-    /// frag frag-off != 0 meta pkttype host ip6 daddr . meta l4proto vmap @frag6_eth0
+    /// frag frag-off != 0 ip6 daddr . meta l4proto vmap @frag6_eth0
     /// ```
     pub(super) fn build(&self, entries: &[Entry], fragments: &[Fragment]) -> (Vec<Set>, Vec<Rule>) {
         let mut sets = Vec::new();
@@ -182,9 +180,7 @@ impl Dispatch<'_> {
         };
         // First of all the fragment: nft itself puts what that asks for in front.
         let later = Statement::Match(Condition::LaterFragment(family));
-        let guard = self.guard.clone().map(Statement::Match);
-        let statements = [later].into_iter().chain(guard).chain([lookup]);
-        Some((set, Rule::fixed(statements.collect::<Vec<_>>())))
+        Some((set, Rule::fixed([later, lookup])))
     }
 
     fn rule(&self, family: Family, kind: Kind, map: &Arc<str>) -> Rule {
@@ -196,7 +192,6 @@ impl Dispatch<'_> {
             key: Expression::Concat(key),
             map: map.clone(),
         };
-        let guard = self.guard.clone().map(Statement::Match);
-        Rule::fixed(guard.into_iter().chain([lookup]).collect::<Vec<_>>())
+        Rule::fixed([lookup])
     }
 }

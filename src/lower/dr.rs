@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use crate::model::{DirectReturn, Family, Fragments, Interface, Mode, Ports, Protocol, RealServer};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
+    Chain, Condition, Data, DataType, Expression, Header, Hook, Name, Rule, Statement, Table,
+    Target, Word, name,
 };
 
 use super::access::Gates;
@@ -306,12 +307,11 @@ fn services(input: &Input<'_>, table: &mut Table) {
     let later = input.model.fragments();
     let mut dispatch_sets = Vec::new();
     for (interface, entries) in by_interface {
-        let (sets, mut rules) = Dispatch {
+        let (sets, lookups) = Dispatch {
             stem: "vip",
             tail: &name::per_interface("", interface),
             counter: true,
             purpose: "virtual services on one interface; counts packets",
-            guard: Some(Condition::ForThisHost),
         }
         .build(
             &entries,
@@ -320,6 +320,8 @@ fn services(input: &Input<'_>, table: &mut Table) {
                 .map_or_else(Vec::new, |of| fragments(input, interface, of)),
         );
         dispatch_sets.extend(sets);
+        let mut rules = strangers();
+        rules.extend(lookups);
         rules.extend(errors.iter().flat_map(|family| quoted::entry(*family)));
         table.chains.push(Chain {
             name: name::per_interface("on", interface),
@@ -329,6 +331,36 @@ fn services(input: &Input<'_>, table: &mut Table) {
         });
     }
     table.sets.splice(0..0, dispatch_sets);
+}
+
+/// Frames that arrive on an interface and are none of its own: those for other hosts, which a switch shows that floods,
+/// and those of a VLAN, which its own interface takes if there is one. The kernel moves the tag aside before flbc sees
+/// the frame, so that all but the tag looks like a packet of this interface; where Ethernet's type is asked for it is in
+/// its place. Number 0 is no VLAN: such a frame has a priority, and is this interface's own.
+///
+/// ```text
+/// meta pkttype != host accept
+/// @ll,96,32 & 0x84000000 == 0x80000000 meta iiftype ether @ll,96,32 & 0x00000fff != 0 accept
+/// ```
+///
+/// The types of tags are 0x8100 and 0x88a8. Neither IPv4 nor IPv6 (0x0800, 0x86dd) has these two bits as tags have them,
+/// and what else does is nothing that could be for a service.
+fn strangers() -> Vec<Rule> {
+    let type_and_tag = |mask| Word {
+        header: Header::Link,
+        offset: 96,
+        mask,
+    };
+    vec![
+        Rule::fixed([Statement::Match(Condition::ForOthers), Statement::Accept]),
+        Rule::fixed([
+            Statement::Match(Condition::WordIs(type_and_tag(0x8400_0000), 0x8000_0000)),
+            // What has no Ethernet header has others' bytes there.
+            Statement::Match(Condition::FromEthernet),
+            Statement::Match(Condition::WordIsNot(type_and_tag(0x0fff), 0)),
+            Statement::Accept,
+        ]),
+    ]
 }
 
 /// Where later fragments go that arrive on one interface. Those that no service finds the server of are the balancer's

@@ -228,7 +228,6 @@ fn services(input: &Input<'_>, table: &mut Table) {
         tail: "",
         counter: true,
         purpose: "virtual services; counts new connections",
-        guard: None,
     }
     .build(&entries, &[]);
     // Maps that hold verdicts come first: a reader meets the services before the servers.

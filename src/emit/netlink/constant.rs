@@ -203,6 +203,8 @@ pub(crate) mod payload {
     pub(crate) const LINK: u32 = 0;
     pub(crate) const NETWORK: u32 = 1;
     pub(crate) const TRANSPORT: u32 = 2;
+    /// A kind of checksum: that of IPv4.
+    pub(crate) const INTERNET: u32 = 1;
 }
 
 /// `meta`

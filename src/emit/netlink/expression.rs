@@ -152,6 +152,11 @@ impl Encoder<'_> {
 
     /// `& MASK`, in place.
     pub(super) fn mask(&mut self, register: Register, mask: &[u8]) {
+        self.replace(register, mask, &vec![0; mask.len()]);
+    }
+
+    /// `& MASK ^ BITS`, in place.
+    pub(super) fn replace(&mut self, register: Register, mask: &[u8], bits: &[u8]) {
         let number = register.number();
         self.expr("bitwise", |w| {
             w.u32(bitwise::FROM, number);
@@ -164,7 +169,7 @@ impl Encoder<'_> {
                 w.nested(kind, |w| w.bytes(data::VALUE, value));
             };
             value(w, bitwise::MASK, mask);
-            value(w, bitwise::XOR, &vec![0; mask.len()]);
+            value(w, bitwise::XOR, bits);
         });
     }
 

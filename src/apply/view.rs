@@ -317,7 +317,7 @@ fn servers(table: &ObservedTable) -> BTreeMap<u32, ServerView> {
                         server.counter = counter(set, at);
                     }
                 }
-                "how" => server.counter = counter(set, at),
+                "mac" => server.counter = counter(set, at),
                 "port" => {
                     let port = value(element).and_then(|v| v.try_into().ok());
                     server.port = port.map(u16::from_be_bytes);

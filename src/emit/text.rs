@@ -11,7 +11,7 @@ use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Field, Header, Hook, Key, KeyType, Mask,
-    Rule, Ruleset, Set, Statement, Table, Target, Word, icmp_word,
+    Rule, Ruleset, Set, Statement, Table, Target, Word, chance, icmp_word,
 };
 use crate::source::{Sources, Span};
 
@@ -513,6 +513,9 @@ impl fmt::Display for ConditionText<'_> {
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
             Condition::ForOthers => write!(f, "meta pkttype != host"),
+            Condition::OneOfPower(power) => {
+                write!(f, "meta random & {} == {}", Mark(chance(*power)), Mark(0))
+            }
             Condition::FromEthernet => write!(f, "meta iiftype ether"),
             Condition::WordIs(word, value) => write!(f, "{} == {}", WordText(*word), Mark(*value)),
             Condition::WordIsNot(word, value) => {
@@ -542,6 +545,7 @@ impl fmt::Display for ExpressionText<'_> {
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
             Expression::EtherDestination => write!(f, "ether daddr"),
+            Expression::Mac(mac) => write!(f, "{mac}"),
             Expression::Masked(value, Mask::Address(mask)) => {
                 write!(f, "{} & {mask}", ExpressionText(value))
             }

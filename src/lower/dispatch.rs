@@ -127,7 +127,7 @@ impl Dispatch<'_> {
                     }
                 }
                 if let Some(set) = set.finish() {
-                    rules.push(self.rule(family, kind, &set.name));
+                    rules.push(lookup(family, kind, &set.name));
                     sets.push(set);
                 }
             }
@@ -182,16 +182,16 @@ impl Dispatch<'_> {
         let later = Statement::Match(Condition::LaterFragment(family));
         Some((set, Rule::fixed([later, lookup])))
     }
+}
 
-    fn rule(&self, family: Family, kind: Kind, map: &Arc<str>) -> Rule {
-        let mut key = vec![Expression::Destination(family), Expression::L4Proto];
-        if kind != Kind::Any {
-            key.push(Expression::DestinationPort);
-        }
-        let lookup = Statement::Vmap {
-            key: Expression::Concat(key),
-            map: map.clone(),
-        };
-        Rule::fixed([lookup])
+/// `ip daddr . meta l4proto . th dport vmap @svc4`
+fn lookup(family: Family, kind: Kind, map: &Arc<str>) -> Rule {
+    let mut key = vec![Expression::Destination(family), Expression::L4Proto];
+    if kind != Kind::Any {
+        key.push(Expression::DestinationPort);
     }
+    Rule::fixed([Statement::Vmap {
+        key: Expression::Concat(key),
+        map: map.clone(),
+    }])
 }

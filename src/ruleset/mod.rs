@@ -356,6 +356,8 @@ pub enum Condition {
     CtMarkFrom(u32),
     /// `meta pkttype != host`
     ForOthers,
+    /// `meta random & 0xfc000000 == 0x00000000`: one packet of so many, which is two to the power of this.
+    OneOfPower(u8),
     /// `meta iiftype ether`
     FromEthernet,
     /// `@nh,OFFSET,32 & MASK == VALUE`: see [`Word`]
@@ -431,6 +433,8 @@ pub enum Expression {
     DestinationPort,
     /// `ether daddr`
     EtherDestination,
+    /// A MAC address.
+    Mac(MacAddress),
     /// `@th,OFFSET,LENGTH`: bits counted from the start of the transport header.
     Transport(u16, u16),
     /// `VALUE & MASK`
@@ -464,6 +468,11 @@ pub enum Expression {
         /// The first.
         offset: u32,
     },
+}
+
+/// The bits of a random number that are all 0 for one packet of two to this power.
+pub(crate) const fn chance(power: u8) -> u32 {
+    !(u32::MAX >> power)
 }
 
 /// Which bits of a value count.

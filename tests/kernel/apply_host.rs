@@ -299,6 +299,12 @@ fn unnumbered_table(table: &str) -> BTreeSet<String> {
         if line.starts_with("0x01") {
             continue;
         }
+        // Words of a packet are compared with what only looks like numbers.
+        let rule = line.trim_start();
+        if rule.starts_with('@') || rule.starts_with("meta random") {
+            lines.push(line.to_owned());
+            continue;
+        }
         let words: Vec<&str> = line.split(' ').collect();
         let after = |word: &str| {
             let place = words.iter().position(|w| *w == word)?;

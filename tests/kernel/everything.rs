@@ -660,6 +660,13 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
                     Statement::Drop,
                 ],
                 vec![
+                    Statement::Match(Condition::OneOfPower(6)),
+                    set_to(
+                        Target::EtherSource,
+                        Expression::Mac(MacAddress([2, 0, 0, 0, 0, 9])),
+                    ),
+                ],
+                vec![
                     word(Header::Network, 64, 0xffff_0000, 0),
                     no_word(Header::Transport, 96, u32::MAX, 7),
                     Statement::SetHopLimit {

@@ -35,6 +35,7 @@ mod everything;
 mod fragments;
 mod golden;
 mod guard;
+mod hops;
 mod laboratory;
 mod namespace;
 mod nat;

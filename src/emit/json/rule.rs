@@ -14,7 +14,9 @@ use nftables::stmt::{
 use nftables::types::RejectCode;
 
 use crate::model::Family;
-use crate::ruleset::{Condition, Expression, Header, Mask, Statement, Target, Word, icmp_word};
+use crate::ruleset::{
+    Condition, Expression, Header, Mask, Statement, Target, Word, chance, icmp_word,
+};
 
 use super::{address, string, target};
 
@@ -170,6 +172,11 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             right: string("host"),
             op: Operator::NEQ,
         }),
+        Condition::OneOfPower(power) => {
+            let mask = Expr::Number(chance(*power));
+            let bits = BinaryOperation::AND(meta(MetaKey::Random), mask);
+            equals(Expr::BinaryOperation(Box::new(bits)), Expr::Number(0))
+        }
         Condition::FromEthernet => equals(meta(MetaKey::Iiftype), string("ether")),
         Condition::WordIs(left, value) => equals(word(*left), Expr::Number(*value)),
         Condition::WordIsNot(left, value) => Stmt::Match(Match {
@@ -272,6 +279,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::Mac(mac) => string(mac.to_string()),
         Expression::Transport(offset, length) => transport(*offset, *length),
         Expression::Masked(value, mask) => {
             let mask = match mask {

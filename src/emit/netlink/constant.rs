@@ -219,6 +219,7 @@ pub(crate) mod meta {
     pub(crate) const NFPROTO: u32 = 15;
     pub(crate) const L4PROTO: u32 = 16;
     pub(crate) const PACKET_TYPE: u32 = 19;
+    pub(crate) const RANDOM: u32 = 24;
     /// Transport protocols.
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const ICMPV6: u8 = 58;

@@ -86,7 +86,7 @@ fn length(expression: &Expression) -> u32 {
         Expression::SourcePort | Expression::DestinationPort => 2,
         Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
-        Expression::EtherDestination => 6,
+        Expression::EtherDestination | Expression::Mac(_) => 6,
         Expression::Concat(fields) => fields
             .iter()
             .map(|field| length(field).next_multiple_of(KEY_UNIT))
@@ -299,6 +299,10 @@ impl Encoder<'_> {
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
             Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
+            Expression::Mac(mac) => self.expr("immediate", |w| {
+                w.u32(immediate::TO, to.number());
+                w.nested(immediate::DATA, |w| w.bytes(data::VALUE, &mac.0));
+            }),
             Expression::Transport(offset, length) => {
                 let (offset, length) = (u32::from(offset / 8), u32::from(length / 8));
                 self.payload(payload::TRANSPORT, offset, length, to);
@@ -383,6 +387,7 @@ impl Encoder<'_> {
             | Expression::Masked(key, _)
             | Expression::Jhash { key, .. } => self.depend(key),
             Expression::Mark(_)
+            | Expression::Mac(_)
             | Expression::CtMark
             | Expression::CtDirection
             | Expression::MetaMark

@@ -4,7 +4,7 @@
 //! netlink are the same rule.
 
 use crate::model::{Family, Protocol};
-use crate::ruleset::{Condition, Expression, Header, Rule, Statement, Target, Word};
+use crate::ruleset::{Condition, Expression, Header, Rule, Statement, Target, Word, chance};
 
 use super::TableFamily;
 use super::constant::{
@@ -206,6 +206,12 @@ impl Encoder<'_> {
                 let register = self.take(None);
                 self.meta(meta::PACKET_TYPE, register);
                 self.compare(cmp::DIFFERENT, register, &[meta::PACKET_HOST]);
+            }
+            Condition::OneOfPower(power) => {
+                let register = self.take(None);
+                self.meta(meta::RANDOM, register);
+                self.mask(register, &chance(*power).to_be_bytes());
+                self.compare(cmp::EQUAL, register, &[0; 4]);
             }
             Condition::FromEthernet => {
                 let register = self.take(None);

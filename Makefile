@@ -20,14 +20,18 @@ MANUAL_PACKAGES = mandoc man-db systemd
 # To measure, and what flbc is measured beside.
 BENCH_PACKAGES = time curl nftlb haproxy nginx-light libnginx-mod-stream
 
+# Whose nft the tests take beside this machine's: a release of Debian.
+OTHER_DEBIAN = trixie
+
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
-.PHONY: help build test test-vm demo bench bench-full bench-vm soak man install clean toolchain
+.PHONY: help build test test-nft test-vm demo bench bench-full bench-vm soak man install clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
 	@echo 'make test     format, lints and every test; the kernel tests need root'
+	@echo 'make test-nft the kernel tests with the nft of Debian 13, both beside each other, and an independent witness; needs root'
 	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
@@ -54,11 +58,22 @@ test: toolchain
 	$(TARGET)/debug/examples/demo >/dev/null
 	$(CARGO) test --locked
 
+# First the tests that take two versions of nft, then all others with the other one alone.
+test-nft: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) libclang-dev debian-archive-keyring
+	$(CARGO) fmt --manifest-path witness/Cargo.toml --check
+	$(CARGO) clippy --locked --manifest-path witness/Cargo.toml --target-dir $(TARGET)/witness -- --deny warnings
+	$(CARGO) build --locked --manifest-path witness/Cargo.toml --target-dir $(TARGET)/witness
+	@other=$$(tests/nft/unpack $(OTHER_DEBIAN)) || exit 1; \
+	    export FLBC_OTHER_NFT="$$other/nft" FLBC_WITNESS=$(abspath $(TARGET)/witness/debug/flbc-witness); set -x; \
+	    $(CARGO) test --locked --test kernel -- --ignored versions:: --show-output && \
+	    PATH="$$other:$$PATH" $(CARGO) test --locked --test kernel
+
 test-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	@# Optimized: the guest's processor is emulated.
 	$(CARGO) test --locked --release --test kernel --no-run
-	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: $(TESTS)
+	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: --skip versions:: $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)

@@ -21,8 +21,6 @@ pub struct Outline {
     pub pools: BTreeMap<String, Servers>,
     /// Services.
     pub services: BTreeMap<String, ServiceOutline>,
-    /// Whether it was read off the kernel's tables, which do not tell everything: only what it says can differ.
-    pub partial: bool,
 }
 
 /// Real servers by name.
@@ -44,7 +42,7 @@ pub struct ServiceOutline {
 }
 
 /// One real server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerOutline {
     /// Its place among the servers, from 0: round-robin takes them in this order.
     pub place: usize,
@@ -75,15 +73,6 @@ impl Outline {
             model,
             |service| focus.services.contains(service),
             |pool| focus.pools.contains(pool),
-        )
-    }
-
-    /// The outline of a model to compare with `known`: what is not in that has a name and nothing else.
-    pub fn beside(known: &Self, model: &Model) -> Self {
-        Self::detailed(
-            model,
-            |service| known.services.contains_key(service),
-            |pool| known.pools.contains_key(pool),
         )
     }
 
@@ -199,41 +188,6 @@ fn maglev_tables(model: &Model, service: &Service) -> Option<String> {
     }
 }
 
-impl Outline {
-    /// Without what `known`, which is partial, cannot tell.
-    fn reduced_to(&self, known: &Self) -> Self {
-        let mut reduced = self.clone();
-        for (name, service) in &mut reduced.services {
-            service.settings.clear();
-            service.access.clear();
-            service.pools.clear();
-            let known = known.services.get(name).map(|known| &known.servers);
-            reduce_servers(&mut service.servers, known);
-        }
-        // Pools that are used together are read back as one: their changes show in the totals alone.
-        reduced
-            .pools
-            .retain(|name, _| known.pools.contains_key(name));
-        for (name, servers) in &mut reduced.pools {
-            reduce_servers(servers, known.pools.get(name));
-        }
-        reduced
-    }
-}
-
-fn reduce_servers(servers: &mut Servers, known: Option<&Servers>) {
-    for (name, server) in servers {
-        server.place = 0;
-        server
-            .settings
-            .retain(|setting, _| setting == "weight" || setting == "state");
-        let same = known.and_then(|known| known.get(name));
-        if same.is_some_and(|known| known.endpoint == "?") {
-            "?".clone_into(&mut server.endpoint);
-        }
-    }
-}
-
 /// Lists of prefixes that services share are sorted once.
 #[derive(Default)]
 struct Lists {
@@ -298,13 +252,6 @@ impl Difference {
     /// From `old` to `new`.
     pub fn between(old: &Outline, new: &Outline) -> Self {
         let mut difference = Self::default();
-        let reduced;
-        let new = if old.partial {
-            reduced = new.reduced_to(old);
-            &reduced
-        } else {
-            new
-        };
         difference.group("pool", &old.pools, &new.pools, servers);
         difference.group("service", &old.services, &new.services, service);
         difference.warn_of_moved_clients(old, new);

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flbc::diagnostic::Diagnostics;
-use flbc::model::{Family, Member, Model};
+use flbc::model::{Family, Member, Model, Ports};
 use flbc::source::{Sources, Span};
 use flbc::syntax::Input;
 
@@ -154,7 +154,13 @@ fn everything_leads_back_to_its_line() {
                     6
                 };
                 let chain = format!("svc_{}_v{digit}", service.name);
-                let address = format!(" {} . {}", vip.address, vip.protocol.name());
+                let address = match vip.ports {
+                    // The map holds the ranges of one protocol.
+                    Ports::Range(first, last) => format!(" {} . {first}-{last}", vip.address),
+                    Ports::One(_) | Ports::Any => {
+                        format!(" {} . {}", vip.address, vip.protocol.name())
+                    }
+                };
                 assert_line(&[&address], vip.span);
                 assert_line(&[&format!("goto {chain},")], vip.span);
                 let rule = text

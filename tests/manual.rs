@@ -230,10 +230,13 @@ fn docs_ruleset_names_maps_and_chains_that_exist() {
         } else {
             stem
         };
+        // One for each protocol.
+        let of_protocol = stem.replace("_range_udp", "_range_tcp");
+        let of_protocol = of_protocol.replace("_range_sctp", "_range_tcp");
         let stem = if name.starts_with("on_") {
             "on_IFACE"
         } else {
-            stem
+            &of_protocol
         };
         let is_there = |name: &str| {
             ["`", "@"]

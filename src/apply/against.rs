@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::emit::listing::{ListedTable, Listing};
+use crate::model::Protocol;
 use crate::outline::{Outline, ServerOutline, ServiceOutline};
-use crate::ruleset::name::service_of;
+use crate::ruleset::name::{ranges_of, service_of};
 
 use super::view::unabbreviate;
 
@@ -118,7 +119,11 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
         let on = ["vip4_", "vip6_"]
             .iter()
             .find_map(|stem| set.strip_prefix(stem));
-        let on = on.map(|rest| rest.trim_start_matches("range_").trim_start_matches("any_"));
+        let protocol = ranges_of(set).map(Protocol::name);
+        let on = on.map(|rest| {
+            let ranges = protocol.and_then(|name| rest.strip_prefix(&format!("range_{name}_")));
+            ranges.unwrap_or_else(|| rest.trim_start_matches("any_"))
+        });
         if !set.starts_with("svc") && on.is_none() {
             continue;
         }
@@ -134,10 +139,13 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
                 continue;
             };
             let service = outline.services.entry(name.to_owned()).or_default();
-            let mut vip = element.key.replace(" . ", " ");
-            if element.key.matches(" . ").count() == 1 {
-                vip.push_str(" any");
-            }
+            let vip = match (element.key.split_once(" . "), protocol) {
+                (Some((address, ports)), Some(protocol)) => format!("{address} {protocol} {ports}"),
+                (Some((_, rest)), None) if !rest.contains(" . ") => {
+                    format!("{} any", element.key.replace(" . ", " "))
+                }
+                _ => element.key.replace(" . ", " "),
+            };
             if !service.vips.contains(&vip) {
                 service.vips.push(vip);
                 service.vips.sort_unstable();

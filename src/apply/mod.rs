@@ -31,6 +31,7 @@ mod remembered;
 mod restore;
 mod roster;
 mod settle;
+mod told;
 mod traffic;
 mod view;
 mod work;
@@ -80,6 +81,8 @@ impl Totals {
         let mut totals = Self::default();
         for change in changes {
             match &change.step {
+                // What packets made, in a set that is made anew.
+                Step::AddElements { origins, .. } if origins.is_empty() => {}
                 Step::AddElements { elements, .. } => totals.added += elements.len(),
                 Step::DeleteElements { elements, .. } => totals.removed += elements.len(),
                 // Counters of what comes or goes anyway.
@@ -303,7 +306,7 @@ pub fn apply(
             }
             Basis::Read(observed, remembered) => {
                 let before = (observed, remembered.as_deref());
-                Some(work::anew(before, request, &interfaces, &id, sink)?)
+                Some(work::anew(kernel, before, request, &interfaces, &id, sink)?)
             }
         };
         let Some(work) = work else {
@@ -344,7 +347,7 @@ pub fn apply(
             let structure = work.changes.iter().filter(|change| change.is_structure());
             followed = now.apply(structure).is_ok();
         }
-        // Tables that something else made have no random text: they cannot be known again.
+        // Without a text for each the tables could not be known again.
         let ids = Identities::of(&now).filter(|_| followed);
         let known = ids.map(|ids| Remembered {
             model: Cow::Borrowed(request.model),
@@ -387,7 +390,7 @@ pub fn unload(
                 observed.hollow(),
                 match remembered {
                     Some(remembered) => Outline::of(&remembered.model),
-                    None => View::of(observed).outline(),
+                    None => told::outline(observed),
                 },
                 Dying::among(observed, numbers(observed).servers.iter().map(|s| s.number)),
             ),

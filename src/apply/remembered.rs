@@ -26,7 +26,7 @@ pub struct Remembered<'a> {
     pub numbers: Cow<'a, Numbering>,
     /// The interfaces that it names, and their numbers.
     pub interfaces: Interfaces,
-    /// The random texts of the tables.
+    /// The texts by which the tables are known again.
     pub ids: Identities,
     /// What of the model no file said.
     pub overrides: Cow<'a, [Override]>,

@@ -6,10 +6,10 @@ use crate::diff::{Identities, Observed, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
-use crate::outline::{Difference, Outline};
 
+use super::work::keep_counters;
 use super::{
-    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle,
+    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle, told,
 };
 
 /// What the kernel has now, as [`restore`] takes it.
@@ -51,16 +51,14 @@ pub fn restore(
     table: &str,
     before: &Before,
 ) -> Result<Applied, Failure> {
-    let id: Arc<str> = match before.observed.id() {
-        Some(id) => id,
-        None => random_id()?.into(),
-    };
+    let id: Arc<str> = random_id()?.into();
     let remembered = Remembered::from_note(&before.note);
     for _ in 0..TRIES {
         let mut now = kernel.observe(table)?;
-        let changes = diff(&now, before.observed.as_desired(table), &id);
+        let mut changes = diff(&now, before.observed.as_desired(table), &id);
+        keep_counters(kernel, table, &now, &mut changes)?;
         let mut applied = Applied {
-            difference: difference(&now, before, remembered.as_ref()),
+            difference: told::difference(&now, &before.observed),
             totals: Totals::of(&changes),
             ..Applied::default()
         };
@@ -94,16 +92,6 @@ pub fn restore(
         return Ok(applied);
     }
     Err(Failure::Crowded)
-}
-
-/// What changes in the operator's words, as far as the tables tell.
-fn difference(now: &Observed, before: &Before, remembered: Option<&Remembered<'_>>) -> Difference {
-    let now = View::of(now).outline();
-    let before = match remembered {
-        Some(remembered) => Outline::beside(&now, &remembered.model),
-        None => View::of(&before.observed).outline(),
-    };
-    Difference::between(&now, &before)
 }
 
 /// The servers that the kernel has now and that took no packets then.

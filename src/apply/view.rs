@@ -9,9 +9,8 @@ use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::abbreviated;
 use crate::lower::number::KnownBlock;
 use crate::lower::region::Region;
-use crate::model::Standing;
-use crate::outline::{Outline, ServerOutline, ServiceOutline};
-use crate::ruleset::name::service_of;
+use crate::model::{Protocol, Standing};
+use crate::ruleset::name::{ranges_of, service_of};
 
 use super::numbers;
 
@@ -133,7 +132,9 @@ impl View {
                 let Data::Verdict(_, Some(chain)) = &element.data else {
                     continue;
                 };
-                let (Some(name), Some((address, words))) = (service_of(chain), vip(element)) else {
+                let (Some(name), Some((address, words))) =
+                    (service_of(chain), vip(&set.name, element))
+                else {
                     continue;
                 };
                 if family == TableFamily::Inet {
@@ -165,51 +166,23 @@ impl View {
             }
         }
     }
-
-    /// As much of an outline as the tables tell: what differs from it is a change, what it lacks is not known.
-    pub fn outline(&self) -> Outline {
-        let mut outline = Outline::default();
-        for (name, service) in &self.services {
-            let vips = service.vips.iter().map(|(words, _)| words.clone());
-            let mut entry = ServiceOutline {
-                vips: vips.collect(),
-                ..ServiceOutline::default()
-            };
-            entry.vips.sort_unstable();
-            outline.services.insert(name.clone(), entry);
-        }
-        for server in &self.all_servers {
-            let described = ServerOutline {
-                place: 0,
-                endpoint: server.endpoint(),
-                settings: BTreeMap::from([
-                    ("weight".to_owned(), server.weight.to_string()),
-                    ("state".to_owned(), server.state.clone()),
-                ]),
-            };
-            if let Some(service) = outline.services.get_mut(&server.group) {
-                service.servers.insert(server.name.clone(), described);
-            } else if let Some(pool) = server.group.strip_prefix("pool ") {
-                // Several pools used together are one block: what is whose cannot be told.
-                if !pool.contains(' ') {
-                    let pool = outline.pools.entry(pool.to_owned()).or_default();
-                    pool.insert(server.name.clone(), described);
-                }
-            }
-        }
-        outline.partial = true;
-        outline
-    }
 }
 
 impl ServerView {
     /// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone.
     pub fn endpoint(&self) -> String {
-        match (self.address, self.port) {
-            (Some(address), None) => address.to_string(),
-            (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
-            (None, _) => "?".to_owned(),
+        match self.address {
+            Some(address) => endpoint(address, self.port),
+            None => "?".to_owned(),
         }
+    }
+}
+
+/// `10.20.0.11:8080`, or the address alone.
+pub(super) fn endpoint(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
     }
 }
 
@@ -244,11 +217,11 @@ fn counter(set: &ObservedSet, at: usize) -> Counter {
     set.counters.get(at).copied().unwrap_or_default()
 }
 
-fn mark(element: &Element) -> Option<u32> {
+pub(super) fn mark(element: &Element) -> Option<u32> {
     Some(u32::from_ne_bytes(element.key.as_slice().try_into().ok()?))
 }
 
-fn value(element: &Element) -> Option<&[u8]> {
+pub(super) fn value(element: &Element) -> Option<&[u8]> {
     match &element.data {
         Data::Value(value) => Some(value.as_slice()),
         Data::None | Data::Verdict(..) => None,
@@ -263,24 +236,29 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
 }
 
 /// An address at the start of a key, and how long it is; the family shows in the length of the key.
-fn vip(element: &Element) -> Option<(IpAddr, String)> {
+pub(super) fn vip(set: &str, element: &Element) -> Option<(IpAddr, String)> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };
     let (address, rest) = key.split_at_checked(width)?;
     let address = address_of(address)?;
-    let protocol = match rest.first()? {
-        6 => "tcp",
-        17 => "udp",
-        132 => "sctp",
-        _ => return None,
+    // The protocol is the second field, or that of the whole map.
+    let (protocol, after) = match ranges_of(set) {
+        Some(protocol) => (protocol, 0),
+        None => (
+            Protocol::ALL
+                .into_iter()
+                .find(|one| Some(&one.number()) == rest.first())?,
+            4,
+        ),
     };
+    let protocol = protocol.name();
     let port = |bytes: &[u8]| Some(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]));
-    let first = rest.get(4..).and_then(port);
+    let first = rest.get(after..).and_then(port);
     let last = element
         .key_end
         .as_ref()
-        .and_then(|end| end.as_slice().get(width + 4..).and_then(port));
+        .and_then(|end| end.as_slice().get(width + after..).and_then(port));
     let ports = match (first, last) {
         (None, _) => "any".to_owned(),
         (Some(first), Some(last)) if last != first => format!("{first}-{last}"),
@@ -289,7 +267,7 @@ fn vip(element: &Element) -> Option<(IpAddr, String)> {
     Some((address, format!("{address} {protocol} {ports}")))
 }
 
-fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).into());
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).into()))
         .ok()
@@ -319,8 +297,7 @@ fn servers(table: &ObservedTable) -> BTreeMap<u32, ServerView> {
                 }
                 "mac" => server.counter = counter(set, at),
                 "port" => {
-                    let port = value(element).and_then(|v| v.try_into().ok());
-                    server.port = port.map(u16::from_be_bytes);
+                    server.port = value(element).and_then(port_of);
                 }
                 _ => {}
             }
@@ -329,7 +306,11 @@ fn servers(table: &ObservedTable) -> BTreeMap<u32, ServerView> {
     servers
 }
 
-fn standing(comment: &str) -> Option<ServerView> {
+pub(super) fn port_of(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.try_into().ok()?))
+}
+
+pub(super) fn standing(comment: &str) -> Option<ServerView> {
     let (how, who) = comment.split_once(", ")?;
     let (name, group) = who.split_once(" of ").unwrap_or((who, ""));
     let mut words = how.strip_prefix("weight ")?.split(' ');

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Observed, diff};
+use crate::diff::{Observed, carry, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, KernelError};
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
-use crate::outline::{Difference, Outline};
+use crate::outline::Difference;
 use crate::schedule::schedule;
 
 use super::delta::{Delta, Moved, Side, living};
-use super::{Dying, Failure, Remembered, Request, View, numbers};
+use super::{Dying, Failure, Remembered, Request, numbers, told};
 
 /// What is to be done.
 pub(super) struct Work {
@@ -79,7 +79,10 @@ pub(super) fn since(
         Some(diff(&has, wanted.clone(), id)),
         "a part differs in what the whole does"
     );
-    let changes = diff(&has, wanted, id);
+    let mut changes = diff(&has, wanted, id);
+    if request.commit {
+        keep_counters(kernel, request.table, &has, &mut changes)?;
+    }
     has.drop_sets();
     let dying = delta.dying(&remembered.numbers, &numbers);
     Ok(Some(Work {
@@ -93,6 +96,7 @@ pub(super) fn since(
 
 /// What is to be done to tables that were read.
 pub(super) fn anew(
+    kernel: &mut impl Kernel,
     (mut observed, remembered): (Observed, Option<&Remembered<'_>>),
     request: &Request<'_>,
     interfaces: &Interfaces,
@@ -117,14 +121,16 @@ pub(super) fn anew(
         }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
-    let changes = diff(&observed, wanted, id);
     let difference = if let Some(remembered) = remembered {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
-        let old = View::of(&observed).outline();
-        Difference::between(&old, &Outline::beside(&old, request.model))
+        told::difference(&observed, &wanted)
     };
+    let mut changes = diff(&observed, wanted, id);
+    if request.commit {
+        keep_counters(kernel, request.table, &observed, &mut changes)?;
+    }
     let dying = Dying::among(&observed, dying.into_iter());
     observed.drop_sets();
     Ok(Work {
@@ -133,6 +139,18 @@ pub(super) fn anew(
         numbers,
         structure: observed,
         dying,
+    })
+}
+
+/// Lets the counters of tables go on where `changes` make elements anew.
+pub(super) fn keep_counters(
+    kernel: &mut impl Kernel,
+    table: &str,
+    has: &Observed,
+    changes: &mut Vec<Change>,
+) -> Result<(), KernelError> {
+    carry(has, changes, &Some, |family, set| {
+        kernel.counters(table, family, set)
     })
 }
 

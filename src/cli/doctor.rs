@@ -173,6 +173,13 @@ fn asked(
         Err(Failure::Kernel(KernelError::Refused(refusals))) => {
             Answer::Findings(refusals.iter().map(|one| refused(one, file)).collect())
         }
+        Err(Failure::Kernel(error @ KernelError::NoRoom { setting, .. })) => {
+            Answer::Findings(vec![Finding::new(
+                Code::KernelRefuses,
+                error.to_string(),
+                format!("sysctl -w net.core.wmem_max={setting}"),
+            )])
+        }
         Err(Failure::Kernel(error)) => unanswered(&error),
         Err(Failure::Crowded) => Answer::Failed(Report::failure(
             "other programs change the kernel's rules all the time: no moment was left to look at them",

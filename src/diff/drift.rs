@@ -130,6 +130,7 @@ fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl
 fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
     let known: FxHashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
     let ours: FxHashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
+    let shape = |set: &str| found.set(set).map(|set| &set.shape);
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
             tell(What::Chain(chain.name.clone()), How::Missing);
@@ -140,7 +141,7 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
         }
         let mut tell = |at: usize, how| tell(What::Rule(chain.name.clone(), at + 1), how);
         let same = |(a, b): &(&super::ObservedRule, &super::ObservedRule)| {
-            bytecode::same(&b.body, &a.body) || bytecode::same(&a.body, &b.body)
+            bytecode::same(&b.body, &a.body, &shape) || bytecode::same(&a.body, &b.body, &shape)
         };
         let front = chain.rules.iter().zip(&now.rules).take_while(same).count();
         let (left, found) = (chain.rules.iter().skip(front), now.rules.iter().skip(front));

@@ -8,7 +8,7 @@ use crate::emit::netlink::{Desired, Rule, Set, Table};
 
 use super::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable};
 
-/// The random texts by which flbc knows its tables again; none where there is no table.
+/// The texts by which the tables are known again; none where there is no table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identities {
     inet: Option<Arc<str>>,

@@ -17,16 +17,21 @@ use crate::source::Span;
 
 mod afresh;
 mod bytecode;
+mod carry;
 mod drift;
 mod elements;
 mod made;
 mod observed;
+mod registers;
 mod restore;
 
+pub use carry::carry;
 pub use drift::{Drift, How, What, drift};
 pub use made::Identities;
+
+pub use crate::emit::netlink::Counter;
 pub use observed::{
-    Counter, Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
+    Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
 };
 
 /// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.
@@ -164,6 +169,7 @@ impl Plan {
                 set: set.clone(),
                 elements,
                 origins,
+                counters: Vec::new(),
             });
         }
     }
@@ -183,7 +189,7 @@ impl Plan {
         for chain in wanted {
             let old = known.get(&*chain.name).copied();
             match old {
-                Some(old) if old.hook == chain.hook => self.rules(old, chain, remade),
+                Some(old) if old.hook == chain.hook => self.rules(has, old, chain, remade),
                 _ => {
                     if let Some(old) = old {
                         self.delete_chain(old);
@@ -221,9 +227,17 @@ impl Plan {
     }
 
     /// Keeps the rules at both ends that are right, and replaces those between.
-    fn rules(&mut self, old: &ObservedChain, new: &Chain, remade: &FxHashSet<&str>) {
+    fn rules(
+        &mut self,
+        has: &ObservedTable,
+        old: &ObservedChain,
+        new: &Chain,
+        remade: &FxHashSet<&str>,
+    ) {
+        let shape = |set: &str| has.set(set).map(|set| &set.shape);
         let kept = |(old, new): &(&ObservedRule, &Rule)| {
-            bytecode::same(&old.body, &new.body) && (remade.is_empty() || !uses(&new.body, remade))
+            bytecode::same(&old.body, &new.body, &shape)
+                && (remade.is_empty() || !uses(&new.body, remade))
         };
         let front = old.rules.iter().zip(&new.rules).take_while(kept).count();
         let old_rest = old.rules.get(front..).unwrap_or_default();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::{Bytes, Element, Hook, RuleBody, Shape, TableFamily};
+use crate::emit::netlink::{Bytes, Counter, Element, Hook, RuleBody, Shape, TableFamily};
 use crate::ruleset::name;
 
 /// Both tables, as the kernel has them.
@@ -24,7 +24,7 @@ pub struct Observed {
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObservedTable {
-    /// The text by which flbc knows a table of its own again; a table that was loaded otherwise has none.
+    /// The text by which the table is known again; `None` where the kernel does not tell one from another.
     pub id: Option<Arc<str>>,
     /// Named sets and maps.
     pub sets: Vec<ObservedSet>,
@@ -46,15 +46,6 @@ pub struct ObservedSet {
     pub counters: Vec<Counter>,
 }
 
-/// What an element counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counter {
-    /// Look-ups: packets, or new connections in a nat chain.
-    pub packets: u64,
-    /// The bytes of these packets.
-    pub bytes: u64,
-}
-
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedChain {
@@ -73,6 +64,22 @@ pub struct ObservedRule {
     pub handle: u64,
     /// What it does.
     pub body: RuleBody,
+}
+
+impl ObservedSet {
+    /// Keeps the elements for which `stays` holds, and what each has counted, as far as that is known.
+    fn retain(&mut self, mut stays: impl FnMut(&Element) -> bool) {
+        let mut places = 0..;
+        let counters = &mut self.counters;
+        let mut kept = Vec::new();
+        self.elements.retain(|element| {
+            let counter = places.next().and_then(|at: usize| counters.get(at));
+            let stays = stays(element);
+            kept.extend(counter.filter(|_| stays));
+            stays
+        });
+        *counters = kept;
+    }
 }
 
 impl Observed {
@@ -329,23 +336,28 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             let place = find(sets, set)?;
             sets.remove(place);
         }
-        Step::AddElements { set, elements, .. } => {
+        Step::AddElements {
+            set,
+            elements,
+            counters,
+            ..
+        } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
             if set.elements.len() + elements.len() > set.shape.size as usize {
                 return Err(Why::Full);
             }
-            // The counters no longer stand beside their elements.
-            set.counters.clear();
+            if set.shape.counts() {
+                set.counters.resize(set.elements.len(), Counter::default());
+                set.counters.extend_from_slice(counters);
+            }
             set.elements.extend_from_slice(elements);
         }
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
             let mut gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
-            set.counters.clear();
-            set.elements
-                .retain(|element| !gone.remove(&identity(element)));
+            set.retain(|element| !gone.remove(&identity(element)));
             if !gone.is_empty() {
                 return Err(Why::Missing);
             }
@@ -354,9 +366,7 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
             let gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
-            set.counters.clear();
-            set.elements
-                .retain(|element| !gone.contains(&identity(element)));
+            set.retain(|element| !gone.contains(&identity(element)));
         }
         _ => {}
     }

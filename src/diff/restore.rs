@@ -1,7 +1,5 @@
 //! What was there, as what should be there: the way back.
 
-use std::sync::Arc;
-
 use crate::emit::netlink::attribute::{Attribute, Attributes, Writer};
 use crate::emit::netlink::constant::{dynset, expr};
 use crate::emit::netlink::{Chain, Desired, Rule, RuleBody, Set, Table};
@@ -17,12 +15,6 @@ impl Observed {
             inet: self.inet.as_ref().map(wanted),
             netdev: self.netdev.as_ref().map(wanted),
         }
-    }
-
-    /// The random text of the tables.
-    pub fn id(&self) -> Option<Arc<str>> {
-        let mut tables = [&self.inet, &self.netdev].into_iter().flatten();
-        tables.find_map(|table| table.id.clone())
     }
 }
 

@@ -306,6 +306,9 @@ fn key_type(key: KeyType) -> SetTypeValue<'static> {
         KeyType::AddressProtocolPort(family) => SetTypeValue::Concatenated(
             vec![address(family), SetType::InetProto, SetType::InetService].into(),
         ),
+        KeyType::AddressPort(family) => {
+            SetTypeValue::Concatenated(vec![address(family), SetType::InetService].into())
+        }
         // Of dynamic maps, which are unsayable, and of tallies, which have a type of their own.
         KeyType::Fields(_)
         | KeyType::Hashes(_)
@@ -322,21 +325,30 @@ fn address(address: IpAddr) -> Expr<'static> {
     string(address.to_string())
 }
 
+/// The last field of a key.
+fn port_field(ports: Ports) -> Option<Expr<'static>> {
+    let number = |port: u16| Expr::Number(port.into());
+    match ports {
+        Ports::One(port) => Some(number(port)),
+        Ports::Range(first, last) => Some(Expr::Range(Box::new(Range {
+            range: [number(first), number(last)],
+        }))),
+        Ports::Any => None,
+    }
+}
+
 fn element(element: &Element) -> ElementValue<'_> {
     let plain = match element.key {
         Key::Mark(mark) => Expr::Number(mark),
         Key::Address(ip) => address(ip),
         Key::Vip(ip, protocol, ports) => {
             let mut fields = vec![address(ip), string(protocol.name())];
-            let number = |port: u16| Expr::Number(port.into());
-            match ports {
-                Ports::One(port) => fields.push(number(port)),
-                Ports::Range(first, last) => fields.push(Expr::Range(Box::new(Range {
-                    range: [number(first), number(last)],
-                }))),
-                Ports::Any => {}
-            }
+            fields.extend(port_field(ports));
             Expr::Named(Named::Concat(fields))
+        }
+        Key::AddressPorts(ip, ports) => {
+            let fields = [address(ip)].into_iter().chain(port_field(ports));
+            Expr::Named(Named::Concat(fields.collect()))
         }
         Key::AddressMark(ip, mark) => {
             Expr::Named(Named::Concat(vec![address(ip), Expr::Number(mark)]))

@@ -198,7 +198,10 @@ impl Emitter<'_> {
 /// Whether an element's place in the source is worth a comment: it names a server, a VIP, or a block of slots.
 fn traced(element: &Element) -> bool {
     element.comment.is_some()
-        || matches!(element.key, Key::Vip(..) | Key::AddressMark(..))
+        || matches!(
+            element.key,
+            Key::Vip(..) | Key::AddressPorts(..) | Key::AddressMark(..)
+        )
         || matches!(element.data, Some(Data::Mark(_)))
 }
 
@@ -243,6 +246,8 @@ fn key_type(key: KeyType) -> (&'static str, Cow<'static, str>) {
         KeyType::Address(Family::V6) => "ipv6_addr",
         KeyType::AddressProtocol(Family::V4) => "ipv4_addr . inet_proto",
         KeyType::AddressProtocol(Family::V6) => "ipv6_addr . inet_proto",
+        KeyType::AddressPort(Family::V4) => "ipv4_addr . inet_service",
+        KeyType::AddressPort(Family::V6) => "ipv6_addr . inet_service",
         KeyType::MarkDirection => "mark . ct_dir",
         KeyType::AddressMark(Family::V4) => "ipv4_addr . mark",
         KeyType::AddressMark(Family::V6) => "ipv6_addr . mark",
@@ -317,6 +322,19 @@ impl fmt::Display for Mark {
     }
 }
 
+/// The last field of a key.
+struct PortsText(Ports);
+
+impl fmt::Display for PortsText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ports::One(port) => write!(f, " . {port}"),
+            Ports::Range(first, last) => write!(f, " . {first}-{last}"),
+            Ports::Any => Ok(()),
+        }
+    }
+}
+
 struct ElementText<'a>(&'a Element);
 
 impl fmt::Display for ElementText<'_> {
@@ -328,13 +346,9 @@ impl fmt::Display for ElementText<'_> {
             Key::Mark(mark) => Mark(*mark).fmt(f)?,
             Key::Address(address) => address.fmt(f)?,
             Key::Vip(address, protocol, ports) => {
-                write!(f, "{address} . {}", protocol.name())?;
-                match ports {
-                    Ports::One(port) => write!(f, " . {port}")?,
-                    Ports::Range(first, last) => write!(f, " . {first}-{last}")?,
-                    Ports::Any => {}
-                }
+                write!(f, "{address} . {}{}", protocol.name(), PortsText(*ports))?;
             }
+            Key::AddressPorts(address, ports) => write!(f, "{address}{}", PortsText(*ports))?,
             Key::AddressMark(address, mark) => write!(f, "{address} . {}", Mark(*mark))?,
         }
         if let Some(comment) = comment {

@@ -1,7 +1,7 @@
 //! What the last apply left in the kernel, remembered in a file, so that the next need not read it.
 //!
-//! It counts only if nothing says otherwise: the same boot, the same network namespace, the same tables by the random
-//! text in them, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
+//! It counts only if nothing says otherwise: the same boot, the same network namespace, the same tables by the text that
+//! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
 use std::fs::{self, DirBuilder, File, Metadata};
@@ -194,7 +194,7 @@ impl Cache {
         })
     }
 
-    /// Remembers `note` of what the kernel has at this generation, in tables with these random texts.
+    /// Remembers `note` of what the kernel has at this generation, in tables that are known by these texts.
     ///
     /// # Errors
     ///
@@ -324,6 +324,21 @@ pub(super) fn boot_id() -> io::Result<String> {
 pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
     let namespace = fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
     Ok((namespace.dev(), namespace.ino()))
+}
+
+/// What no other network namespace of this boot has, be it one that is gone: a new one often gets the inode of an old
+/// one. It is the number of the socket by which this namespace's kernel talks of nf_tables, which counts on with every
+/// socket, pipe and the like of the whole machine.
+pub(super) fn lifetime() -> io::Result<u32> {
+    const NETFILTER: &str = "12";
+    const KERNEL: &str = "0";
+    let sockets = fs::read_to_string("/proc/thread-self/net/netlink")?;
+    let number = sockets.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let is_it = words.nth(1) == Some(NETFILTER) && words.next() == Some(KERNEL);
+        words.last()?.parse().ok().filter(|_| is_it)
+    });
+    number.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// FNV-1a over words of 8 bytes: finds damage, not malice; the folder is root's own.

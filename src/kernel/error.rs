@@ -19,6 +19,13 @@ pub enum KernelError {
     NoPrivilege,
     /// It has no memory left for the whole transaction, or no room for one so large.
     OutOfMemory,
+    /// It takes no transaction as large as this from a process in a user namespace.
+    NoRoom {
+        /// How large it is.
+        bytes: usize,
+        /// What `net.core.wmem_max` must be for it.
+        setting: usize,
+    },
     /// It took every change, but not all of them together.
     NotTogether(Errno),
     /// A system call failed.
@@ -62,6 +69,8 @@ pub enum Reason {
     SetFull,
     /// The kernel lacks a module, or was built without what it holds.
     NoModule(String),
+    /// The kernel has it, but another version of it: newer and older ones take less.
+    Unsupported(String),
     /// It is there already.
     Exists,
     /// It is not there.
@@ -91,7 +100,6 @@ impl Refusal {
 }
 
 fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
-    let unknown = matches!(errno, Errno::NOENT | Errno::OPNOTSUPP);
     match (&change.step, errno) {
         (_, Errno::NOMEM | Errno::NOBUFS) => Reason::OutOfMemory,
         // Without privilege the kernel refuses the whole transaction, not each change.
@@ -103,15 +111,26 @@ fn reason(change: &Change, expression: Option<&str>, errno: Errno) -> Reason {
             Step::AddChain {
                 hook: Some(hook), ..
             },
-            Errno::NOENT | Errno::OPNOTSUPP,
+            Errno::NOENT,
         ) => match hook.devices.first() {
-            Some(device) if errno == Errno::NOENT => Reason::NoInterface(device.clone()),
-            _ => Reason::NoModule(format!("nft_chain_{}", hook.kind)),
+            Some(device) => Reason::NoInterface(device.clone()),
+            None => Reason::NoModule(format!("nft_chain_{}", hook.kind)),
         },
-        (Step::AddRule { .. }, _) if unknown => match expression {
-            // A look-up is always there; the set is not.
-            Some("lookup") | None => Reason::Missing,
+        (
+            Step::AddChain {
+                hook: Some(hook), ..
+            },
+            Errno::OPNOTSUPP,
+        ) => Reason::Unsupported(format!("chains of type `{}`", hook.kind)),
+        (Step::AddRule { .. }, Errno::NOENT) => match expression {
+            // These are always there; the set is not.
+            Some("lookup" | "dynset") | None => Reason::Missing,
             Some(name) => Reason::NoModule(format!("nft_{name}")),
+        },
+        // An expression that the kernel did not find is `NOENT`: this one it found, and it declined.
+        (Step::AddRule { .. }, Errno::OPNOTSUPP) => match expression {
+            Some(name) => Reason::Unsupported(format!("`{name}`")),
+            None => Reason::Other,
         },
         (_, Errno::NOENT) => Reason::Missing,
         _ => Reason::Other,
@@ -127,6 +146,9 @@ impl fmt::Display for Reason {
             Self::OutOfMemory => write!(f, "the kernel has no memory left for it"),
             Self::SetFull => write!(f, "the set has no room left"),
             Self::NoModule(name) => write!(f, "the kernel lacks the module {name}"),
+            Self::Unsupported(what) => {
+                write!(f, "this kernel knows {what}, but does not take this form")
+            }
             Self::Exists => write!(f, "it is there already"),
             Self::Missing => write!(f, "something that it needs is not there"),
             Self::Other => write!(f, "the kernel does not take it"),
@@ -151,6 +173,10 @@ impl fmt::Display for KernelError {
             Self::Changed => write!(f, "another program changed the kernel's rules meanwhile"),
             Self::NoPrivilege => write!(f, "this needs root, or the capability CAP_NET_ADMIN"),
             Self::OutOfMemory => write!(f, "the kernel has no memory left for the changes"),
+            Self::NoRoom { bytes, setting } => write!(
+                f,
+                "the changes are one transaction of {bytes} bytes, and in this container the kernel takes none so large; `sysctl -w net.core.wmem_max={setting}` on the host itself makes room for it"
+            ),
             Self::NotTogether(errno) => {
                 write!(
                     f,

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 use rustix::io::Errno;
 
-use crate::diff::{Observed, ObservedTable, Why, destination, lookups};
+use crate::diff::{Observed, ObservedSet, ObservedTable, Why, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Interfaces, RuleBody};
+use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
-use crate::ruleset::name;
-
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic};
+use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -165,15 +163,21 @@ impl Kernel for Fake {
         Ok(self.observed.clone())
     }
 
-    fn traffic(&mut self, _table: &str) -> Result<Vec<Traffic>, KernelError> {
-        let table = self.observed.inet.as_ref();
-        let set = table.and_then(|table| table.set(name::TRAFFIC));
-        let counted = set
-            .into_iter()
-            .flat_map(|set| set.elements.iter().zip(&set.counters));
-        Ok(counted
-            .filter_map(|(element, counter)| Traffic::of(element, *counter))
-            .collect())
+    fn counters(
+        &mut self,
+        _table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(Element, Counter)>, KernelError> {
+        let table = self.observed.table(family);
+        let found = table.and_then(|table| table.set(set));
+        let counters = |set: &ObservedSet| {
+            let elements = set.elements.iter().cloned();
+            let none = std::iter::repeat(Counter::default());
+            let counters = set.counters.iter().copied().chain(none);
+            elements.zip(counters).collect()
+        };
+        Ok(found.map(counters).unwrap_or_default())
     }
 
     fn read_handles(&mut self, _table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -12,16 +12,14 @@ use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Hook, Interfaces, LONGEST, TableFamily};
+use crate::emit::netlink::{Counter, Element, Hook, Interfaces, LONGEST, TableFamily};
 use crate::model::MacAddress;
-
-use crate::ruleset::name;
 
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory, Traffic, conntrack,
-    read,
+    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, cache,
+    conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -93,9 +91,8 @@ impl Linux {
             family.number(),
             |w| w.string(table::NAME, name),
             |_, attributes| {
-                let userdata = attributes.find(table::USERDATA);
                 found = Some(ObservedTable {
-                    id: userdata.and_then(|data| read::comment(data.value)),
+                    id: identity(attributes),
                     ..ObservedTable::default()
                 });
             },
@@ -213,6 +210,19 @@ impl Linux {
     }
 }
 
+/// By what a table is known again: the random text that flbc made it with, or else, where `nft -f` made it, what the
+/// kernel gives to no other table before the next boot. A text of somebody else's may come again with other contents.
+fn identity(table: Attributes<'_>) -> Option<Arc<str>> {
+    let userdata = table.find(table::USERDATA);
+    let text = userdata.and_then(|data| read::comment(data.value));
+    text.filter(|text| text.starts_with(ID_STEM)).or_else(|| {
+        let number = table.find(table::HANDLE)?.u64()?;
+        // Each namespace numbers its tables from 1.
+        let namespace = cache::lifetime().ok()?;
+        Some(format!("table {number} of {namespace}").into())
+    })
+}
+
 /// Moves the members of anonymous sets into the rules that look them up.
 fn give_protocols(rules: &mut RulesByChain, anonymous: Vec<ObservedSet>) {
     let mut members: HashMap<Arc<str>, Vec<u8>> = HashMap::new();
@@ -328,25 +338,30 @@ impl Kernel for Linux {
         Ok(observed)
     }
 
-    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
-        let (traffic, _) = self.undisturbed(|kernel| {
-            let mut traffic = Vec::new();
+    fn counters(
+        &mut self,
+        table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(Element, Counter)>, KernelError> {
+        let (counters, _) = self.undisturbed(|kernel| {
+            let mut counters = Vec::new();
             kernel.socket.dump(
                 message::GET_ELEMENTS,
-                TableFamily::Inet.number(),
+                family.number(),
                 |w| {
                     w.string(element::TABLE, table);
-                    w.string(element::SET, name::TRAFFIC);
+                    w.string(element::SET, set);
                 },
                 |_, attributes| {
                     read::counted(attributes, |element, counter| {
-                        traffic.extend(Traffic::of(&element, counter));
+                        counters.push((element, counter));
                     });
                 },
             )?;
-            Ok(traffic)
+            Ok(counters)
         })?;
-        Ok(traffic)
+        Ok(counters)
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

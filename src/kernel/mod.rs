@@ -13,6 +13,7 @@ use crate::diff::{Counter, Observed};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
+use crate::ruleset::name;
 
 pub mod cache;
 mod conntrack;
@@ -33,14 +34,20 @@ pub trait Kernel {
     /// The generation of the whole ruleset: every transaction of anybody makes it another.
     fn generation(&mut self) -> Result<u32, KernelError>;
 
-    /// The random texts in the comments of the tables of this name, `inet` first.
+    /// The texts by which the tables of this name are known again, `inet` first.
     fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError>;
 
     /// All that is in the tables of this name, as of one generation.
     fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
 
     /// What real servers in nat were sent and what they answered, in no order; those without a packet are not there.
-    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError>;
+    fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
+        let counted = self.counters(table, TableFamily::Inet, name::TRAFFIC)?;
+        let traffic = counted.iter();
+        Ok(traffic
+            .filter_map(|(element, counter)| Traffic::of(element, *counter))
+            .collect())
+    }
 
     /// Fills in the handles of rules that were added to `observed` after it was read.
     ///
@@ -57,6 +64,14 @@ pub trait Kernel {
         changes: &[Change],
         expected: u32,
     ) -> Result<Committed, KernelError>;
+
+    /// The elements of a set, and what each has counted; none where there is no such set.
+    fn counters(
+        &mut self,
+        table: &str,
+        family: TableFamily,
+        set: &str,
+    ) -> Result<Vec<(Element, Counter)>, KernelError>;
 
     /// Lets the kernel check the changes, and makes none.
     fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;
@@ -183,12 +198,15 @@ pub struct Connection {
     pub mark: u32,
 }
 
+/// How the text begins by which flbc knows a table that it made.
+const ID_STEM: &str = "flbc ";
+
 /// A random text for tables that are made anew: 128 bits.
 pub fn random_id() -> Result<String, KernelError> {
     let mut bytes = [0; 16];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     match filled {
-        Ok(16) => Ok(format!("flbc {:032x}", u128::from_ne_bytes(bytes))),
+        Ok(16) => Ok(format!("{ID_STEM}{:032x}", u128::from_ne_bytes(bytes))),
         Ok(_) => Err(KernelError::Failed {
             doing: "read random numbers",
             errno: Errno::IO,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::diff::{Counter, ObservedChain, ObservedRule, ObservedSet};
+use crate::diff::{ObservedChain, ObservedRule, ObservedSet};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{
     chain, counter, data, element, expr, hook, rule, set, verdict,
 };
-use crate::emit::netlink::{Bytes, Data, Element, Hook, RuleBody, Shape, kind};
+use crate::emit::netlink::{Bytes, Counter, Data, Element, Hook, RuleBody, Shape, kind};
 
 /// Names that occur again and again, kept once.
 #[derive(Default)]
@@ -118,11 +118,7 @@ fn statements(attributes: Attributes<'_>) -> Vec<Arc<str>> {
 
 /// The elements in one part of a dump.
 pub(super) fn elements(attributes: Attributes<'_>, names: &mut Names, into: &mut ObservedSet) {
-    let counted = into
-        .shape
-        .statements
-        .iter()
-        .any(|name| &**name == "counter");
+    let counted = into.shape.counts();
     let list = attributes.find(element::LIST).map(Attribute::inside);
     for one in list.into_iter().flatten() {
         if let Some((element, counter)) = read_element(one.inside(), names) {

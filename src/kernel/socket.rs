@@ -25,6 +25,9 @@ const ANSWERS: usize = 8 << 20;
 /// What the kernel needs beside the batch itself, in its accounting.
 const SLACK: usize = 64 << 10;
 
+/// The kernel makes a send buffer twice as large as it is asked to.
+const TWICE: usize = 2;
+
 /// A message type: the answer to a request, with an error number.
 const ERROR: u16 = 2;
 /// A message type: the end of a dump.
@@ -81,8 +84,10 @@ impl Socket {
         let raw = Raw::new(NETLINK_NETFILTER).map_err(failed_io(doing))?;
         raw.set_ext_ack(true).map_err(failed_io(doing))?;
         raw.set_cap_ack(true).map_err(failed_io(doing))?;
-        // Without privilege the room stays small, which matters to large transactions alone, and these need it too.
-        let _ = sockopt::set_socket_recv_buffer_size_force(&raw, ANSWERS);
+        // In a user namespace the kernel gives no more than `net.core.rmem_max`. With less room some answers to a large
+        // batch are lost where much of it is refused; the first are enough.
+        let forced = sockopt::set_socket_recv_buffer_size_force(&raw, ANSWERS);
+        let _ = forced.or_else(|_| sockopt::set_socket_recv_buffer_size(&raw, ANSWERS));
         Ok(Self {
             raw,
             buffer: vec![0; RECEIVE],
@@ -183,8 +188,21 @@ impl Socket {
     /// Sends a batch and reads what the kernel says to its messages.
     pub(super) fn transact(&mut self, batch: &Batch) -> Result<Vec<Answer>, KernelError> {
         const DOING: &str = "send the changes to the kernel";
-        self.make_room(batch.bytes.len())?;
-        self.send(&batch.bytes, DOING)?;
+        let bytes = batch.bytes.len();
+        self.make_room(bytes)?;
+        self.send(&batch.bytes, DOING)
+            .map_err(|error| match error {
+                KernelError::Failed { errno, .. } if errno == Errno::MSGSIZE => {
+                    KernelError::NoRoom {
+                        bytes,
+                        setting: bytes
+                            .saturating_add(SLACK)
+                            .div_ceil(TWICE)
+                            .next_power_of_two(),
+                    }
+                }
+                error => error,
+            })?;
         let mut answers = Vec::new();
         loop {
             let received = self.receive(DOING, |message| {
@@ -212,19 +230,20 @@ impl Socket {
     }
 
     /// The kernel takes a batch only whole, and only as large as the send buffer.
+    ///
+    /// To go beyond `net.core.wmem_max` takes a privilege outside of user namespaces, which a container's root has not,
+    /// though it may change the rules of its own network: there the kernel makes the buffer as large as that allows.
     fn make_room(&mut self, bytes: usize) -> Result<(), KernelError> {
         let wanted = bytes.saturating_add(SLACK);
         if wanted <= self.sendable {
             return Ok(());
         }
-        match sockopt::set_socket_send_buffer_size_force(&self.raw, wanted) {
-            Ok(()) => {
-                self.sendable = wanted;
-                Ok(())
-            }
-            Err(Errno::PERM) => Err(KernelError::NoPrivilege),
-            Err(errno) => Err(failed("make room for the changes")(errno)),
-        }
+        let forced = sockopt::set_socket_send_buffer_size_force(&self.raw, wanted);
+        forced
+            .or_else(|_| sockopt::set_socket_send_buffer_size(&self.raw, wanted))
+            .map_err(failed("make room for the changes"))?;
+        self.sendable = wanted;
+        Ok(())
     }
 
     /// Reads one datagram that is there and shows its messages.

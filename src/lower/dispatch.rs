@@ -1,5 +1,8 @@
-//! From a packet's destination to a service: three maps a family, since nft refuses an exact port inside a
-//! range, or ranges beside wildcards, in one map. Exact beats range, range beats `any`.
+//! From a packet's destination to a service: maps for exact ports, ranges and `any` in each family, since nft refuses an
+//! exact port inside a range, or ranges beside wildcards, in one map. Exact beats range, range beats `any`.
+//!
+//! Ranges have a map for each protocol. nft 1.0.6 swaps the bytes of `meta l4proto` beside a range, all one of them, and
+//! newer kernels refuse such a rule.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,29 +17,47 @@ use super::Input;
 use super::block::{Counted, SetBuilder};
 
 /// The kinds of map, in the order in which they are looked up.
-const KINDS: [Kind; 3] = [Kind::Exact, Kind::Range, Kind::Any];
+fn kinds() -> impl Iterator<Item = Kind> {
+    let ranges = Protocol::ALL.into_iter().map(Kind::Range);
+    [Kind::Exact].into_iter().chain(ranges).chain([Kind::Any])
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Exact,
-    Range,
+    Range(Protocol),
     Any,
 }
 
 impl Kind {
-    const fn of(ports: Ports) -> Self {
-        match ports {
+    const fn of(vip: &Vip) -> Self {
+        match vip.ports {
             Ports::One(_) => Self::Exact,
-            Ports::Range(..) => Self::Range,
+            Ports::Range(..) => Self::Range(vip.protocol),
             Ports::Any => Self::Any,
         }
     }
 
-    const fn suffix(self) -> &'static str {
+    fn suffix(self) -> String {
         match self {
-            Self::Exact => "",
-            Self::Range => "_range",
-            Self::Any => "_any",
+            Self::Exact => String::new(),
+            Self::Range(protocol) => name::ranges(protocol),
+            Self::Any => "_any".to_owned(),
+        }
+    }
+
+    const fn key(self, vip: &Vip) -> Key {
+        match self {
+            Self::Exact | Self::Any => Key::Vip(vip.address, vip.protocol, vip.ports),
+            Self::Range(_) => Key::AddressPorts(vip.address, vip.ports),
+        }
+    }
+
+    const fn key_type(self, family: Family) -> KeyType {
+        match self {
+            Self::Exact => KeyType::AddressProtocolPort(family),
+            Self::Range(_) => KeyType::AddressPort(family),
+            Self::Any => KeyType::AddressProtocol(family),
         }
     }
 }
@@ -88,7 +109,7 @@ impl Dispatch<'_> {
     ///
     /// ```text
     /// ip daddr . meta l4proto . th dport vmap @svc4
-    /// ip daddr . meta l4proto . th dport vmap @svc4_range
+    /// meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
     ///
@@ -101,7 +122,7 @@ impl Dispatch<'_> {
         let mut sets = Vec::new();
         let mut rules = Vec::new();
         for family in Family::BOTH {
-            for kind in KINDS {
+            for kind in kinds() {
                 if kind == Kind::Any
                     && let Some((set, rule)) = self.fragments(family, fragments)
                 {
@@ -112,12 +133,12 @@ impl Dispatch<'_> {
                 let mut set = self.set(family, kind);
                 for entry in entries {
                     let vip = entry.vip;
-                    if vip.family() != family || Kind::of(vip.ports) != kind {
+                    if vip.family() != family || Kind::of(&vip) != kind {
                         continue;
                     }
                     if entry.made {
                         set.push(Element {
-                            key: Key::Vip(vip.address, vip.protocol, vip.ports),
+                            key: kind.key(&vip),
                             data: Some(entry.data.clone()),
                             comment: None,
                             origin: vip.span,
@@ -141,17 +162,12 @@ impl Dispatch<'_> {
             Family::V6 => 6,
         };
         let name = format!("{}{digit}{}{}", self.stem, kind.suffix(), self.tail);
-        let key = if kind == Kind::Any {
-            KeyType::AddressProtocol(family)
-        } else {
-            KeyType::AddressProtocolPort(family)
-        };
+        let key = kind.key_type(family);
         let set = SetBuilder::new(&name, key, Some(DataType::Verdict), self.purpose);
         let set = if self.counter { set.counted() } else { set };
-        if kind == Kind::Range {
-            set.of_ranges()
-        } else {
-            set
+        match kind {
+            Kind::Range(_) => set.of_ranges(),
+            Kind::Exact | Kind::Any => set,
         }
     }
 
@@ -184,14 +200,22 @@ impl Dispatch<'_> {
     }
 }
 
-/// `ip daddr . meta l4proto . th dport vmap @svc4`
+/// `ip daddr . meta l4proto . th dport vmap @svc4`, `meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp`
 fn lookup(family: Family, kind: Kind, map: &Arc<str>) -> Rule {
-    let mut key = vec![Expression::Destination(family), Expression::L4Proto];
-    if kind != Kind::Any {
-        key.push(Expression::DestinationPort);
-    }
-    Rule::fixed([Statement::Vmap {
+    let address = Expression::Destination(family);
+    let (protocol, key) = match kind {
+        Kind::Exact => {
+            let port = Expression::DestinationPort;
+            (None, vec![address, Expression::L4Proto, port])
+        }
+        Kind::Range(protocol) => (Some(protocol), vec![address, Expression::DestinationPort]),
+        Kind::Any => (None, vec![address, Expression::L4Proto]),
+    };
+    let protocol = protocol.map(|protocol| Statement::Match(Condition::Protocol(protocol)));
+    let mut statements = Vec::from_iter(protocol);
+    statements.push(Statement::Vmap {
         key: Expression::Concat(key),
         map: map.clone(),
-    }])
+    });
+    Rule::fixed(statements)
 }

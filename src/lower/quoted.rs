@@ -159,8 +159,16 @@ fn blocks(ports: Ports) -> Vec<(u16, u8)> {
     blocks
 }
 
+/// What stands for leading bits of a port in the maps' keys: their hash, as rules compute it from the packet. Every
+/// version of nft makes the same of a hash; of a field that is copied into a mark, newer ones swap the bytes. Four bytes,
+/// of which the port is the last two, hash the same on machines of either order, and with this seed no two ports do.
+fn hashed(port: u16) -> u32 {
+    let [high, low] = port.to_be_bytes();
+    jhash::bucket(jhash::jhash(&[0, 0, high, low], jhash::SEED), u32::MAX)
+}
+
 /// ```text
-/// @th,136,8 0x06 meta mark set @th,208,32 & 0x0000ffff ip daddr . meta mark vmap @errors4_tcp_16
+/// @th,136,8 0x06 meta mark set jhash @th,208,32 & 0x0000ffff mod 4294967295 seed 0x666c6263 ip daddr . meta mark vmap @errors4_tcp_16
 /// meta mark set 0x00000000
 /// ```
 fn dispatch(family: Family, maps: Maps, table: &mut Table) {
@@ -173,12 +181,10 @@ fn dispatch(family: Family, maps: Maps, table: &mut Table) {
             &name::per_family("errors", family, &rest),
             KeyType::AddressMark(family),
             Some(DataType::Verdict),
-            "VIP and leading bits of its port, as a quoted packet has them, to what finds the server",
+            "VIP and hashed leading bits of its port, as a quoted packet has them, to what finds the server",
         );
         for ((address, port), (chain, origin)) in entries {
-            let [high, low] = port.to_be_bytes();
-            // A mark that was read from a packet has the packet's order of bytes.
-            let mark = u32::from_ne_bytes([0, 0, high, low]);
+            let mark = if length == 0 { 0 } else { hashed(port) };
             map.push(Element {
                 key: Key::AddressMark(address, mark),
                 data: Some(chain),
@@ -190,7 +196,12 @@ fn dispatch(family: Family, maps: Maps, table: &mut Table) {
         let four_bytes = Expression::Transport(place.source_port - 16, 32);
         let port = match length {
             0 => Expression::Mark(0),
-            _ => Expression::Masked(Box::new(four_bytes), Mask::Packet(bits)),
+            _ => Expression::Jhash {
+                key: Box::new(Expression::Masked(Box::new(four_bytes), Mask::Packet(bits))),
+                modulus: u32::MAX,
+                seed: jhash::SEED,
+                offset: 0,
+            },
         };
         rules.push(Rule::fixed([
             Statement::Match(Condition::TransportIs(place.protocol, protocol.number())),
@@ -278,5 +289,18 @@ fn service_chains(input: &Input<'_>, table: &mut Table) {
                 rules,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_ports_have_one_hash() {
+        let all: HashSet<u32> = (0..=u16::MAX).map(hashed).collect();
+        assert_eq!(all.len(), 1 << 16);
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Family, Persistence, Protocol};
 use crate::ruleset::{Expression, Mask, Name};
-use crate::schedule::jhash::{bucket, jhash};
+use crate::schedule::jhash::{bucket, kernel_jhash};
 
 use super::region::Region;
 use super::{persist, track};
@@ -81,7 +81,7 @@ fn value(expression: &Expression, packet: &Packet) -> Option<Vec<u8>> {
             seed,
             offset,
         } => {
-            let hash = jhash(&value(key, packet)?, *seed);
+            let hash = kernel_jhash(&value(key, packet)?, *seed);
             bucket(hash, *modulus)
                 .wrapping_add(*offset)
                 .to_ne_bytes()

@@ -192,6 +192,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
     /// The word for it, in flb and nft alike.
     pub const fn name(self) -> &'static str {
         match self {

@@ -70,6 +70,8 @@ pub enum KeyType {
     AddressProtocolPort(Family),
     /// `ipv4_addr . inet_proto`, or with `ipv6_addr`
     AddressProtocol(Family),
+    /// `ipv4_addr . inet_service`, or with `ipv6_addr`
+    AddressPort(Family),
     /// `ipv4_addr . mark`, or with `ipv6_addr`
     AddressMark(Family),
     /// `mark . ct_dir`, of a set to which [`Statement::Count`] adds: `flags dynamic`, and nothing times out.
@@ -136,6 +138,8 @@ pub enum Key {
     Address(IpAddr),
     /// An address, protocol and port; [`Ports::Any`] where the key has no port.
     Vip(IpAddr, Protocol, Ports),
+    /// An address and a port, or a range of ports.
+    AddressPorts(IpAddr, Ports),
     /// The lowest address of a prefix, and the number of the list that the prefix is in.
     AddressMark(IpAddr, u32),
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Family;
+use crate::model::{Family, Protocol};
 
 /// The name of both tables unless the operator chooses another.
 pub const DEFAULT_TABLE: &str = "flbc";
@@ -92,6 +92,18 @@ pub fn is_service_chain(name: &str) -> bool {
 /// A set or chain that each family has one of: `addr4`.
 pub fn per_family(stem: &str, family: Family, rest: &str) -> Arc<str> {
     format!("{stem}{}{rest}", digit(family)).into()
+}
+
+/// How the names of maps go on that hold ranges of ports of one protocol: `_range_tcp` of `svc4_range_tcp`.
+pub fn ranges(protocol: Protocol) -> String {
+    format!("_range_{}", protocol.name())
+}
+
+/// The protocol whose ranges of ports a map holds: TCP of `vip4_range_tcp_eth0`.
+pub fn ranges_of(map: &str) -> Option<Protocol> {
+    let (_, rest) = map.split_once("_range_")?;
+    let word = rest.split('_').next()?;
+    Protocol::ALL.into_iter().find(|one| one.name() == word)
 }
 
 /// A set or chain that each interface has one of: `on_eth0`. `@`, which nft does not take in a name, becomes

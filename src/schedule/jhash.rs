@@ -34,38 +34,49 @@ const fn finish([mut a, mut b, mut c]: [u32; 3]) -> u32 {
     (c ^ b).wrapping_sub(b.rotate_left(24))
 }
 
-/// The little-endian words of up to twelve bytes, zeros where there are none.
-fn words(bytes: &[u8]) -> [u32; 3] {
-    let mut padded = [0; 12];
-    for (to, from) in padded.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = padded;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_le_bytes)
+/// The words of twelve bytes.
+fn words(bytes: [u8; 12], word: impl Fn([u8; 4]) -> u32) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(word)
 }
 
-/// `jhash(key, length, seed)` of `include/linux/jhash.h` (Bob Jenkins, lookup3, 2006), as a little-endian
-/// machine computes it.
-pub fn jhash(key: &[u8], seed: u32) -> u32 {
+/// `jhash(key, length, seed)` of `include/linux/jhash.h` (Bob Jenkins, lookup3, 2006) on a machine that reads a word
+/// from four bytes by `word`. The last bytes of a key, twelve at most, are put together one by one: there the order of
+/// the machine does not count.
+fn hash(key: &[u8], seed: u32, word: fn([u8; 4]) -> u32) -> u32 {
     // The kernel counts lengths in 32 bits; keys here are at most 40 bytes.
     let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
     let mut state = [0xdead_beef_u32.wrapping_add(length).wrapping_add(seed); 3];
-    let add = |state: [u32; 3], bytes: &[u8]| {
-        let [a, b, c] = state;
-        let [x, y, z] = words(bytes);
+    let add = |[a, b, c]: [u32; 3], [x, y, z]: [u32; 3]| {
         [a.wrapping_add(x), b.wrapping_add(y), c.wrapping_add(z)]
     };
     let mut rest = key;
-    while rest.len() > 12 {
-        let (chunk, after) = rest.split_at(12);
-        state = rotate_mix(add(state, chunk));
+    while let Some((chunk, after)) = rest.split_first_chunk()
+        && !after.is_empty()
+    {
+        state = rotate_mix(add(state, words(*chunk, word)));
         rest = after;
     }
     if rest.is_empty() {
         let [_, _, c] = state;
         return c;
     }
-    finish(add(state, rest))
+    let mut last = [0; 12];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    finish(add(state, words(last, u32::from_le_bytes)))
+}
+
+/// `jhash` as a little-endian machine computes it: the same everywhere, for what flbc itself derives from names and
+/// addresses.
+pub fn jhash(key: &[u8], seed: u32) -> u32 {
+    hash(key, seed, u32::from_le_bytes)
+}
+
+/// `jhash` as the kernel of this machine computes it, for packets.
+pub fn kernel_jhash(key: &[u8], seed: u32) -> u32 {
+    hash(key, seed, u32::from_ne_bytes)
 }
 
 /// The bucket of a hash: `reciprocal_scale`, `(hash * modulus) >> 32`, not the remainder.
@@ -88,6 +99,23 @@ mod tests {
     fn known_answers() {
         assert_eq!(jhash(b"Four score and seven years ago", 0), 0x1777_0551);
         assert_eq!(jhash(b"Four score and seven years ago", 1), 0xcd62_8161);
+    }
+
+    /// A big-endian machine reads each word of a longer key the other way round, but for the last twelve bytes.
+    #[test]
+    fn only_words_before_the_last_bytes_depend_on_the_machine() {
+        let key: Vec<u8> = (1..=40).collect();
+        for length in 0..=key.len() {
+            let (whole, last) = key[..length].split_at(length.saturating_sub(1) / 12 * 12);
+            let mut turned: Vec<u8> = whole
+                .chunks(4)
+                .flat_map(|word| word.iter().rev().copied())
+                .collect();
+            turned.extend(last);
+            let big = hash(&key[..length], SEED, u32::from_be_bytes);
+            assert_eq!(big, jhash(&turned, SEED), "{length}");
+            assert_eq!(big == jhash(&key[..length], SEED), length <= 12, "{length}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::HashKey;
 
-use super::jhash::{SEED, bucket, jhash};
+use super::jhash::{SEED, bucket, kernel_jhash};
 use super::{Block, Choice, Draw};
 
 /// How a hash finds a server.
@@ -27,7 +27,7 @@ pub fn predict(block: &Block<'_>, client: IpAddr, port: u16) -> Option<Predictio
     else {
         return None;
     };
-    let hash = jhash(&key_bytes(*key, client, port), SEED);
+    let hash = kernel_jhash(&key_bytes(*key, client, port), SEED);
     let slot = bucket(hash, u32::try_from(owners.len()).ok()?);
     let server = *owners.get(slot as usize)? as usize;
     Some(Prediction { hash, slot, server })

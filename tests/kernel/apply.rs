@@ -267,7 +267,7 @@ fn a_change_by_hand_is_noticed_and_put_right() {
                 How::Different,
             ),
             (
-                "delete element inet flbc svc4_range { 192.0.2.1 . tcp . 5000-5999 }",
+                "delete element inet flbc svc4_range_tcp { 192.0.2.1 . 5000-5999 }",
                 How::Missing,
             ),
         ] {

@@ -162,6 +162,15 @@ fn vip_key(family: Family) -> Expression {
     ])
 }
 
+/// A look-up among the ranges of ports of one protocol.
+fn ranged(family: Family, protocol: Protocol, map: &str) -> Vec<Statement> {
+    let key = vec![Expression::Destination(family), Expression::DestinationPort];
+    vec![
+        Statement::Match(Condition::Protocol(protocol)),
+        vmap(Expression::Concat(key), map),
+    ]
+}
+
 fn vmap(key: Expression, map: &str) -> Statement {
     Statement::Vmap {
         key,
@@ -269,28 +278,19 @@ fn inet(b: &Builder) -> Table {
             ],
         )),
         ranges(counted(set(
-            "svc4_range",
-            KeyType::AddressProtocolPort(V4),
+            "svc4_range_tcp",
+            KeyType::AddressPort(V4),
             verdicts,
             vec![
-                b.element(
-                    Key::Vip(v4, Protocol::Tcp, Ports::Range(5000, 5999)),
-                    to("dice"),
-                ),
-                b.element(
-                    Key::Vip(v4, Protocol::Sctp, Ports::Range(1, 2)),
-                    to("refuse"),
-                ),
+                b.element(Key::AddressPorts(v4, Ports::Range(5000, 5999)), to("dice")),
+                b.element(Key::AddressPorts(v4, Ports::One(6001)), to("refuse")),
             ],
         ))),
         ranges(set(
-            "svc6_range",
-            KeyType::AddressProtocolPort(V6),
+            "svc6_range_udp",
+            KeyType::AddressPort(V6),
             verdicts,
-            vec![b.element(
-                Key::Vip(v6, Protocol::Udp, Ports::Range(80, 90)),
-                to("hash6"),
-            )],
+            vec![b.element(Key::AddressPorts(v6, Ports::Range(80, 90)), to("hash6"))],
         )),
         set("svc6", KeyType::AddressProtocolPort(V6), verdicts, vec![]),
         set(
@@ -465,13 +465,13 @@ fn inet(b: &Builder) -> Table {
             "dispatch",
             vec![
                 vec![vmap(vip_key(V4), "svc4")],
-                vec![vmap(vip_key(V4), "svc4_range")],
+                ranged(V4, Protocol::Tcp, "svc4_range_tcp"),
                 vec![vmap(
                     Expression::Concat(vec![Expression::Destination(V4), Expression::L4Proto]),
                     "svc4_any",
                 )],
                 vec![vmap(vip_key(V6), "svc6")],
-                vec![vmap(vip_key(V6), "svc6_range")],
+                ranged(V6, Protocol::Udp, "svc6_range_udp"),
                 vec![vmap(
                     Expression::Concat(vec![Expression::Destination(V6), Expression::L4Proto]),
                     "svc6_any",
@@ -695,10 +695,15 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
                 vec![Statement::Match(Condition::IcmpType(V6, 2)), goto("send")],
                 vec![
                     Statement::Match(Condition::TransportIs(136, 6)),
-                    meta_set(Expression::Masked(
-                        Box::new(Expression::Transport(208, 32)),
-                        Mask::Packet(0xfff0),
-                    )),
+                    meta_set(Expression::Jhash {
+                        key: Box::new(Expression::Masked(
+                            Box::new(Expression::Transport(208, 32)),
+                            Mask::Packet(0xfff0),
+                        )),
+                        modulus: u32::MAX,
+                        seed: 0x1234,
+                        offset: 0,
+                    }),
                     vmap(
                         Expression::Concat(vec![Expression::Destination(V4), Expression::MetaMark]),
                         "access4_24",

@@ -26,7 +26,7 @@ fn files_in(directory: &str) -> Vec<PathBuf> {
 }
 
 /// The interfaces that a ruleset names: what it quotes, but for comments.
-fn interfaces(text: &str) -> BTreeSet<&str> {
+pub(crate) fn interfaces(text: &str) -> BTreeSet<&str> {
     let rules = text
         .lines()
         .map(|line| line.split_once(" # ").map_or(line, |(rule, _)| rule))
@@ -43,7 +43,7 @@ fn interfaces(text: &str) -> BTreeSet<&str> {
 }
 
 /// A namespace that has these interfaces.
-fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
+pub(crate) fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
     let namespace = Namespace::new("golden");
     let lines = (0..).zip(interfaces).map(|(number, interface): (u32, _)| {
         format!("link add {interface} type veth peer name peer{number}")
@@ -53,9 +53,9 @@ fn machine_with(interfaces: &BTreeSet<&str>) -> Namespace {
 }
 
 /// Loads both forms, twice each, and compares what the kernel then has.
-fn assert_same_state(what: &Path, text: &str, json: Option<&str>) {
-    let interfaces = interfaces(text);
-    let by_text = machine_with(&interfaces);
+fn assert_same_state(case: &Case) {
+    let (what, text) = (&case.file, &case.text);
+    let by_text = case.machine();
     by_text.nft(text);
     let listed = by_text.nft_list(&["ruleset"]);
     assert!(!listed.is_empty(), "{}: nothing was loaded", what.display());
@@ -66,10 +66,10 @@ fn assert_same_state(what: &Path, text: &str, json: Option<&str>) {
         "{}: loaded twice",
         what.display()
     );
-    let Some(json) = json else {
+    let Some(json) = &case.json else {
         return;
     };
-    let by_json = machine_with(&interfaces);
+    let by_json = case.machine();
     by_json.nft_json(json);
     assert_eq!(
         by_json.nft_list(&["ruleset"]),
@@ -87,9 +87,26 @@ fn assert_same_state(what: &Path, text: &str, json: Option<&str>) {
     );
 }
 
-#[test]
-fn every_golden_loads_the_same_by_text_and_json() {
-    for file in files_in("tests/golden") {
+/// A file and what `flbc compile` makes of it.
+pub(crate) struct Case {
+    /// The `.flb` file.
+    pub(crate) file: PathBuf,
+    /// Its rules as text.
+    pub(crate) text: String,
+    /// Its rules as JSON, where that has words for them.
+    pub(crate) json: Option<String>,
+}
+
+impl Case {
+    /// A namespace that has the interfaces that the rules name.
+    pub(crate) fn machine(&self) -> Namespace {
+        machine_with(&interfaces(&self.text))
+    }
+}
+
+/// Every golden file.
+pub(crate) fn goldens() -> Vec<Case> {
+    let case = |file: PathBuf| {
         let form = |extension| {
             let path = file.with_extension(extension);
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -97,21 +114,16 @@ fn every_golden_loads_the_same_by_text_and_json() {
         let text = form("nft");
         // The tests of goldens see to it that none is missing but where JSON has no words.
         let json = (!text.contains("flags dynamic")).then(|| form("json"));
-        assert_same_state(&file, &text, json.as_deref());
-    }
+        Case { file, text, json }
+    };
+    files_in("tests/golden").into_iter().map(case).collect()
 }
 
-#[test]
-fn every_example_loads_the_same_by_text_and_json() {
+/// Every example.
+pub(crate) fn examples() -> Vec<Case> {
     let mut files = files_in("examples");
     files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site/main.flb"));
-    for file in files {
-        let source = fs::read_to_string(&file).unwrap();
-        assert!(
-            source.starts_with("# "),
-            "{}: the first line says what the example is for",
-            file.display()
-        );
+    let case = |file: PathBuf| {
         let [text, json] = ["nft", "json"].map(|format| {
             let output = flbc(&["compile", "--format", format, file.to_str().unwrap()], "");
             assert!(
@@ -122,6 +134,26 @@ fn every_example_loads_the_same_by_text_and_json() {
             );
             String::from_utf8(output.stdout).unwrap()
         });
-        assert_same_state(&file, &text, Some(&json));
+        let json = Some(json);
+        Case { file, text, json }
+    };
+    files.into_iter().map(case).collect()
+}
+
+#[test]
+fn every_golden_loads_the_same_by_text_and_json() {
+    goldens().iter().for_each(assert_same_state);
+}
+
+#[test]
+fn every_example_loads_the_same_by_text_and_json() {
+    for case in examples() {
+        let source = fs::read_to_string(&case.file).unwrap();
+        assert!(
+            source.starts_with("# "),
+            "{}: the first line says what the example is for",
+            case.file.display()
+        );
+        assert_same_state(&case);
     }
 }

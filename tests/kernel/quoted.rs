@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::lab::PATIENCE;
 use crate::lab::client::{Connection, Protocol, ask_all};
+use crate::lab::namespace::Namespace;
 use crate::lab::packet::Wire;
 use crate::lab::topology::{BALANCER_ETH0, Layout, ROUTER_LAN, Topology};
 use crate::operator::{at, load, sampled};
@@ -54,7 +55,8 @@ pub(crate) fn servers(topology: &Topology, mac: &str) -> String {
     text
 }
 
-const SCHEDULERS: [&str; 5] = [
+/// Every scheduler, and one that is told to remember flows: round-robin and random do that anyway.
+pub(crate) const SCHEDULERS: [&str; 5] = [
     "scheduler maglev",
     "scheduler hash by source",
     "scheduler maglev by source\ntrack 1m",
@@ -168,26 +170,35 @@ fn error(vip: SocketAddr, client: SocketAddr, protocol: u8, kind: u8) -> Vec<u8>
 #[test]
 fn every_error_goes_to_the_server_that_has_the_flow() {
     for way in WAYS {
-        let topology = Topology::new(way.0, 3);
-        // A port of its own, both ends and the middle of a range, and what only `any` has.
-        for (ports, asked) in [
-            ("80, 5000-5999", &[80, 5513, 5999][..]),
-            ("any", &[40_001][..]),
-        ] {
-            let _serving = topology.serve(asked);
-            for scheduler in SCHEDULERS {
-                load(
-                    &topology.balancer,
-                    &service(&topology, way, scheduler, ports),
-                );
-                for port in asked {
-                    for vip in ["192.0.2.10", "2001:db8::10"] {
-                        let to = SocketAddr::new(vip.parse().unwrap(), *port);
-                        for (protocol, number) in [(Protocol::Tcp, 6), (Protocol::Udp, 17)] {
-                            let clients = topology.sources(to, sampled(2, 40));
-                            let answers = ask_all(&topology.client, protocol, &clients, to);
-                            follow(&topology, way, (to, number), &clients, &answers);
-                        }
+        follow_all(way, &SCHEDULERS, load);
+    }
+}
+
+/// Flows of every kind, and an error for each of them, over rules that `load` brings into the kernel.
+pub(crate) fn follow_all(
+    way: (Layout, &str, &str),
+    schedulers: &[&str],
+    load: impl Fn(&Namespace, &str),
+) {
+    let topology = Topology::new(way.0, 3);
+    // A port of its own, both ends and the middle of a range, and what only `any` has.
+    for (ports, asked) in [
+        ("80, 5000-5999", &[80, 5513, 5999][..]),
+        ("any", &[40_001][..]),
+    ] {
+        let _serving = topology.serve(asked);
+        for scheduler in schedulers {
+            load(
+                &topology.balancer,
+                &service(&topology, way, scheduler, ports),
+            );
+            for port in asked {
+                for vip in ["192.0.2.10", "2001:db8::10"] {
+                    let to = SocketAddr::new(vip.parse().unwrap(), *port);
+                    for (protocol, number) in [(Protocol::Tcp, 6), (Protocol::Udp, 17)] {
+                        let clients = topology.sources(to, sampled(2, 40));
+                        let answers = ask_all(&topology.client, protocol, &clients, to);
+                        follow(&topology, way, (to, number), &clients, &answers);
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::change::{Change, Step};
-use flbc::emit::netlink::{Desired, MissingInterface, TableFamily, desired};
+use flbc::emit::netlink::{Desired, MissingInterface, RuleBody, TableFamily, desired};
 use flbc::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use flbc::ruleset::{Data, Key, Ruleset};
 use flbc::source::Span;
@@ -86,6 +86,7 @@ fn the_refused_element_is_named() {
             set: "slot".into(),
             origins: (0..3000).map(place).collect(),
             elements: elements.clone(),
+            counters: Vec::new(),
         };
         let family = TableFamily::Inet;
         let changes = [Change { family, step }];
@@ -95,6 +96,7 @@ fn the_refused_element_is_named() {
             set: "slot".into(),
             origins: (0..3000).map(place).skip(2000).take(900).collect(),
             elements: elements.into_iter().skip(2000).take(900).collect(),
+            counters: Vec::new(),
         };
         let changes = [Change { family, step: few }];
         for refused in [
@@ -156,6 +158,23 @@ fn reasons_are_told_apart() {
         let module = Reason::NoModule("nft_flbcxx".to_owned());
         assert_eq!(refused[0].reason, module, "{refused:?}");
         assert_eq!(refused[0].origin, Some(span));
+        // An expression that it has, in a form that it does not take: `meta` with a key that there is not.
+        let mut chains = inet.chains.iter().flat_map(|chain| &chain.rules);
+        let step = Step::AddRule {
+            chain: "turn".into(),
+            before: None,
+            body: chains
+                .find_map(|rule| with_unknown_meta(&rule.body))
+                .expect("a rule asks for the protocol"),
+            origin: Some(span),
+        };
+        let refused = refusals(kernel.check("flbc", &[Change { family, step }]));
+        let unsupported = Reason::Unsupported("`meta`".to_owned());
+        assert_eq!(refused[0].reason, unsupported, "{refused:?}");
+        assert_eq!(
+            refused[0].reason.to_string(),
+            "this kernel knows `meta`, but does not take this form"
+        );
         // Another generation.
         let step = Step::DeleteTable;
         let changes = [Change { family, step }];
@@ -163,6 +182,18 @@ fn reasons_are_told_apart() {
         assert_eq!(stale, Err(KernelError::Changed));
         assert_eq!(listing(), before, "nothing was done");
     });
+}
+
+/// A rule that loads `meta l4proto`, with a key that no kernel has instead.
+fn with_unknown_meta(rule: &RuleBody) -> Option<RuleBody> {
+    let mut body = rule.clone();
+    // `NFTA_META_KEY`, of eight bytes with its header: `NFT_META_L4PROTO`.
+    let mut attribute = 8_u16.to_ne_bytes().to_vec();
+    attribute.extend(2_u16.to_ne_bytes());
+    attribute.extend(16_u32.to_be_bytes());
+    let at = body.expressions.windows(8).position(|w| w == attribute)?;
+    body.expressions[at + 7] = 250;
+    body.protocols.is_none().then_some(body)
 }
 
 #[test]

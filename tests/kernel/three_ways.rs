@@ -1,5 +1,6 @@
 //! Text, JSON and netlink make the same kernel state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flbc::diff::{Observed, diff};
@@ -8,7 +9,7 @@ use flbc::kernel::{Kernel, Linux};
 use flbc::ruleset::Ruleset;
 
 use crate::everything;
-use crate::namespace::{bytecode, inside, interface, listing, run};
+use crate::namespace::{bytecode, inside, interface, listing, run, traced};
 
 /// Sends a whole ruleset.
 fn load(ruleset: &Ruleset) {
@@ -107,4 +108,41 @@ fn what_rules_put_into_a_map_is_never_touched_nor_read_nor_drift() {
             .expect("the kernel takes it");
         assert!(!listing().contains("192.0.2.1"));
     });
+}
+
+/// What the comparisons above rest on: the same values in other registers are the same, and others are not.
+#[test]
+fn bytecode_is_compared_by_what_is_in_its_registers() {
+    let read = |rule: &[&str]| {
+        let mut filled = BTreeMap::new();
+        let expressions = rule.iter().map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            traced(&words, &mut filled)
+        });
+        expressions.collect::<Vec<_>>()
+    };
+    let rule = read(&[
+        "[ payload load 4b @ network header + 12 => reg 1 ]",
+        "[ hash reg 9 = jhash(reg 1, 4, 0x666c6263) % mod 7 ]",
+        "[ meta load mark => reg 2 ]",
+        "[ dynset update reg_key 9 set persist4 sreg_data 2 ]",
+    ]);
+    let others = [
+        // Other registers; `reg 8` is the first quarter of `reg 1`.
+        (8, 1, 10, 11, 10, 11, true),
+        (1, 1, 1, 9, 1, 9, true),
+        // Key and value in each other's place, a hash of the wrong value, one that nobody filled.
+        (1, 1, 9, 2, 2, 9, false),
+        (1, 2, 9, 2, 9, 2, false),
+        (1, 1, 9, 2, 9, 3, false),
+    ];
+    for (client, hashed, hash, mark, key, data, same) in others {
+        let other = read(&[
+            &format!("[ payload load 4b @ network header + 12 => reg {client} ]"),
+            &format!("[ hash reg {hash} = jhash(reg {hashed}, 4, 0x666c6263) % mod 7 ]"),
+            &format!("[ meta load mark => reg {mark} ]"),
+            &format!("[ dynset update reg_key {key} set persist4 sreg_data {data} ]"),
+        ]);
+        assert_eq!(other == rule, same, "{other:#?}\n{rule:#?}");
+    }
 }

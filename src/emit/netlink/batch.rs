@@ -5,7 +5,7 @@ use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
 use super::expression::{ANONYMOUS, ANONYMOUS_STEM};
 use super::shape::{number_userdata, text_userdata, userdata, write_element, write_shape};
-use super::{Data, Element, Hook, RuleBody, TableFamily, kind};
+use super::{Counter, Data, Element, Hook, RuleBody, TableFamily, kind};
 
 /// The bytes of a message before its attributes: `nlmsghdr` and `nfgenmsg`.
 pub(crate) const HEADER: usize = 20;
@@ -21,6 +21,10 @@ const DUMP: u16 = 0x300;
 const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
+
+/// How elements come, and how they go.
+const NEW_ELEMENTS: (u8, u16) = (message::NEW_ELEMENTS, CREATE);
+const DELETE_ELEMENTS: (u8, u16) = (message::DELETE_ELEMENTS, 0);
 
 /// A list of elements ends when it is this long: its length has 16 bits.
 const FULL: usize = 60_000;
@@ -325,16 +329,19 @@ impl Builder<'_> {
                 w.string(set::TABLE, name);
                 w.string(set::NAME, of);
             }),
-            Step::AddElements { set, elements, .. } => {
-                self.elements(message::NEW_ELEMENTS, CREATE, family, set, elements);
-            }
+            Step::AddElements {
+                set,
+                elements,
+                counters,
+                ..
+            } => self.elements(NEW_ELEMENTS, family, set, elements, counters),
             Step::DeleteElements { set, elements } => {
-                self.elements(message::DELETE_ELEMENTS, 0, family, set, elements);
+                self.elements(DELETE_ELEMENTS, family, set, elements, &[]);
             }
             // None is refused for not being there: each is, as soon as it has been added.
             Step::ClearElements { set, elements } => {
-                self.elements(message::NEW_ELEMENTS, CREATE, family, set, elements);
-                self.elements(message::DELETE_ELEMENTS, 0, family, set, elements);
+                self.elements(NEW_ELEMENTS, family, set, elements, &[]);
+                self.elements(DELETE_ELEMENTS, family, set, elements, &[]);
             }
             Step::AddChain {
                 chain: of, hook, ..
@@ -373,11 +380,11 @@ impl Builder<'_> {
 
     fn elements(
         &mut self,
-        kind: u8,
-        flags: u16,
+        (kind, flags): (u8, u16),
         family: TableFamily,
         set: &str,
         elements: &[Element],
+        counters: &[Counter],
     ) {
         let name = self.table;
         let mut first = 0;
@@ -394,8 +401,9 @@ impl Builder<'_> {
                         if w.len() - start > FULL {
                             break;
                         }
+                        let counter = counters.get(first + written);
                         written += 1;
-                        write_element(w, one, kind == message::DELETE_ELEMENTS);
+                        write_element(w, one, counter, kind == message::DELETE_ELEMENTS);
                     }
                 });
             });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::source::Span;
 
-use super::{Element, Hook, RuleBody, Shape, TableFamily};
+use super::{Counter, Element, Hook, RuleBody, Shape, TableFamily};
 
 /// One step, in one of the two tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Step {
         elements: Vec<Element>,
         /// Where each comes from.
         origins: Vec<Span>,
+        /// What each has counted already. Those that have none begin at 0.
+        counters: Vec<Counter>,
     },
     /// Removes elements.
     DeleteElements {

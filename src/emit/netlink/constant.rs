@@ -24,6 +24,7 @@ pub(crate) mod message {
 pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
+    pub(crate) const HANDLE: u16 = 4;
     pub(crate) const USERDATA: u16 = 6;
     /// In its userdata.
     pub(crate) const COMMENT: u8 = 0;

@@ -7,8 +7,7 @@ use crate::ruleset::{Expression, Mask};
 
 use super::attribute::Writer;
 use super::constant::{
-    bitwise, byteorder, cmp, ct, data, expr, exthdr, hash, immediate, lookup, meta, numgen,
-    payload, verdict,
+    bitwise, cmp, ct, data, expr, exthdr, hash, immediate, lookup, meta, numgen, payload, verdict,
 };
 use super::{KEY_UNIT, TableFamily};
 
@@ -26,9 +25,6 @@ pub(super) struct Encoded {
     /// The protocols in the rule's anonymous set, if it has one.
     pub(super) protocols: Option<Vec<u8>>,
 }
-
-/// Whether a map of this name holds ranges.
-pub(super) type IsInterval<'a> = &'a dyn Fn(&str) -> bool;
 
 /// A register, counted in steps of 4 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,9 +52,8 @@ impl Register {
 }
 
 /// Writes the expressions of one rule.
-pub(super) struct Encoder<'a> {
+pub(super) struct Encoder {
     family: TableFamily,
-    is_interval: IsInterval<'a>,
     writer: Writer,
     free: u32,
     /// The network protocol that the rule has made sure of.
@@ -94,11 +89,10 @@ fn length(expression: &Expression) -> u32 {
     }
 }
 
-impl<'a> Encoder<'a> {
-    pub(super) fn new(family: TableFamily, is_interval: IsInterval<'a>) -> Self {
+impl Encoder {
+    pub(super) fn new(family: TableFamily) -> Self {
         Self {
             family,
-            is_interval,
             writer: Writer::default(),
             free: 0,
             network: None,
@@ -115,7 +109,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-impl Encoder<'_> {
+impl Encoder {
     /// Frees all registers: they live as long as a statement.
     pub(super) const fn release(&mut self) {
         self.free = 0;
@@ -177,14 +171,8 @@ impl Encoder<'_> {
     pub(super) fn value(&mut self, expression: &Expression) -> Register {
         self.depend(expression);
         let register = self.take(Some(expression));
-        self.load(expression, register, false);
+        self.load(expression, register);
         register
-    }
-
-    /// The key of a look-up in `map`.
-    pub(super) fn key(&mut self, key: &Expression, register: Register, map: &str) {
-        let ranges = (self.is_interval)(map);
-        self.load(key, register, ranges);
     }
 
     pub(super) fn look_up(&mut self, map: &str, from: Register, to: Option<u32>) {
@@ -260,7 +248,7 @@ impl Encoder<'_> {
         });
     }
 
-    pub(super) fn load(&mut self, expression: &Expression, to: Register, ranges: bool) {
+    pub(super) fn load(&mut self, expression: &Expression, to: Register) {
         match expression {
             Expression::Mark(mark) => self.expr("immediate", |w| {
                 w.u32(immediate::TO, to.number());
@@ -271,19 +259,7 @@ impl Encoder<'_> {
             Expression::CtMark => self.ct(ct::MARK, to, None),
             Expression::CtDirection => self.ct(ct::DIRECTION_KEY, to, None),
             Expression::MetaMark => self.meta(meta::MARK, to),
-            Expression::L4Proto => {
-                self.meta(meta::L4PROTO, to);
-                if ranges {
-                    // What nft adds to fields of one byte beside a range; it changes nothing.
-                    self.expr("byteorder", |w| {
-                        w.u32(byteorder::FROM, to.number());
-                        w.u32(byteorder::TO, to.number());
-                        w.u32(byteorder::OPERATION, byteorder::TO_NETWORK);
-                        w.u32(byteorder::LENGTH, 1);
-                        w.u32(byteorder::SIZE, 2);
-                    });
-                }
-            }
+            Expression::L4Proto => self.meta(meta::L4PROTO, to),
             Expression::Iif => self.meta(meta::IIF, to),
             Expression::Source(Family::V4) => self.payload(payload::NETWORK, 12, 4, to),
             Expression::Source(Family::V6) => self.payload(payload::NETWORK, 8, 16, to),
@@ -308,7 +284,7 @@ impl Encoder<'_> {
                 self.payload(payload::TRANSPORT, offset, length, to);
             }
             Expression::Masked(value, mask) => {
-                self.load(value, to, ranges);
+                self.load(value, to);
                 match mask {
                     Mask::Address(IpAddr::V4(mask)) => self.mask(to, &mask.octets()),
                     Mask::Address(IpAddr::V6(mask)) => self.mask(to, &mask.octets()),
@@ -319,7 +295,7 @@ impl Encoder<'_> {
             Expression::Concat(fields) => {
                 let mut place = to;
                 for field in fields {
-                    self.load(field, place, ranges);
+                    self.load(field, place);
                     place = place.after(length(field));
                 }
             }
@@ -328,7 +304,7 @@ impl Encoder<'_> {
                 // it uses the next ones.
                 let before = self.free;
                 let _kept = self.take(Some(key));
-                self.key(key, to, map);
+                self.load(key, to);
                 self.free = before;
                 self.look_up(map, to, Some(to.number()));
             }
@@ -346,7 +322,7 @@ impl Encoder<'_> {
             } => {
                 let before = self.free;
                 let from = self.take(Some(key));
-                self.load(key, from, false);
+                self.load(key, from);
                 // What the hash reads is free again for another in the same key.
                 self.free = before;
                 let hashed = length(key);

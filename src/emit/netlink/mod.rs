@@ -3,7 +3,7 @@
 //! [`desired`] says what the kernel should have. What it has is read into the same [`Shape`]s, [`Element`]s,
 //! [`Hook`]s and expressions, so that the two compare byte by byte. Nothing here touches Linux.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -144,6 +144,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether every element carries a counter.
+    pub fn counts(&self) -> bool {
+        self.statements.iter().any(|name| &**name == "counter")
+    }
+
     /// Whether rules add the elements: then what is in the set is the packets' affair and never compared.
     pub const fn is_dynamic(&self) -> bool {
         self.flags & constant::set::DYNAMIC != 0
@@ -161,6 +166,15 @@ pub struct Element {
     pub data: Data,
     /// Who it stands for.
     pub comment: Option<Arc<str>>,
+}
+
+/// What an element counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    /// Look-ups: packets, or new connections in a nat chain.
+    pub packets: u64,
+    /// The bytes of these packets.
+    pub bytes: u64,
 }
 
 /// The value of an element.
@@ -267,13 +281,6 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn table(&mut self, table: ruleset::Table, family: TableFamily) -> Table {
-        let intervals: HashSet<&str> = table
-            .sets
-            .iter()
-            .filter(|set| set.interval)
-            .map(|set| &*set.name)
-            .collect();
-        let is_interval = |name: &str| intervals.contains(name);
         let chains = table
             .chains
             .iter()
@@ -289,7 +296,7 @@ impl Lowering<'_> {
                     .rules
                     .iter()
                     .map(|rule| {
-                        let encoded = rule::encode(rule, family, &is_interval);
+                        let encoded = rule::encode(rule, family);
                         Rule {
                             body: RuleBody {
                                 expressions: encoded.expressions,
@@ -446,6 +453,10 @@ fn shape(set: &ruleset::Set) -> Shape {
             vec![address_kind(family), kind::PROTOCOL],
             vec![address_length(family), 1],
         ),
+        KeyType::AddressPort(family) => (
+            vec![address_kind(family), kind::SERVICE],
+            vec![address_length(family), 2],
+        ),
         KeyType::AddressMark(family) => (
             vec![address_kind(family), kind::MARK],
             vec![address_length(family), 4],
@@ -528,20 +539,26 @@ fn with_address(address: IpAddr) -> Bytes {
     }
 }
 
+/// A key that ends in a port; of a range, the first and the last.
+fn with_ports(stem: Bytes, ports: Ports) -> (Bytes, Option<Box<Bytes>>) {
+    let port = |port: u16| stem.then_padded(&port.to_be_bytes());
+    match ports {
+        Ports::Any => (stem, None),
+        Ports::One(one) => (port(one), None),
+        Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
+    }
+}
+
 /// The bytes of a key; of a range, the first and the last.
 fn key(key: Key) -> (Bytes, Option<Box<Bytes>>) {
     match key {
         Key::Mark(mark) => (Bytes::new(&mark.to_ne_bytes()).unwrap_or_default(), None),
         Key::Address(address) => (with_address(address), None),
-        Key::Vip(address, protocol, ports) => {
-            let stem = with_address(address).then_padded(&[protocol.number()]);
-            let port = |port: u16| stem.then_padded(&port.to_be_bytes());
-            match ports {
-                Ports::Any => (stem, None),
-                Ports::One(one) => (port(one), None),
-                Ports::Range(first, last) => (port(first), Some(Box::new(port(last)))),
-            }
-        }
+        Key::Vip(address, protocol, ports) => with_ports(
+            with_address(address).then_padded(&[protocol.number()]),
+            ports,
+        ),
+        Key::AddressPorts(address, ports) => with_ports(with_address(address), ports),
         Key::AddressMark(address, mark) => {
             (with_address(address).then_padded(&mark.to_ne_bytes()), None)
         }

@@ -10,11 +10,11 @@ use super::TableFamily;
 use super::constant::{
     byteorder, cmp, ct, data, dynset, fib, fwd, immediate, meta, nat, payload, reject, verdict,
 };
-use super::expression::{Encoded, Encoder, IsInterval, VERDICT, nfproto, write_verdict};
+use super::expression::{Encoded, Encoder, VERDICT, nfproto, write_verdict};
 
 /// Encodes one rule of a table of this family.
-pub(super) fn encode(rule: &Rule, family: TableFamily, is_interval: IsInterval<'_>) -> Encoded {
-    let mut encoder = Encoder::new(family, is_interval);
+pub(super) fn encode(rule: &Rule, family: TableFamily) -> Encoded {
+    let mut encoder = Encoder::new(family);
     for statement in &rule.statements {
         encoder.release();
         encoder.statement(statement);
@@ -22,14 +22,14 @@ pub(super) fn encode(rule: &Rule, family: TableFamily, is_interval: IsInterval<'
     encoder.finish()
 }
 
-impl Encoder<'_> {
+impl Encoder {
     fn statement(&mut self, statement: &Statement) {
         match statement {
             Statement::Match(condition) => self.condition(condition),
             Statement::Vmap { key, map } => {
                 self.depend(key);
                 let register = self.take(Some(key));
-                self.key(key, register, map);
+                self.load(key, register);
                 self.look_up(map, register, Some(VERDICT));
             }
             Statement::Update {
@@ -96,7 +96,7 @@ impl Encoder<'_> {
     ) {
         self.depend(key);
         let from = self.take(None);
-        self.load(key, from, false);
+        self.load(key, from);
         // What hashes in the key used is free again.
         self.release_behind(from);
         let data = value.map(|value| self.value(value));
@@ -133,7 +133,7 @@ impl Encoder<'_> {
             Condition::InSet(key, set) => {
                 self.depend(key);
                 let register = self.take(Some(key));
-                self.key(key, register, set);
+                self.load(key, register);
                 self.look_up(set, register, None);
             }
             Condition::MarkIs(left, mark) => {
@@ -142,7 +142,7 @@ impl Encoder<'_> {
             }
             Condition::TransportIs(offset, value) => {
                 let register = self.take(None);
-                self.load(&Expression::Transport(*offset, 8), register, false);
+                self.load(&Expression::Transport(*offset, 8), register);
                 self.compare(cmp::EQUAL, register, &[*value]);
             }
             Condition::IcmpType(family, number) => {

@@ -1,9 +1,9 @@
 //! Sets and their elements as attributes, with what nft writes down to print them again.
 
 use super::attribute::Writer;
-use super::constant::{data, element, expr, set};
+use super::constant::{counter, data, element, expr, set};
 use super::expression::write_verdict;
-use super::{Data, Element, Shape, kind};
+use super::{Counter, Data, Element, Shape, kind};
 
 /// What nft remembers about a set beside what the kernel needs: how to print it.
 pub(super) mod userdata {
@@ -121,7 +121,13 @@ fn typeof_userdata(of: u32) -> Vec<u8> {
     all
 }
 
-pub(super) fn write_element(w: &mut Writer, one: &Element, delete: bool) {
+/// An element, with what it has `counted` already.
+pub(super) fn write_element(
+    w: &mut Writer,
+    one: &Element,
+    counted: Option<&Counter>,
+    delete: bool,
+) {
     w.nested(element::ELEMENT, |w| {
         let key = one.key.as_slice();
         if key.is_empty() {
@@ -146,6 +152,15 @@ pub(super) fn write_element(w: &mut Writer, one: &Element, delete: bool) {
         }
         if let Some(comment) = &one.comment {
             w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
+        }
+        if let Some(counted) = counted.filter(|counted| **counted != Counter::default()) {
+            w.nested(element::EXPRESSION, |w| {
+                w.string(expr::NAME, "counter");
+                w.nested(expr::DATA, |w| {
+                    w.u64(counter::BYTES, counted.bytes);
+                    w.u64(counter::PACKETS, counted.packets);
+                });
+            });
         }
     });
 }

@@ -50,6 +50,7 @@ mod quoted;
 mod random;
 mod real_server;
 mod refused;
+mod renumbered;
 mod replace;
 mod scheduler;
 mod sctp;

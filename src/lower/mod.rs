@@ -26,6 +26,7 @@ pub mod remembered;
 mod scope;
 mod track;
 mod traffic;
+mod way;
 
 pub use identity::{abbreviated, identity, identity_in, identity_of};
 use number::Numbering;

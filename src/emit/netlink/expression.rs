@@ -81,7 +81,7 @@ fn length(expression: &Expression) -> u32 {
         Expression::SourcePort | Expression::DestinationPort => 2,
         Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
-        Expression::EtherDestination => 6,
+        Expression::EtherDestination | Expression::Mac(_) => 6,
         Expression::Concat(fields) => fields
             .iter()
             .map(|field| length(field).next_multiple_of(KEY_UNIT))
@@ -146,6 +146,11 @@ impl Encoder {
 
     /// `& MASK`, in place.
     pub(super) fn mask(&mut self, register: Register, mask: &[u8]) {
+        self.replace(register, mask, &vec![0; mask.len()]);
+    }
+
+    /// `& MASK ^ BITS`, in place.
+    pub(super) fn replace(&mut self, register: Register, mask: &[u8], bits: &[u8]) {
         let number = register.number();
         self.expr("bitwise", |w| {
             w.u32(bitwise::FROM, number);
@@ -158,7 +163,7 @@ impl Encoder {
                 w.nested(kind, |w| w.bytes(data::VALUE, value));
             };
             value(w, bitwise::MASK, mask);
-            value(w, bitwise::XOR, &vec![0; mask.len()]);
+            value(w, bitwise::XOR, bits);
         });
     }
 
@@ -270,6 +275,10 @@ impl Encoder {
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
             Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
+            Expression::Mac(mac) => self.expr("immediate", |w| {
+                w.u32(immediate::TO, to.number());
+                w.nested(immediate::DATA, |w| w.bytes(data::VALUE, &mac.0));
+            }),
             Expression::Transport(offset, length) => {
                 let (offset, length) = (u32::from(offset / 8), u32::from(length / 8));
                 self.payload(payload::TRANSPORT, offset, length, to);
@@ -354,6 +363,7 @@ impl Encoder {
             | Expression::Masked(key, _)
             | Expression::Jhash { key, .. } => self.depend(key),
             Expression::Mark(_)
+            | Expression::Mac(_)
             | Expression::CtMark
             | Expression::CtDirection
             | Expression::MetaMark

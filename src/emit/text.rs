@@ -526,6 +526,7 @@ impl fmt::Display for ExpressionText<'_> {
             }
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
+            Expression::DestinationPortOf(protocol) => write!(f, "{} dport", protocol.name()),
             Expression::EtherDestination => write!(f, "ether daddr"),
             Expression::Masked(value, Mask::Address(mask)) => {
                 write!(f, "{} & {mask}", ExpressionText(value))

@@ -111,7 +111,7 @@ impl Dispatch<'_> {
     ///
     /// ```text
     /// ip daddr . meta l4proto . th dport vmap @svc4
-    /// meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp
+    /// ip daddr . tcp dport vmap @svc4_range_tcp
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
     ///
@@ -205,24 +205,19 @@ impl Dispatch<'_> {
 
     fn rule(&self, family: Family, kind: Kind, map: &Arc<str>) -> Rule {
         let address = Expression::Destination(family);
-        let (protocol, key) = match kind {
+        let key = match kind {
             Kind::Exact => {
                 let port = Expression::DestinationPort;
-                (None, vec![address, Expression::L4Proto, port])
+                vec![address, Expression::L4Proto, port]
             }
-            Kind::Range(protocol) => (Some(protocol), vec![address, Expression::DestinationPort]),
-            Kind::Any => (None, vec![address, Expression::L4Proto]),
+            Kind::Range(protocol) => vec![address, Expression::DestinationPortOf(protocol)],
+            Kind::Any => vec![address, Expression::L4Proto],
         };
-        let conditions = [self.guard.clone(), protocol.map(Condition::Protocol)];
-        let mut statements: Vec<Statement> = conditions
-            .into_iter()
-            .flatten()
-            .map(Statement::Match)
-            .collect();
-        statements.push(Statement::Vmap {
+        let lookup = Statement::Vmap {
             key: Expression::Concat(key),
             map: map.clone(),
-        });
-        Rule::fixed(statements)
+        };
+        let guard = self.guard.clone().map(Statement::Match);
+        Rule::fixed(guard.into_iter().chain([lookup]).collect::<Vec<_>>())
     }
 }

@@ -395,6 +395,8 @@ pub enum Expression {
     SourcePort,
     /// `th dport`
     DestinationPort,
+    /// `tcp dport`, which asks for the protocol first
+    DestinationPortOf(Protocol),
     /// `ether daddr`
     EtherDestination,
     /// `@th,OFFSET,LENGTH`: bits counted from the start of the transport header.

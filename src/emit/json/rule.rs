@@ -233,6 +233,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         })),
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
+        Expression::DestinationPortOf(protocol) => payload(protocol.name(), "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
         Expression::Transport(offset, length) => transport(*offset, *length),
         Expression::Masked(value, mask) => {

@@ -4,9 +4,12 @@ use crate::diff::Observed;
 use crate::kernel::Kernel;
 use crate::kernel::cache::Cache;
 
-use super::{Applied, Dying, Remembered};
+use super::census::Census;
+use super::moves::Moves;
+use super::{Applied, Remembered, dying};
 
-/// Remembers what the kernel has `now`, and forgets the connections and clients of servers that take no packet any more.
+/// Remembers what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
+/// clients of servers that take no packet any more.
 ///
 /// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
 /// where it is not known what the tables follow from.
@@ -15,13 +18,18 @@ pub(super) fn settle(
     (cache, table): (&Cache, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
-    dying: &Dying,
+    (moves, census): (&Moves, &Census),
     applied: &mut Applied,
 ) {
     remember(kernel, (cache, table), now.generation, known, applied);
-    applied.forgotten = dying.forget(kernel, &mut applied.notes);
+    if let Some(judged) = dying::judge(kernel, moves, census, &mut applied.notes) {
+        applied.forgotten = judged.forgotten;
+        applied.marked = judged.marked;
+        cache.finish(table);
+    }
     let committed = now.generation;
-    applied.clients = dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);
+    let generation = &mut now.generation;
+    applied.clients = dying::forget_clients(kernel, table, moves, generation, &mut applied.notes);
     now.drop_service_chains();
     if kernel.read_handles(table, now).is_err() {
         // Other rules than were sent, or somebody came right behind: what is there is for the next run to read.

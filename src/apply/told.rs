@@ -12,7 +12,9 @@ use crate::emit::netlink::{Data, Desired, Element, TableFamily};
 use crate::outline::{Difference, Outline, ServerOutline, Servers};
 use crate::ruleset::name::{self, service_of};
 
-use super::view::{address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip};
+use super::view::{
+    address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip, words_of,
+};
 
 /// Both tables, whoever has them.
 pub(super) trait Tables {
@@ -125,10 +127,10 @@ fn services(family: TableFamily, contents: &Contents<'_>, outline: &mut Outline)
         .flat_map(|(name, elements)| elements.iter().map(move |element| (name, element)));
     for (set, element) in elements {
         if let Data::Verdict(_, Some(chain)) = &element.data
-            && let (Some(name), Some((_, words))) = (service_of(chain), vip(set, element))
+            && let (Some(name), Some(vip)) = (service_of(chain), vip(set, element))
         {
             let service = outline.services.entry(name.to_owned()).or_default();
-            service.vips.push(words);
+            service.vips.push(words_of(&vip));
         }
     }
     for service in outline.services.values_mut() {

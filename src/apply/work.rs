@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
-
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Observed, carry, diff};
 use crate::emit::netlink::change::Change;
@@ -14,8 +12,11 @@ use crate::lower::{Scope, lower_part};
 use crate::outline::Difference;
 use crate::schedule::schedule;
 
-use super::delta::{Delta, Moved, Side, living};
-use super::{Dying, Failure, Remembered, Request, numbers, told};
+use super::census::Census;
+use super::delta::{Delta, Side};
+use super::moves::Moves;
+use super::numbers::numbers;
+use super::{Failure, Remembered, Request, told};
 
 /// What is to be done.
 pub(super) struct Work {
@@ -27,8 +28,10 @@ pub(super) struct Work {
     pub(super) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
-    /// Servers that go.
-    pub(super) dying: Dying,
+    /// What becomes of those who had numbers.
+    pub(super) moves: Moves,
+    /// Who has numbers from now on, where that may have changed.
+    pub(super) now: Census,
 }
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
@@ -42,8 +45,8 @@ pub(super) fn since(
     sink: &mut Diagnostics,
 ) -> Result<Option<Work>, Failure> {
     let plan = schedule(&remembered.model, &mut Diagnostics::new());
-    let delta = Delta::between(Side::of(remembered, &plan), request.into());
-    let numbers = delta.assign(&remembered.numbers, sink);
+    let mut delta = Delta::between(Side::of(remembered, &plan), request.into());
+    let numbers = delta.assign(request.table, &remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
@@ -80,16 +83,18 @@ pub(super) fn since(
         "a part differs in what the whole does"
     );
     let mut changes = diff(&has, wanted, id);
+    let [before, now] = delta.censuses(&remembered.numbers, &numbers);
+    let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &has, &mut changes)?;
+        keep_counters(kernel, request.table, &has, &moves, &mut changes)?;
     }
     has.drop_sets();
-    let dying = delta.dying(&remembered.numbers, &numbers);
     Ok(Some(Work {
         difference: delta.difference(),
         changes,
         structure: has,
-        dying: Dying::of(&remembered.model, dying),
+        moves,
+        now,
         numbers,
     }))
 }
@@ -103,22 +108,10 @@ pub(super) fn anew(
     id: &Arc<str>,
     sink: &mut Diagnostics,
 ) -> Result<Work, Failure> {
-    let known = numbers(&observed);
-    let numbers = number::assign(request.model, request.plan, &known, sink);
+    let places = (&numbers(&observed)).into();
+    let numbers = number::assign(request.plan, request.table, &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
-    }
-    let mut dying: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    for number in living(request.plan.blocks.iter().zip(&numbers.blocks)) {
-        dying.remove(&number);
-    }
-    let before: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    let blocks = request.plan.blocks.iter().zip(&numbers.blocks);
-    let moved = Moved::among(request.model, blocks, |number| !before.contains(&number));
-    for server in &known.servers {
-        if moved.has(&server.identity, server.address, server.port) {
-            dying.remove(&server.number);
-        }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
     let difference = if let Some(remembered) = remembered {
@@ -128,28 +121,38 @@ pub(super) fn anew(
         told::difference(&observed, &wanted)
     };
     let mut changes = diff(&observed, wanted, id);
+    let before = Census::of_tables(&observed);
+    let now = Census::of_all((request.model, request.plan, &numbers));
+    let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &observed, &mut changes)?;
+        keep_counters(kernel, request.table, &observed, &moves, &mut changes)?;
     }
-    let dying = Dying::among(&observed, dying.into_iter());
     observed.drop_sets();
     Ok(Work {
         difference,
         changes,
         numbers,
         structure: observed,
-        dying,
+        moves,
+        now,
     })
 }
 
-/// Lets the counters of tables go on where `changes` make elements anew.
+/// Lets the counters of tables go on where `changes` make elements anew, under the numbers that servers have then.
 pub(super) fn keep_counters(
     kernel: &mut impl Kernel,
     table: &str,
     has: &Observed,
+    moves: &Moves,
     changes: &mut Vec<Change>,
 ) -> Result<(), KernelError> {
-    carry(has, changes, &Some, |family, set| {
+    let renumbered = moves.renumbered();
+    let dying = moves.dying();
+    let now = |number: u32| match renumbered.get(&number) {
+        Some(now) => Some(*now),
+        None => (!dying.contains(&number)).then_some(number),
+    };
+    carry(has, changes, &now, |family, set| {
         kernel.counters(table, family, set)
     })
 }

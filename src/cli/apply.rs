@@ -199,7 +199,7 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}",
+        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}{}",
         applied.difference,
         totals.added,
         totals.removed,
@@ -208,6 +208,11 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
             0 => String::new(),
             1 => ", 1 connection forgotten".to_owned(),
             many => format!(", {many} connections forgotten"),
+        },
+        match applied.marked {
+            0 => String::new(),
+            1 => ", 1 connection numbered anew".to_owned(),
+            many => format!(", {many} connections numbered anew"),
         },
         match applied.clients {
             0 => String::new(),

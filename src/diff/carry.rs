@@ -117,7 +117,12 @@ impl Anew {
                 }
                 element.key = key;
             }
-            kept.insert(identity(&element), (element, counter));
+            // Two servers that are one from now on have counted together.
+            let sum: &mut (Element, Counter) = kept
+                .entry(identity(&element))
+                .or_insert_with(|| (element, Counter::default()));
+            sum.1.packets += counter.packets;
+            sum.1.bytes += counter.bytes;
         }
         kept
     }

@@ -1,14 +1,16 @@
 //! Connections and interfaces, by nlink.
 
 use nlink::blocking;
-use nlink::netlink::netfilter::{ConntrackEntry, ConntrackFilter, ConntrackStatus};
+use nlink::netlink::netfilter::{
+    ConntrackBuilder, ConntrackEntry, ConntrackFilter, ConntrackStatus,
+};
 use nlink::{Route, netlink::Netfilter};
 use rustix::io::Errno;
 
 use crate::emit::netlink::Interfaces;
 use crate::model::MacAddress;
 
-use super::{Balanced, Connection, KernelError};
+use super::{Balanced, Connection, Judged, KernelError, Verdict};
 
 pub(super) fn failed(doing: &'static str) -> impl Fn(nlink::Error) -> KernelError {
     move |error| {
@@ -91,28 +93,48 @@ fn read(entry: &ConntrackEntry) -> Option<Connection> {
 }
 
 /// Reads all connections once, whatever is looked for: the kernel walks the whole table each time it is asked.
-pub(super) fn forget(doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
+pub(super) fn judge(judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
     let all = Balanced {
         mark: None,
         vip: None,
     };
     let connection = open()?;
-    let mut entries = matching(&connection, all)?;
-    entries.retain(|entry| read(entry).is_some_and(|connection| doomed(&connection)));
+    let (mut doomed, mut marked) = (Vec::new(), Vec::new());
+    for entry in matching(&connection, all)? {
+        match read(&entry).map_or(Verdict::Keep, |connection| judge(&connection)) {
+            Verdict::Keep => {}
+            Verdict::Mark(mark) => marked.push((entry, mark)),
+            Verdict::Forget => doomed.push(entry),
+        }
+    }
     connection
         .run(move |c| {
             Box::pin(async move {
-                let mut forgotten = 0;
-                for entry in &entries {
+                let mut judged = Judged::default();
+                for (entry, mark) in &marked {
+                    let builder = ConntrackBuilder::from_entry(entry).mark(*mark);
+                    match c.update_conntrack(builder).await {
+                        Ok(()) => judged.marked += 1,
+                        Err(error) if is_gone(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                for entry in &doomed {
                     // By its number too: a new connection from the same port is another one.
                     match c.del_conntrack_entry(entry).await {
-                        Ok(()) => forgotten += 1,
+                        Ok(()) => judged.forgotten += 1,
                         Err(error) if error.is_not_found() => {}
                         Err(error) => return Err(error),
                     }
                 }
-                Ok(forgotten)
+                Ok(judged)
             })
         })
-        .map_err(failed("delete connections"))
+        .map_err(failed("change connections"))
+}
+
+/// Whether a connection that was to be marked is there no more. The kernel would make it anew, and is not told enough
+/// for that.
+fn is_gone(error: &nlink::Error) -> bool {
+    error.is_not_found() || error.errno().map(i32::abs) == Some(Errno::INVAL.raw_os_error())
 }

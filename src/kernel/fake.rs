@@ -14,7 +14,10 @@ use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Kernel, KernelError, Memory};
+use super::{
+    Balanced, BaseChain, Committed, Connection, Judged, Kernel, KernelError, Memory, Recollection,
+    Verdict,
+};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +36,8 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// What its rules remember.
+    pub recollections: Vec<Recollection>,
     /// The last handle that it gave to a rule.
     pub handles: u64,
 }
@@ -241,9 +246,25 @@ impl Kernel for Fake {
         Ok((0, generation))
     }
 
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
-        let before = self.connections.len();
-        self.connections.retain(|connection| !doomed(connection));
-        Ok(before - self.connections.len())
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        let mut judged = Judged::default();
+        self.connections
+            .retain_mut(|connection| match judge(connection) {
+                Verdict::Keep => true,
+                Verdict::Mark(mark) => {
+                    connection.mark = mark;
+                    judged.marked += 1;
+                    true
+                }
+                Verdict::Forget => {
+                    judged.forgotten += 1;
+                    false
+                }
+            });
+        Ok(judged)
+    }
+
+    fn recollections(&mut self, _table: &str) -> Result<Vec<Recollection>, KernelError> {
+        Ok(self.recollections.clone())
     }
 }

@@ -18,8 +18,8 @@ use crate::model::MacAddress;
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, ID_STEM, Kernel, KernelError, Memory, cache,
-    conntrack, read,
+    Balanced, BaseChain, Committed, Connection, ID_STEM, Judged, Kernel, KernelError, Memory,
+    Recollection, Verdict, cache, conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -464,8 +464,12 @@ impl Kernel for Linux {
         self.delete_remembered(table, servers, generation)
     }
 
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
-        conntrack::forget(doomed)
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        conntrack::judge(judge)
+    }
+
+    fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError> {
+        self.read_recollections(table)
     }
 }
 

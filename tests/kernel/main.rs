@@ -49,6 +49,7 @@ mod quoted;
 mod random;
 mod real_server;
 mod refused;
+mod renumbered;
 mod replace;
 mod scheduler;
 mod sctp;

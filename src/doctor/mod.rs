@@ -16,9 +16,11 @@ use crate::source::Span;
 mod addresses;
 mod foreign;
 mod machine;
+mod older;
 mod paths;
 
 pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
+pub use older::{forgetting, older};
 pub use paths::{contacts, destinations};
 
 /// What a finding is about.
@@ -56,6 +58,8 @@ pub enum Code {
     ForeignDrop,
     /// A chain of others sees packets before flbc.
     ForeignFirst,
+    /// A flow that the kernel followed before its service came is not balanced.
+    OlderFlow,
     /// The kernel does not take the rules.
     KernelRefuses,
     /// There is no `nft`.
@@ -68,7 +72,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -85,6 +89,7 @@ impl Code {
         Self::ConnectionsWereDropped,
         Self::ForeignDrop,
         Self::ForeignFirst,
+        Self::OlderFlow,
         Self::KernelRefuses,
         Self::NftMissing,
         Self::NftOld,
@@ -110,6 +115,7 @@ impl Code {
             Self::ConnectionsWereDropped => "connections-were-dropped",
             Self::ForeignDrop => "foreign-drop",
             Self::ForeignFirst => "foreign-first",
+            Self::OlderFlow => "older-flow",
             Self::KernelRefuses => "kernel-refuses",
             Self::NftMissing => "nft-missing",
             Self::NftOld => "nft-old",
@@ -150,6 +156,9 @@ impl Code {
                 "A chain of others has policy drop: its rules have to accept what is balanced"
             }
             Self::ForeignFirst => "A chain of others sees packets before flbc and may take them",
+            Self::OlderFlow => {
+                "In nat, a flow that the kernel followed before its service came is not balanced"
+            }
             Self::KernelRefuses => {
                 "The kernel does not take the rules: a module or feature is missing"
             }

@@ -14,11 +14,13 @@ mod address;
 mod fragments;
 mod overrides;
 mod remembered;
+mod served;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
 pub use overrides::{Override, Place, Standing};
+pub use served::Served;
 pub use words::DurationWords;
 
 /// Everything that one file set says.

@@ -438,6 +438,7 @@ fn inet(b: &Builder) -> Table {
                     in_set(Expression::Destination(V4), "vip4"),
                     goto("refuse"),
                 ],
+                vec![Statement::Match(Condition::Followed), Statement::Return],
             ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),

@@ -151,6 +151,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
         }
         Condition::Dnatted => has(ct("status"), "dnat"),
         Condition::NewConnection => has(ct("state"), "new"),
+        Condition::Followed => has(ct("status"), "confirmed"),
         Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
         Condition::CtMarkFrom(mark) => Stmt::Match(Match {

@@ -558,6 +558,7 @@ impl fmt::Display for ExpressionText<'_> {
             }
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
+            Expression::DestinationPortOf(protocol) => write!(f, "{} dport", protocol.name()),
             Expression::EtherDestination => write!(f, "ether daddr"),
             Expression::Mac(mac) => write!(f, "{mac}"),
             Expression::Masked(value, Mask::Address(mask)) => {

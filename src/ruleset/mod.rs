@@ -440,6 +440,8 @@ pub enum Expression {
     SourcePort,
     /// `th dport`
     DestinationPort,
+    /// `tcp dport`, which asks for the protocol first
+    DestinationPortOf(Protocol),
     /// `ether daddr`
     EtherDestination,
     /// A MAC address.

@@ -164,11 +164,9 @@ fn vip_key(family: Family) -> Expression {
 
 /// A look-up among the ranges of ports of one protocol.
 fn ranged(family: Family, protocol: Protocol, map: &str) -> Vec<Statement> {
-    let key = vec![Expression::Destination(family), Expression::DestinationPort];
-    vec![
-        Statement::Match(Condition::Protocol(protocol)),
-        vmap(Expression::Concat(key), map),
-    ]
+    let port = Expression::DestinationPortOf(protocol);
+    let key = vec![Expression::Destination(family), port];
+    vec![vmap(Expression::Concat(key), map)]
 }
 
 fn vmap(key: Expression, map: &str) -> Statement {

@@ -279,6 +279,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         })),
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
+        Expression::DestinationPortOf(protocol) => payload(protocol.name(), "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
         Expression::Mac(mac) => string(mac.to_string()),
         Expression::Transport(offset, length) => transport(*offset, *length),

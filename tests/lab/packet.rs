@@ -184,13 +184,8 @@ pub(crate) fn udp4_frame(
     header.extend([0, 1, 0, 0, 64, 17, 0, 0]);
     header.extend(from.0.octets());
     header.extend(to.0.octets());
-    let sum: u32 = header
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded to 16 bits");
-    header.splice(10..12, checksum.to_be_bytes());
+    let sum = checksum(&header);
+    header.splice(10..12, sum.to_be_bytes());
 
     let mut frame = mac_bytes(destination_mac);
     frame.extend(mac_bytes(source_mac));
@@ -202,6 +197,96 @@ pub(crate) fn udp4_frame(
     frame.extend([0, 0]); // no UDP checksum
     frame.extend(payload);
     frame
+}
+
+/// What the header of a TCP segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledged: u32,
+    pub(crate) flags: u8,
+}
+
+impl Segment {
+    pub(crate) const RST: u8 = 0x04;
+    pub(crate) const PSH: u8 = 0x08;
+    pub(crate) const ACK: u8 = 0x10;
+
+    /// The segment in a frame, if it has one.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let header = match frame.bytes.get(12..14)? {
+            [0x08, 0x00] => 14 + usize::from(frame.bytes.get(14)? & 15) * 4,
+            _ => 54,
+        };
+        let word = |at: usize| {
+            let bytes = frame.bytes.get(header + at..header + at + 4)?;
+            Some(u32::from_be_bytes(bytes.try_into().ok()?))
+        };
+        (frame.protocol == 6).then_some(Self {
+            from: frame.source,
+            to: frame.destination,
+            sequence: word(4)?,
+            acknowledged: word(8)?,
+            flags: *frame.bytes.get(header + 13)?,
+        })
+    }
+
+    /// A frame that carries it, and four bytes of data.
+    pub(crate) fn frame(&self, destination_mac: &str, source_mac: &str) -> Vec<u8> {
+        let mut tcp = Vec::new();
+        tcp.extend(self.from.port().to_be_bytes());
+        tcp.extend(self.to.port().to_be_bytes());
+        tcp.extend(self.sequence.to_be_bytes());
+        tcp.extend(self.acknowledged.to_be_bytes());
+        tcp.extend([0x50, self.flags, 0x20, 0, 0, 0, 0, 0]);
+        tcp.extend(*b"late");
+        let length = u16::try_from(tcp.len()).expect("a short segment");
+        let mut frame = mac_bytes(destination_mac);
+        frame.extend(mac_bytes(source_mac));
+        let mut pseudo = Vec::new();
+        match (self.from.ip(), self.to.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let mut header = vec![0x45, 0];
+                header.extend((20 + length).to_be_bytes());
+                header.extend([0, 1, 0, 0, 64, 6, 0, 0]);
+                header.extend([from.octets(), to.octets()].concat());
+                let sum = checksum(&header);
+                header.splice(10..12, sum.to_be_bytes());
+                pseudo.extend([from.octets(), to.octets()].concat());
+                frame.extend([0x08, 0x00]);
+                frame.extend(header);
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                pseudo.extend([from.octets(), to.octets()].concat());
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+                frame.extend(length.to_be_bytes());
+                frame.extend([6, 64]);
+                frame.extend(&pseudo);
+            }
+            mixed => panic!("two families: {mixed:?}"),
+        }
+        pseudo.extend([0, 6]);
+        pseudo.extend(length.to_be_bytes());
+        pseudo.extend(&tcp);
+        let sum = checksum(&pseudo);
+        tcp.splice(16..18, sum.to_be_bytes());
+        frame.extend(tcp);
+        frame
+    }
+}
+
+/// The checksum of the Internet over an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let pairs = bytes.chunks(2);
+    let mut sum: u32 = pairs
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).expect("folded to 16 bits")
 }
 
 fn mac_text(mac: &[u8]) -> String {

@@ -259,9 +259,15 @@ impl<'a> Delta<'a> {
         let blocks = self.old_blocks(old).chain(self.new_blocks(new));
         addresses.extend(blocks.flat_map(|(block, _)| block.servers.iter().map(|s| s.address)));
         for side in [self.old, self.new] {
-            let services = side.plan.services.iter().map(|plan| plan.service);
-            let changed = services.filter(|service| self.focus.services.contains(&service.name));
-            addresses.extend(changed.flat_map(|service| service.vips.iter().map(|v| v.address)));
+            let services = side.plan.services.iter();
+            let changed = services.filter(|plan| self.focus.services.contains(&plan.service.name));
+            for plan in changed {
+                addresses.extend(plan.service.vips.iter().map(|vip| vip.address));
+                // By which ports servers answer follows from their services.
+                let places = plan.families.iter().filter_map(|(_, place)| *place);
+                let blocks = places.filter_map(|place| side.plan.blocks.get(place));
+                addresses.extend(blocks.flat_map(|block| block.servers.iter().map(|s| s.address)));
+            }
         }
         let part = |blocks| {
             Scope::Part(Part {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Code, Finding, nat, paths};
 use crate::diagnostic::quote;
 use crate::kernel::host::{Host, LinkState, Nft};
-use crate::model::{Family, Mode, Model, Service};
+use crate::model::{Family, Mode, Model, Protocol, Service};
 
 /// The oldest `nft` that lists the rules: Debian 12's, the oldest that they were listed with.
 const OLDEST_NFT: [u32; 3] = [1, 0, 6];
@@ -15,6 +15,7 @@ pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     interfaces(model, host, findings);
     neighbour_tables(model, host, findings);
     connections(model, host, findings);
+    invalid(model, host, findings);
     nft(host, findings);
 }
 
@@ -122,6 +123,30 @@ fn connections(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     }
 }
 
+/// So many packets that fit no connection are nothing to speak of: networks lose and delay some, and strangers send
+/// others.
+const INVALID: u64 = 1000;
+
+/// Packets that are dropped where they could be let through.
+fn invalid(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    let settings = &host.settings;
+    let mut vips = nat(model).flat_map(|service| &service.vips);
+    if settings.invalid < INVALID
+        || settings.tcp_be_liberal != Some(0)
+        || !vips.any(|vip| vip.protocol == Protocol::Tcp)
+    {
+        return;
+    }
+    findings.push(Finding::new(
+        Code::InvalidPackets,
+        format!(
+            "since this machine started, {} packets fitted no connection; those of balanced TCP connections are dropped, and where connections stall it is better to let packets outside of their window through",
+            settings.invalid
+        ),
+        "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1",
+    ));
+}
+
 fn nft(host: &Host, findings: &mut Vec<Finding>) {
     let dotted = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
     match host.nft {
@@ -220,6 +245,26 @@ mod tests {
         );
         assert_eq!(found(NAT, Settings::default(), good), []);
         assert_eq!(found(DR, followed(1000, 1000, 9), good), []);
+    }
+
+    #[test]
+    fn many_packets_that_fit_no_connection_are_told() {
+        let settings = |invalid, liberal| Settings {
+            invalid,
+            tcp_be_liberal: liberal,
+            ..Settings::default()
+        };
+        let liberal = "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1".to_owned();
+        assert_eq!(
+            found(NAT, settings(1000, Some(0)), Nft::Unknown),
+            [(Code::InvalidPackets, liberal)]
+        );
+        assert_eq!(found(NAT, settings(999, Some(0)), Nft::Unknown), []);
+        assert_eq!(found(NAT, settings(1000, Some(1)), Nft::Unknown), []);
+        assert_eq!(found(NAT, settings(1000, None), Nft::Unknown), []);
+        assert_eq!(found(DR, settings(1000, Some(0)), Nft::Unknown), []);
+        let udp = NAT.replace("tcp 80", "udp 80");
+        assert_eq!(found(&udp, settings(1000, Some(0)), Nft::Unknown), []);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub enum Code {
     ConnectionsNearlyFull,
     /// The table of connections was full before.
     ConnectionsWereDropped,
+    /// Packets of balanced connections may be dropped as invalid.
+    InvalidPackets,
     /// A chain of others drops what its rules do not accept.
     ForeignDrop,
     /// A chain of others sees packets before flbc.
@@ -72,7 +74,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -87,6 +89,7 @@ impl Code {
         Self::NeighbourTableSmall,
         Self::ConnectionsNearlyFull,
         Self::ConnectionsWereDropped,
+        Self::InvalidPackets,
         Self::ForeignDrop,
         Self::ForeignFirst,
         Self::OlderFlow,
@@ -113,6 +116,7 @@ impl Code {
             Self::NeighbourTableSmall => "neighbour-table-small",
             Self::ConnectionsNearlyFull => "connections-nearly-full",
             Self::ConnectionsWereDropped => "connections-were-dropped",
+            Self::InvalidPackets => "invalid-packets",
             Self::ForeignDrop => "foreign-drop",
             Self::ForeignFirst => "foreign-first",
             Self::OlderFlow => "older-flow",
@@ -152,6 +156,9 @@ impl Code {
             Self::ConnectionsWereDropped => {
                 "In nat, connections were dropped because the kernel could follow no more (to know)"
             }
+            Self::InvalidPackets => {
+                "In nat, many packets fit no connection, and are dropped where they are balanced (to know)"
+            }
             Self::ForeignDrop => {
                 "A chain of others has policy drop: its rules have to accept what is balanced"
             }
@@ -177,7 +184,11 @@ impl Code {
     pub const fn is_to_mend(self) -> bool {
         !matches!(
             self,
-            Self::BehindRouter | Self::ConnectionsWereDropped | Self::NftMissing | Self::NotApplied
+            Self::BehindRouter
+                | Self::ConnectionsWereDropped
+                | Self::InvalidPackets
+                | Self::NftMissing
+                | Self::NotApplied
         )
     }
 }

@@ -518,10 +518,14 @@ impl fmt::Display for ConditionText<'_> {
             Condition::LaterFragment(Family::V4) => write!(f, "ip frag-off & 0x1fff != 0"),
             Condition::LaterFragment(Family::V6) => write!(f, "frag frag-off != 0"),
             Condition::TcpSyn => write!(f, "tcp flags & (fin | syn | rst | ack) == syn"),
+            Condition::TcpSynAck => {
+                write!(f, "tcp flags & (fin | syn | rst | ack) == syn | ack")
+            }
             Condition::Protocol(protocol) => write!(f, "meta l4proto {}", protocol.name()),
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
             Condition::NewConnection => write!(f, "ct state new"),
+            Condition::InvalidOrNew => write!(f, "ct state invalid,new"),
             Condition::Followed => write!(f, "ct status confirmed"),
             Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),

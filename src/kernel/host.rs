@@ -101,6 +101,10 @@ pub struct Settings {
     pub connections: Option<u64>,
     /// Connections that were not let in since boot because there was no room (`drop` and `early_drop`).
     pub connections_dropped: u64,
+    /// Packets since boot that fitted no connection.
+    pub invalid: u64,
+    /// `netfilter.nf_conntrack_tcp_be_liberal`: whether packets outside of a connection's window are taken for its own
+    pub tcp_be_liberal: Option<u64>,
     /// `ipv4.neigh.default.gc_thresh3`: neighbours that are known at most
     pub ipv4_neighbours_at_most: Option<u64>,
     /// `ipv6.neigh.default.gc_thresh3`
@@ -339,14 +343,16 @@ impl NeighborConfig for Ask {
 }
 
 fn settings() -> Settings {
+    let statistics = fs::read_to_string("/proc/net/stat/nf_conntrack").unwrap_or_default();
     Settings {
         ipv4_forward: setting("ipv4/ip_forward"),
         ipv6_forward: setting("ipv6/conf/all/forwarding"),
         rp_filter: setting("ipv4/conf/all/rp_filter"),
         connections_at_most: setting("netfilter/nf_conntrack_max"),
         connections: setting("netfilter/nf_conntrack_count"),
-        connections_dropped: fs::read_to_string("/proc/net/stat/nf_conntrack")
-            .map_or(0, |table| connections_dropped(&table)),
+        connections_dropped: summed(&statistics, &["drop", "early_drop"]),
+        invalid: summed(&statistics, &["invalid"]),
+        tcp_be_liberal: setting("netfilter/nf_conntrack_tcp_be_liberal"),
         ipv4_neighbours_at_most: setting("ipv4/neigh/default/gc_thresh3"),
         ipv6_neighbours_at_most: setting("ipv6/neigh/default/gc_thresh3"),
     }
@@ -357,8 +363,8 @@ fn setting(name: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The sum of the columns `drop` and `early_drop`, which are hexadecimal, over all processors.
-fn connections_dropped(table: &str) -> u64 {
+/// The sum of these columns, which are hexadecimal, over all processors.
+fn summed(table: &str, columns: &[&str]) -> u64 {
     let mut lines = table.lines();
     let names: Vec<&str> = lines
         .next()
@@ -366,7 +372,7 @@ fn connections_dropped(table: &str) -> u64 {
     let mut sum: u64 = 0;
     for line in lines {
         for (name, number) in names.iter().zip(line.split_whitespace()) {
-            if matches!(*name, "drop" | "early_drop") {
+            if columns.contains(name) {
                 sum = sum.saturating_add(u64::from_str_radix(number, 16).unwrap_or(0));
             }
         }
@@ -411,11 +417,13 @@ mod tests {
     }
 
     #[test]
-    fn dropped_connections_are_summed_over_processors() {
+    fn columns_are_summed_over_processors() {
         let table = "entries  found drop early_drop icmp_error\n\
                      00000000  00000001 0000000a 00000002 00000009\n\
                      00000000  00000001 00000010 00000000 00000009\n";
-        assert_eq!(connections_dropped(table), 0x1c);
-        assert_eq!(connections_dropped(""), 0);
+        assert_eq!(summed(table, &["drop", "early_drop"]), 0x1c);
+        assert_eq!(summed(table, &["icmp_error"]), 0x12);
+        assert_eq!(summed(table, &["invalid"]), 0);
+        assert_eq!(summed("", &["drop"]), 0);
     }
 }

@@ -45,13 +45,10 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         chain(
             UNBALANCED,
             None,
-            "what began while the rules were replaced is to be sent again; other packets are refused",
+            "what began while the rules were replaced, or is invalid, is dropped; other packets are refused",
             vec![
-                // ct state new drop
-                Rule::fixed([
-                    Statement::Match(Condition::NewConnection),
-                    Statement::Drop,
-                ]),
+                // ct state invalid,new drop
+                Rule::fixed([Statement::Match(Condition::InvalidOrNew), Statement::Drop]),
                 Rule::fixed([empty::statement(OnEmpty::Reject)]),
             ],
         ),
@@ -73,15 +70,14 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
     ]);
 }
 
-/// `ct state new ip daddr @vip4 goto guard`
+/// `ip daddr @vip4 goto guard`
 ///
-/// For the chains right behind the translation. A new connection of a NAT service passes it untranslated in one moment
-/// only: while all rules are replaced. The kernel asks the new chain first, which is not active yet; when the packet
+/// For what is right behind the translation, and is new or invalid. A new connection of a NAT service passes it
+/// untranslated in one moment only: while all rules are replaced. The kernel asks the new chain first, which is not active yet; when the packet
 /// comes to the old one, that may not be active any more. If it went on, its connection would stay untranslated for
 /// good. It is dropped, and the client sends it again.
 pub(super) fn untranslated(family: Family) -> Rule {
     Rule::fixed([
-        Statement::Match(Condition::NewConnection),
         Statement::Match(Condition::InSet(
             Expression::Destination(family),
             name::per_family("vip", family, ""),

@@ -24,6 +24,7 @@ mod quoted;
 pub mod region;
 pub mod remembered;
 mod scope;
+mod strays;
 mod track;
 mod traffic;
 mod way;

@@ -8,7 +8,8 @@ use crate::ruleset::{
     Chain, Condition, Expression, Hook, KeyType, Rule, Set, Statement, Table, name,
 };
 
-use super::{Input, guard};
+use super::Input;
+use super::strays::{self, UNTRANSLATED};
 
 /// The chain for packets of translated connections.
 const BALANCED: &str = "balanced";
@@ -37,8 +38,7 @@ fn room(servers: usize) -> u32 {
 /// chain balanced_in {
 ///     type filter hook prerouting priority -95
 ///     ct status dnat goto balanced
-///     ct state new ip daddr @vip4 goto guard
-///     ct state new ip6 daddr @vip6 goto guard
+///     ct state invalid,new goto untranslated
 /// }
 /// ```
 ///
@@ -75,6 +75,7 @@ pub(super) fn lower(
             .chain(remembering)
             .collect(),
     });
+    strays::lower(input, families, table);
     for (name, hook, purpose) in [
         (
             "balanced_in",
@@ -95,9 +96,14 @@ pub(super) fn lower(
             name: name.into(),
             hook: Some(hook),
             purpose,
-            rules: std::iter::once(translated)
-                .chain(families.iter().copied().map(guard::untranslated))
-                .collect(),
+            rules: vec![
+                translated,
+                // ct state invalid,new goto untranslated
+                Rule::fixed([
+                    Statement::Match(Condition::InvalidOrNew),
+                    Statement::Goto(UNTRANSLATED.into()),
+                ]),
+            ],
         });
     }
     table.sets.push(Set {

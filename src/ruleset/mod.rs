@@ -347,6 +347,8 @@ pub enum Condition {
     LaterFragment(Family),
     /// `tcp flags & (fin | syn | rst | ack) == syn`
     TcpSyn,
+    /// `tcp flags & (fin | syn | rst | ack) == syn | ack`
+    TcpSynAck,
     /// `meta l4proto tcp`
     Protocol(Protocol),
     /// `meta l4proto { tcp, udp, sctp }`
@@ -355,6 +357,8 @@ pub enum Condition {
     Dnatted,
     /// `ct state new`
     NewConnection,
+    /// `ct state invalid,new`
+    InvalidOrNew,
     /// `ct status confirmed`: not the first packet of its connection
     Followed,
     /// `meta mark MARK`

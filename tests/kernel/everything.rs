@@ -293,6 +293,18 @@ fn inet(b: &Builder) -> Table {
             verdicts,
             vec![b.element(Key::AddressPorts(v6, Ports::Range(80, 90)), to("hash6"))],
         )),
+        set(
+            "answers4",
+            KeyType::AddressPort(V4),
+            None,
+            vec![b.element(Key::AddressPorts(v4, Ports::One(8080)), None)],
+        ),
+        ranges(set(
+            "answers6_range",
+            KeyType::AddressPort(V6),
+            None,
+            vec![b.element(Key::AddressPorts(v6, Ports::Range(80, 90)), None)],
+        )),
         set("svc6", KeyType::AddressProtocolPort(V6), verdicts, vec![]),
         set(
             "svc4_any",
@@ -457,6 +469,24 @@ fn inet(b: &Builder) -> Table {
                     goto("refuse"),
                 ],
                 vec![Statement::Match(Condition::Followed), Statement::Return],
+                vec![Statement::Match(Condition::InvalidOrNew), goto("refuse")],
+                vec![Statement::Match(Condition::TcpSynAck), Statement::Return],
+                vec![
+                    Statement::Match(Condition::Protocol(Protocol::Tcp)),
+                    in_set(
+                        Expression::Concat(vec![Expression::Source(V4), Expression::SourcePort]),
+                        "answers4",
+                    ),
+                    Statement::Drop,
+                ],
+                vec![
+                    Statement::Match(Condition::Protocol(Protocol::Tcp)),
+                    in_set(
+                        Expression::Concat(vec![Expression::Source(V6), Expression::SourcePort]),
+                        "answers6_range",
+                    ),
+                    Statement::Drop,
+                ],
             ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),

@@ -61,6 +61,7 @@ mod source_address;
 mod source_mac;
 mod state;
 mod status;
+mod strays;
 mod three_ways;
 mod timing;
 mod track;

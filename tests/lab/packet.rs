@@ -297,6 +297,54 @@ pub(crate) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
     all
 }
 
+/// What the header of a TCP segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledged: u32,
+    pub(crate) flags: u8,
+}
+
+impl Segment {
+    pub(crate) const RST: u8 = 0x04;
+    pub(crate) const PSH: u8 = 0x08;
+    pub(crate) const ACK: u8 = 0x10;
+
+    /// The segment in a frame, if it has one.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let header = match frame.bytes.get(12..14)? {
+            [0x08, 0x00] => 14 + usize::from(frame.bytes.get(14)? & 15) * 4,
+            _ => 54,
+        };
+        let word = |at: usize| {
+            let bytes = frame.bytes.get(header + at..header + at + 4)?;
+            Some(u32::from_be_bytes(bytes.try_into().ok()?))
+        };
+        (frame.protocol == 6).then_some(Self {
+            from: frame.source,
+            to: frame.destination,
+            sequence: word(4)?,
+            acknowledged: word(8)?,
+            flags: *frame.bytes.get(header + 13)?,
+        })
+    }
+
+    /// A frame that carries it, and four bytes of data.
+    pub(crate) fn frame(&self, destination_mac: &str, source_mac: &str) -> Vec<u8> {
+        let mut tcp = Vec::new();
+        tcp.extend(self.from.port().to_be_bytes());
+        tcp.extend(self.to.port().to_be_bytes());
+        tcp.extend(self.sequence.to_be_bytes());
+        tcp.extend(self.acknowledged.to_be_bytes());
+        tcp.extend([0x50, self.flags, 0x20, 0, 0, 0, 0, 0]);
+        tcp.extend(*b"late");
+        let ends = (self.from.ip(), self.to.ip());
+        frame(destination_mac, source_mac, ends, 64, (6, 16), tcp)
+    }
+}
+
 fn mac_text(mac: &[u8]) -> String {
     mac.iter()
         .map(|byte| format!("{byte:02x}"))

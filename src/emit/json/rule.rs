@@ -146,12 +146,11 @@ fn condition(condition: &Condition) -> Stmt<'_> {
                 op: Operator::NEQ,
             })
         }
-        Condition::TcpSyn => {
-            let flags = ["fin", "syn", "rst", "ack"].map(string).into();
-            let flags = BinaryOperation::AND(payload("tcp", "flags"), Expr::List(flags));
-            let flags = Expr::BinaryOperation(Box::new(flags));
-            equals(flags, string("syn"))
-        }
+        Condition::TcpSyn => equals(begin_or_end(), string("syn")),
+        Condition::TcpSynAck => equals(
+            begin_or_end(),
+            Expr::List(["syn", "ack"].map(string).into()),
+        ),
         Condition::Protocol(protocol) => equals(meta(MetaKey::L4proto), string(protocol.name())),
         Condition::HasPorts => {
             let protocols = ["tcp", "udp", "sctp"].map(|name| SetItem::Element(string(name)));
@@ -160,6 +159,11 @@ fn condition(condition: &Condition) -> Stmt<'_> {
         }
         Condition::Dnatted => has(ct("status"), "dnat"),
         Condition::NewConnection => has(ct("state"), "new"),
+        Condition::InvalidOrNew => Stmt::Match(Match {
+            left: ct("state"),
+            right: Expr::List(["invalid", "new"].map(string).into()),
+            op: Operator::IN,
+        }),
         Condition::Followed => has(ct("status"), "confirmed"),
         Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
@@ -202,6 +206,13 @@ fn has(flags: Expr<'static>, flag: &'static str) -> Stmt<'static> {
         right: string(flag),
         op: Operator::IN,
     })
+}
+
+/// The flags of TCP that begin and end a connection.
+fn begin_or_end() -> Expr<'static> {
+    let flags = ["fin", "syn", "rst", "ack"].map(string).into();
+    let flags = BinaryOperation::AND(payload("tcp", "flags"), Expr::List(flags));
+    Expr::BinaryOperation(Box::new(flags))
 }
 
 fn meta(key: MetaKey) -> Expr<'static> {

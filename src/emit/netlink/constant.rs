@@ -273,10 +273,22 @@ pub(crate) mod ct {
     pub(crate) const ORIGINAL: u8 = 0;
     /// A bit of the state: `NF_CT_STATE_BIT(IP_CT_NEW)`.
     pub(crate) const NEW: u32 = 0x8;
+    /// A bit of the state: the packet is of no connection.
+    pub(crate) const INVALID: u32 = 0x1;
     /// A bit of the status.
     pub(crate) const DESTINATION_TRANSLATED: u32 = 0x20;
     /// A bit of the status: it is followed, as its first packet came through.
     pub(crate) const CONFIRMED: u32 = 0x8;
+}
+
+/// The header of TCP.
+pub(crate) mod tcp {
+    /// Where its flags are, and those that begin and end a connection.
+    pub(crate) const FLAGS: u32 = 13;
+    pub(crate) const FIN: u8 = 0x01;
+    pub(crate) const SYN: u8 = 0x02;
+    pub(crate) const RST: u8 = 0x04;
+    pub(crate) const ACK: u8 = 0x10;
 }
 
 /// `nat`

@@ -8,7 +8,7 @@ use crate::ruleset::{Condition, Expression, Header, Rule, Statement, Target, Wor
 
 use super::TableFamily;
 use super::constant::{
-    byteorder, cmp, ct, data, dynset, fib, fwd, immediate, meta, nat, payload, reject, verdict,
+    byteorder, cmp, ct, data, dynset, fib, fwd, immediate, meta, nat, payload, reject, tcp, verdict,
 };
 use super::expression::{Encoded, Encoder, VERDICT, nfproto, write_verdict};
 
@@ -121,6 +121,16 @@ impl Encoder {
         self.compare(cmp::DIFFERENT, register, &[0; 4]);
     }
 
+    /// Which of fin, syn, rst and ack are set.
+    fn tcp_flags(&mut self, flags: u8) {
+        let register = self.take(None);
+        self.meta(meta::L4PROTO, register);
+        self.compare(cmp::EQUAL, register, &[Protocol::Tcp.number()]);
+        self.payload(payload::TRANSPORT, tcp::FLAGS, 1, register);
+        self.mask(register, &[tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK]);
+        self.compare(cmp::EQUAL, register, &[flags]);
+    }
+
     fn verdict(&mut self, code: i32, chain: Option<&str>) {
         self.expr("immediate", |w| {
             w.u32(immediate::TO, VERDICT);
@@ -158,15 +168,8 @@ impl Encoder {
                 self.compare(cmp::EQUAL, register, &[*number]);
             }
             Condition::LaterFragment(family) => self.later_fragment(*family),
-            Condition::TcpSyn => {
-                let register = self.take(None);
-                self.meta(meta::L4PROTO, register);
-                self.compare(cmp::EQUAL, register, &[Protocol::Tcp.number()]);
-                self.payload(payload::TRANSPORT, 13, 1, register);
-                // fin, syn, rst, ack
-                self.mask(register, &[0x17]);
-                self.compare(cmp::EQUAL, register, &[0x02]);
-            }
+            Condition::TcpSyn => self.tcp_flags(tcp::SYN),
+            Condition::TcpSynAck => self.tcp_flags(tcp::SYN | tcp::ACK),
             Condition::Protocol(protocol) => {
                 let register = self.take(None);
                 self.meta(meta::L4PROTO, register);
@@ -179,6 +182,7 @@ impl Encoder {
             }
             Condition::Dnatted => self.flag(ct::STATUS, ct::DESTINATION_TRANSLATED),
             Condition::NewConnection => self.flag(ct::STATE, ct::NEW),
+            Condition::InvalidOrNew => self.flag(ct::STATE, ct::INVALID | ct::NEW),
             Condition::Followed => self.flag(ct::STATUS, ct::CONFIRMED),
             Condition::Marked(mark) => {
                 let register = self.take(None);

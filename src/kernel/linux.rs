@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
 use crate::diff::{
@@ -14,7 +14,7 @@ use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Element, Hook, Interfaces, LONGEST, TableFamily};
+use crate::emit::netlink::{Bytes, Element, Hook, Interfaces, LONGEST, TableFamily};
 use crate::model::MacAddress;
 
 use crate::ruleset::name;
@@ -518,25 +518,34 @@ impl Kernel for Linux {
         set: &str,
     ) -> Result<Vec<(u32, Element, Counter)>, KernelError> {
         let (all, _) = self.undisturbed(|kernel| {
-            let mut all = Vec::new();
-            kernel.socket.dump(
-                message::GET_ELEMENTS,
-                family.number(),
-                |w| {
-                    w.string(element::TABLE, table);
-                    w.string(element::SET, set);
-                },
-                |_, attributes| {
-                    read::counted(attributes, |element, counter| {
-                        if let Some((number, _)) = element.key.as_slice().split_first_chunk() {
-                            all.push((u32::from_ne_bytes(*number), element, counter));
-                        }
-                    });
-                },
-            )?;
+            // A reading can show an element twice, or not at all, while packets add others.
+            let mut all: FxHashMap<Bytes, (u32, Element, Counter)> = FxHashMap::default();
+            for _ in 0..ATTEMPTS {
+                let before = all.len();
+                kernel.socket.dump(
+                    message::GET_ELEMENTS,
+                    family.number(),
+                    |w| {
+                        w.string(element::TABLE, table);
+                        w.string(element::SET, set);
+                    },
+                    |_, attributes| {
+                        read::counted(attributes, |element, counter| {
+                            let key = element.key;
+                            if let Some((number, _)) = key.as_slice().split_first_chunk() {
+                                let number = u32::from_ne_bytes(*number);
+                                all.insert(key, (number, element, counter));
+                            }
+                        });
+                    },
+                )?;
+                if all.len() == before {
+                    break;
+                }
+            }
             Ok(all)
         })?;
-        Ok(all)
+        Ok(all.into_values().collect())
     }
 }
 

@@ -14,11 +14,18 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # To link, and to send traffic; to check the manual and the unit.
 BUILD_PACKAGES = gcc libc6-dev
-TRAFFIC_PACKAGES = nftables iproute2
+TRAFFIC_PACKAGES = nftables iproute2 conntrack procps
 MANUAL_PACKAGES = mandoc man-db systemd
 
 # To measure, and what flbc is measured beside.
 BENCH_PACKAGES = time curl nftlb haproxy nginx-light libnginx-mod-stream
+
+# The kernel that a guest runs: 6.1 is Debian 12's, 6.12 is Debian 13's. Whose nft it has, if not this machine's: a release
+# of Debian. What the kernel tests run there, and the comparison with IPVS.
+KERNEL = 6.1
+NFT =
+TEST_PROGRAMS = nft ip bridge conntrack timeout unshare mount setpriv script kill cat sysctl
+IPVS_PROGRAMS = nft ip ipvsadm timeout
 
 # Whose nft the tests take beside this machine's: a release of Debian.
 OTHER_DEBIAN = trixie
@@ -32,11 +39,11 @@ help:
 	@echo 'make build    the program, in $(TARGET)/release'
 	@echo 'make test     format, lints and every test; the kernel tests need root'
 	@echo 'make test-nft the kernel tests with the nft of Debian 13, both beside each other, and an independent witness; needs root'
-	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu; needs root'
+	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu, or of Debian 13 with KERNEL=6.12; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make bench-full  the same with more rounds, up to 100,000 services of 10 servers; needs root and 16 GB'
-	@echo 'make bench-vm  flbc beside IPVS on the kernel of Debian 12, in a guest of qemu; needs root'
+	@echo 'make bench-vm  flbc beside IPVS on the same kernels; needs root'
 	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
 	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
@@ -73,7 +80,9 @@ test-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	@# Optimized: the guest's processor is emulated.
 	$(CARGO) test --locked --release --test kernel --no-run
-	@tests/vm/guest "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: --skip versions:: $(TESTS)
+	@$(if $(NFT),other=$$(tests/nft/unpack $(NFT)) && PATH="$$other:$$PATH") \
+	    KERNEL=$(KERNEL) GUEST_PROGRAMS='$(TEST_PROGRAMS) $(TARGET)/release/flbc' tests/vm/guest \
+	    "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: --skip versions:: $(TESTS)
 
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
@@ -86,11 +95,14 @@ bench bench-full: toolchain
 	$(CARGO) build --locked --release --bin flbc --example bench
 	@FLBC=$(TARGET)/release/flbc $(TARGET)/release/examples/bench $(if $(findstring full,$@),full) $(PARTS)
 
-# The same beside IPVS, which needs Debian's kernel: ratios only, as the guest is emulated.
+# The same beside IPVS, which needs Debian's kernel. The guest's clock counts instructions: ratios only, the same on a busy
+# machine as on an idle one. The tables of connections have room for those of all contenders.
 bench-vm: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) ipvsadm
 	$(CARGO) build --locked --release --bin flbc --example bench
-	@FLBC=$(abspath $(TARGET)/release/flbc) GUEST_MODULES=ip_vs tests/vm/guest $(abspath $(TARGET)/release/examples/bench) ipvs
+	@KERNEL=$(KERNEL) FLBC=$(abspath $(TARGET)/release/flbc) GUEST_PROGRAMS='$(IPVS_PROGRAMS) $(TARGET)/release/flbc' \
+	    GUEST_MODULES=ip_vs GUEST_PARAMETERS='ip_vs.conn_tab_bits=20 nf_conntrack.hashsize=1048576' GUEST_FILES=none GUEST_CLOCK=instructions \
+	    tests/vm/guest $(abspath $(TARGET)/release/examples/bench) ipvs
 
 soak: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(MANUAL_PACKAGES)

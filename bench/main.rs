@@ -16,6 +16,7 @@
 mod lab;
 
 mod apply;
+mod contender;
 mod datapath;
 mod generate;
 mod load;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::datapath::{Bed, Contender, How, PORT, SERVER_PORT, ask, open_within};
+use crate::contender::{Contender, How};
+use crate::datapath::{Bed, PORT, SERVER_PORT, ask, open_within};
 use crate::lab::namespace::Namespace;
 use crate::peers::Site;
 use crate::run::Workshop;

@@ -195,7 +195,8 @@ pub(crate) fn machine() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let series: Vec<&str> = release.trim().split('.').take(2).collect();
     format!(
-        "{cores} cores, {} GB of memory, Linux {}",
+        "{cores} core{}, {} GB of memory, Linux {}",
+        if cores == 1 { "" } else { "s" },
         kilobytes / 1_000_000,
         series.join(".")
     )

@@ -65,7 +65,7 @@ pub fn compile(
 pub fn rules(model: &Model, table: &str, sink: &mut Diagnostics) -> Option<Ruleset> {
     check::require_source_macs(model, sink);
     let plan = schedule::schedule(model, sink);
-    let numbers = lower::number::fresh(model, &plan, sink);
+    let numbers = lower::number::fresh(&plan, table, sink);
     // Millions of servers without a number would be lowered in vain.
     (sink.errors() == 0).then(|| lower::lower(model, &plan, &numbers, table))
 }

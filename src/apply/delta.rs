@@ -9,17 +9,17 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use crate::lower::number::{
-    BlockNumbers, KnownBlock, KnownServer, Numbering, ObservedNumbers, assign_rest,
-};
-use crate::lower::{Part, Scope, identity};
+use crate::diagnostic::Diagnostics;
+use crate::lower::number::{self, BlockNumbers, Numbering, Places};
+use crate::lower::{Part, Scope};
 use crate::model::{
-    Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service, State,
+    Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service,
 };
 use crate::outline::{Difference, Focus, Outline};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
+use super::census::Census;
 use super::{Remembered, Request};
 
 /// One side: a model with its slots.
@@ -158,47 +158,75 @@ impl<'a> Delta<'a> {
         Difference::between(&outline(self.old), &outline(self.new))
     }
 
-    /// The numbers of the new side, which keep those of the old.
+    /// The numbers of the new side; its slots stay where they are. A block whose servers have other numbers than before
+    /// is another one.
     pub(super) fn assign(
-        &self,
-        numbers: &Numbering,
-        sink: &mut crate::diagnostic::Diagnostics,
+        &mut self,
+        table: &str,
+        old: &Numbering,
+        sink: &mut Diagnostics,
     ) -> Numbering {
         let settled = self.was.iter().map(|was| {
-            let numbers = numbers.blocks.get((*was)?)?;
-            Some(numbers.clone())
+            let numbers = old.blocks.get((*was)?)?;
+            Some(numbers.first_slot)
         });
-        let (model, plan) = (self.new.model, self.new.plan);
-        assign_rest(model, plan, settled.collect(), &self.going(numbers), sink)
+        let places = Places {
+            settled: settled.collect(),
+            others: self.going(old),
+        };
+        let new = number::assign(self.new.plan, table, &places, sink);
+        self.part(old, &new);
+        new
     }
 
-    /// The numbers of what the new plan does not have as it is.
-    fn going(&self, numbers: &Numbering) -> ObservedNumbers {
-        let mut going = ObservedNumbers::default();
-        for (block, numbers) in self.old_blocks(numbers) {
-            let servers = block.servers.iter().zip(&numbers.servers);
-            going
-                .servers
-                .extend(servers.map(|(server, number)| KnownServer {
-                    number: *number,
-                    identity: identity(self.old.model, block, server).into(),
-                    address: Some(server.address),
-                    port: server.port,
-                }));
-        }
+    /// What the chains draw that the new plan does not have as they are.
+    fn going(&self, numbers: &Numbering) -> FxHashMap<Arc<str>, (u32, u32)> {
+        let mut going = FxHashMap::default();
         for service in &self.old.plan.services {
             for (family, place) in &service.families {
                 let Some(place) = place.filter(|place| !self.stays(*place)) else {
                     continue;
                 };
                 let block = self.old.plan.blocks.get(place);
-                if let Some((block, numbers)) = block.zip(numbers.blocks.get(place)) {
+                if let Some((block, numbers)) = block.zip(numbers.blocks.get(place))
+                    && let Choice::Slots { owners, .. } = &block.choice
+                    && let Ok(count) = u32::try_from(owners.len())
+                {
                     let chain = name::service_chain(&service.service.name, *family);
-                    going.blocks.insert(chain, drawn(block, numbers));
+                    going.insert(chain, (numbers.first_slot, count));
                 }
             }
         }
         going
+    }
+
+    /// Parts what is the same but for its numbers: a newcomer elsewhere can have drawn one of them.
+    fn part(&mut self, old: &Numbering, new: &Numbering) {
+        let mut parted: FxHashSet<usize> = FxHashSet::default();
+        for (at, (was, numbers)) in self.was.iter_mut().zip(&new.blocks).enumerate() {
+            let Some(before) = *was else { continue };
+            let same = old
+                .blocks
+                .get(before)
+                .is_some_and(|old| old.servers == numbers.servers && old.region == numbers.region);
+            if !same {
+                *was = None;
+                if let Some(stays) = self.stays.get_mut(before) {
+                    *stays = false;
+                }
+                parted.insert(at);
+            }
+        }
+        if parted.is_empty() {
+            return;
+        }
+        for service in &self.new.plan.services {
+            let mut blocks = service.families.iter().filter_map(|(_, place)| *place);
+            if blocks.any(|block| parted.contains(&block)) {
+                let name = service.service.name.clone();
+                self.focus.services.insert(name);
+            }
+        }
     }
 
     fn stays(&self, old_block: usize) -> bool {
@@ -254,101 +282,32 @@ impl<'a> Delta<'a> {
         ]
     }
 
-    /// The numbers of servers that take no packet any more.
-    pub(super) fn dying(&self, old: &Numbering, new: &Numbering) -> FxHashSet<u32> {
-        let numbers = self
-            .old_blocks(old)
-            .flat_map(|(_, numbers)| &numbers.servers);
-        let mut dying: FxHashSet<u32> = numbers.copied().collect();
-        for number in living(self.new_blocks(new)) {
-            dying.remove(&number);
-        }
-        // A service that begins or ends to remember its clients has other numbers, and the same servers.
-        if dying.is_empty() {
-            return dying;
-        }
-        let had: FxHashSet<u32> = self
-            .old_blocks(old)
-            .flat_map(|(_, numbers)| numbers.servers.iter().copied())
-            .collect();
-        let is_new = |number| !had.contains(&number);
-        let moved = Moved::among(self.new.model, self.new_blocks(new), is_new);
-        for (block, numbers) in self.old_blocks(old) {
-            for (server, number) in block.servers.iter().zip(&numbers.servers) {
-                if dying.contains(number)
-                    && moved.has(
-                        &identity(self.old.model, block, server),
-                        Some(server.address),
-                        server.port,
-                    )
-                {
-                    dying.remove(number);
-                }
+    /// Who had and who has which number, where anything about it may have changed.
+    pub(super) fn censuses(&self, old: &Numbering, new: &Numbering) -> [Census; 2] {
+        let focused = |service: &Arc<str>| self.focus.services.contains(service);
+        let used = |side: Side<'_>| -> FxHashSet<usize> {
+            let services = side.plan.services.iter();
+            let focused = services.filter(|service| focused(&service.service.name));
+            let blocks = focused.flat_map(|service| service.families.iter());
+            blocks.filter_map(|(_, place)| *place).collect()
+        };
+        // A service may come to a block, or leave one, that stays as it is.
+        let (mut theirs, mut ours) = (used(self.old), used(self.new));
+        for (at, was) in self.was.iter().enumerate() {
+            if let Some(was) = was
+                && (theirs.contains(was) || ours.contains(&at))
+            {
+                theirs.insert(*was);
+                ours.insert(at);
             }
         }
-        dying
-    }
-}
-
-/// Servers that live on and got a number that nothing had.
-pub(super) struct Moved(FxHashSet<(String, IpAddr, Option<u16>)>);
-
-impl Moved {
-    pub(super) fn among<'a>(
-        model: &Model,
-        blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
-        is_new: impl Fn(u32) -> bool,
-    ) -> Self {
-        let mut moved = FxHashSet::default();
-        for (block, numbers) in blocks {
-            for (server, number) in block.servers.iter().zip(&numbers.servers) {
-                if server.state != State::Down && is_new(*number) {
-                    let identity = identity(model, block, server);
-                    moved.insert((identity, server.address, server.port));
-                }
-            }
-        }
-        Self(moved)
-    }
-
-    /// Whether one of them is this server.
-    pub(super) fn has(&self, identity: &str, address: Option<IpAddr>, port: Option<u16>) -> bool {
-        !self.0.is_empty()
-            && address.is_some_and(|address| self.0.contains(&(identity.to_owned(), address, port)))
-    }
-}
-
-/// The numbers of servers that are not down.
-pub(super) fn living<'a>(
-    blocks: impl Iterator<Item = (&'a Block<'a>, &'a BlockNumbers)>,
-) -> impl Iterator<Item = u32> {
-    let servers = blocks.flat_map(|(block, numbers)| block.servers.iter().zip(&numbers.servers));
-    servers.filter_map(|(server, number)| (server.state != State::Down).then_some(*number))
-}
-
-/// What the rule of a block draws.
-fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> KnownBlock {
-    let number = |at: usize| numbers.servers.get(at).copied();
-    let drawn = match &block.choice {
-        Choice::Empty => KnownBlock::default(),
-        Choice::Only(at) => KnownBlock {
-            servers: number(*at).into_iter().collect(),
-            ..KnownBlock::default()
-        },
-        Choice::Slots { owners, .. } => KnownBlock {
-            slots: u32::try_from(owners.len())
-                .ok()
-                .map(|count| (numbers.first_slot, count)),
-            servers: owners
-                .iter()
-                .filter_map(|at| number(*at as usize))
-                .collect(),
-            ..KnownBlock::default()
-        },
-    };
-    KnownBlock {
-        region: numbers.region,
-        ..drawn
+        let old_wanted = |at| !self.stays(at) || theirs.contains(&at);
+        let is_new = |at: usize| self.was.get(at).copied().flatten().is_none();
+        let new_wanted = |at| is_new(at) || ours.contains(&at);
+        [
+            Census::of_plan((self.old.model, self.old.plan, old), old_wanted, focused),
+            Census::of_plan((self.new.model, self.new.plan, new), new_wanted, focused),
+        ]
     }
 }
 

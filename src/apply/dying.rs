@@ -1,100 +1,56 @@
-//! Servers that take no packet any more, and the connections that they leave behind.
+//! What follows a transaction for connections, and for clients of servers that take no packet any more.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
+use crate::kernel::{Judged, Kernel};
 
-use rustc_hash::FxHashSet;
+use super::census::Census;
+use super::moves::{Judge, Moves};
 
-use crate::diff::Observed;
-use crate::kernel::{Connection, Kernel};
-use crate::model::{Mode, Model};
-
-use super::{Remembered, View};
-
-/// Servers that will take no packet any more: their numbers, and the VIPs that their connections were made to.
-#[derive(Debug, Default)]
-pub(super) struct Dying {
-    numbers: FxHashSet<u32>,
-    vips: HashSet<IpAddr>,
+/// Gives connections the numbers of their servers, and forgets those of servers that take none any more. `None`: they
+/// could not be seen to.
+pub(super) fn judge(
+    kernel: &mut impl Kernel,
+    moves: &Moves,
+    now: &Census,
+    notes: &mut Vec<String>,
+) -> Option<Judged> {
+    if !moves.concern_connections() {
+        return Some(Judged::default());
+    }
+    let judge = Judge::new(moves, now);
+    match kernel.judge(&|connection| judge.of(connection)) {
+        Ok(judged) => Some(judged),
+        Err(error) => {
+            notes.push(format!(
+                "connections to servers that are gone may live on, and others have the numbers that their servers had; the next apply sees to them: {error}"
+            ));
+            None
+        }
+    }
 }
 
-impl Dying {
-    /// Servers of this model.
-    pub(super) fn of(model: &Model, numbers: FxHashSet<u32>) -> Self {
-        if numbers.is_empty() {
-            return Self::default();
-        }
-        let services = model.services.iter();
-        let nat = services.filter(|service| matches!(service.mode, Mode::Nat(_)));
-        let vips = nat.flat_map(|service| service.vips.iter().map(|vip| vip.address));
-        Self {
-            vips: vips.collect(),
-            numbers,
-        }
+/// Forgets the clients that are remembered for servers that take none any more. `generation` is the kernel's, here
+/// and afterwards. Says how many.
+pub(super) fn forget_clients(
+    kernel: &mut impl Kernel,
+    table: &str,
+    moves: &Moves,
+    generation: &mut u32,
+    notes: &mut Vec<String>,
+) -> usize {
+    let dying = moves.dying();
+    if dying.is_empty() {
+        return 0;
     }
-
-    /// All servers of what was applied.
-    pub(super) fn all_of(remembered: &Remembered<'_>) -> Self {
-        let blocks = remembered.numbers.blocks.iter();
-        let numbers = blocks.flat_map(|block| block.servers.iter().copied());
-        Self::of(&remembered.model, numbers.collect())
-    }
-
-    /// Servers in these tables.
-    pub(super) fn among(observed: &Observed, numbers: impl Iterator<Item = u32>) -> Self {
-        let numbers: FxHashSet<u32> = numbers.collect();
-        if numbers.is_empty() {
-            return Self::default();
+    match kernel.forget_remembered(table, &dying, *generation) {
+        Ok((forgotten, now)) => {
+            *generation = now;
+            forgotten
         }
-        Self {
-            vips: View::of(observed).nat_vips().collect(),
-            numbers,
-        }
-    }
-
-    /// Forgets the clients that are remembered for servers that take none any more. `generation` is the kernel's, here
-    /// and afterwards. Says how many.
-    pub(super) fn forget_clients(
-        &self,
-        kernel: &mut impl Kernel,
-        table: &str,
-        generation: &mut u32,
-        notes: &mut Vec<String>,
-    ) -> usize {
-        if self.numbers.is_empty() {
-            return 0;
-        }
-        match kernel.forget_remembered(table, &self.numbers, *generation) {
-            Ok((forgotten, now)) => {
-                *generation = now;
-                forgotten
-            }
-            Err(error) => {
-                notes.push(format!(
-                    "clients of servers that are gone may be remembered until they time out: {error}"
-                ));
-                0
-            }
-        }
-    }
-
-    /// Forgets the connections to servers that take none any more: those with their mark, translated, and made to a
-    /// VIP of flbc's. Others use marks too. Says how many.
-    pub(super) fn forget(&self, kernel: &mut impl Kernel, notes: &mut Vec<String>) -> usize {
-        if self.numbers.is_empty() {
-            return 0;
-        }
-        let doomed = |connection: &Connection| {
-            self.numbers.contains(&connection.mark) && self.vips.contains(&connection.vip)
-        };
-        match kernel.forget(&doomed) {
-            Ok(forgotten) => forgotten,
-            Err(error) => {
-                notes.push(format!(
-                    "connections to servers that are gone may live on: {error}"
-                ));
-                0
-            }
+        Err(error) => {
+            notes.push(format!(
+                "clients of servers that are gone may be remembered until they time out: {error}"
+            ));
+            0
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
@@ -24,24 +24,32 @@ use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
 pub mod against;
+mod carry;
+mod census;
+mod commit;
 mod delta;
 mod dying;
+mod moves;
 mod numbers;
 mod older;
 mod remembered;
 mod restore;
 mod roster;
 mod settle;
+mod siblings;
 mod told;
 mod traffic;
 mod view;
 mod work;
 
-use dying::Dying;
-pub use numbers::numbers;
+use census::Census;
+use commit::Transaction;
+use moves::{Moves, Unfinished};
+pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
 pub use restore::{before, restore};
 use settle::{remember, settle};
+pub use siblings::Claimed;
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -58,6 +66,8 @@ pub struct Applied {
     pub totals: Totals,
     /// How many connections to servers that are gone or down were forgotten.
     pub forgotten: usize,
+    /// How many connections got the number that their server has now.
+    pub marked: usize,
     /// How many flows were forgotten that are older than their service, so that they are balanced from now on.
     pub older: usize,
     /// How many clients were remembered for servers that are gone or down, and are no more.
@@ -88,8 +98,8 @@ impl Totals {
                 Step::AddElements { origins, .. } if origins.is_empty() => {}
                 Step::AddElements { elements, .. } => totals.added += elements.len(),
                 Step::DeleteElements { elements, .. } => totals.removed += elements.len(),
-                // Counters of what comes or goes anyway.
-                Step::ClearElements { .. } => {}
+                // What is counted or remembered under the numbers of what comes or goes anyway.
+                Step::ClearElements { .. } | Step::CarryElements { .. } => {}
                 _ => totals.structure += 1,
             }
         }
@@ -107,6 +117,8 @@ impl Totals {
 pub enum Failure {
     /// The rules name interfaces that are not there.
     Interfaces(Vec<MissingInterface>),
+    /// Another table of flbc's has VIPs of these.
+    Claimed(Vec<Claimed>),
     /// More servers or slots than there are numbers; reported to the sink.
     Numbers,
     /// The kernel's answer.
@@ -158,12 +170,15 @@ pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> V
     tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
 }
 
-/// What was set with no file that says it, as far as is known: also where a run was killed around its transaction.
+/// What was set with no file that says it, as far as is known: also where a run was killed around its transaction, or
+/// where another version of flbc was there.
 pub fn overrides(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Vec<Override> {
     let left = cache.recall(kernel, table);
     let left = left.or_else(|| cache.recall_aside(kernel, table));
     let known = left.and_then(|left| Remembered::from_note(&left.note));
-    known.map_or_else(Vec::new, |known| known.overrides.into_owned())
+    let known = known.map(|known| known.overrides.into_owned());
+    let foreign = || Remembered::overrides_of(&cache.recall_foreign(kernel, table)?);
+    known.or_else(foreign).unwrap_or_default()
 }
 
 /// What the kernel has, and what is known of how it came about.
@@ -282,15 +297,19 @@ pub fn apply(
     request: &Request<'_>,
     sink: &mut Diagnostics,
 ) -> Result<Applied, Failure> {
+    let mut refused = 0;
     for _ in 0..TRIES {
         let interfaces = kernel.interfaces()?;
         let left = cache.recall(kernel, request.table);
-        if left
-            .as_ref()
-            .is_some_and(|left| left.current && remembered::says(left, request, &interfaces))
+        let unfinished = Unfinished::of_killed(cache, request.table);
+        if unfinished.is_none()
+            && left
+                .as_ref()
+                .is_some_and(|left| left.current && remembered::says(left, request, &interfaces))
         {
             return Ok(Applied::default());
         }
+        siblings::keep_apart(kernel, request)?;
         let seen = see_beside(kernel, left, request.table, &interfaces)?;
         let id: Arc<str> = random_id()?.into();
         let work = match seen.basis {
@@ -312,7 +331,7 @@ pub fn apply(
                 Some(work::anew(kernel, before, request, &interfaces, &id, sink)?)
             }
         };
-        let Some(work) = work else {
+        let Some(mut work) = work else {
             // It was not flbc that remembered this.
             let _ = cache.forget(request.table);
             continue;
@@ -329,23 +348,25 @@ pub fn apply(
             }
             return Ok(applied);
         }
+        let resumes = unfinished.is_some();
+        if let Some(unfinished) = unfinished {
+            work.now = Census::of_all((request.model, request.plan, &work.numbers));
+            work.moves.resume(unfinished, &work.now);
+        }
         let mut now = work.structure;
         now.generation = seen.generation;
         let mut followed = true;
         if !work.changes.is_empty() {
-            cache.set_aside(request.table);
-            let start = Instant::now();
-            let outcome = kernel.commit(request.table, &work.changes, now.generation);
-            applied.transaction = start.elapsed();
-            match outcome {
-                Ok(committed) => now.generation = committed.generation,
-                Err(error) => {
-                    cache.put_back(request.table);
-                    if error == KernelError::Changed {
-                        continue;
-                    }
-                    return Err(error.into());
-                }
+            let transaction = Transaction {
+                place: (cache, request.table),
+                moves: &work.moves,
+                resumes,
+                generation: now.generation,
+            };
+            let changes = &mut work.changes;
+            match transaction.make(kernel, changes, &mut refused, &mut applied)? {
+                Some(generation) => now.generation = generation,
+                None => continue,
             }
             let structure = work.changes.iter().filter(|change| change.is_structure());
             followed = now.apply(structure).is_ok();
@@ -360,12 +381,19 @@ pub fn apply(
             overrides: Cow::Borrowed(request.overrides),
         });
         let place = (cache, request.table);
-        if work.changes.is_empty() {
+        if work.changes.is_empty() && !resumes {
             remember(kernel, place, now.generation, known.as_ref(), &mut applied);
-            applied.older = older::forget(kernel, &work.stale.served, &mut applied.notes);
+            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
         } else {
-            let known = known.as_ref();
-            settle(kernel, place, &mut now, known, &work.stale, &mut applied);
+            let settled = (&work.moves, &work.now, &work.served);
+            settle(
+                kernel,
+                place,
+                &mut now,
+                known.as_ref(),
+                settled,
+                &mut applied,
+            );
         }
         return Ok(applied);
     }
@@ -384,11 +412,11 @@ pub fn unload(
 ) -> Result<Option<Applied>, Failure> {
     for _ in 0..TRIES {
         let seen = see(kernel, cache, table)?;
-        let (tables, outline, dying) = match &seen.basis {
+        let (tables, outline, before) = match &seen.basis {
             Basis::Left(remembered) => (
                 Observed::from(&remembered.ids),
                 Outline::of(&remembered.model),
-                Dying::all_of(remembered),
+                remembered.census(),
             ),
             Basis::Read(observed, remembered) => (
                 observed.hollow(),
@@ -396,13 +424,24 @@ pub fn unload(
                     Some(remembered) => Outline::of(&remembered.model),
                     None => told::outline(observed),
                 },
-                Dying::among(observed, numbers(observed).servers.iter().map(|s| s.number)),
+                Census::of_tables(observed),
             ),
         };
         let changes = diff(&tables, Desired::nothing(table.into()), &"".into());
         if changes.is_empty() {
             return Ok(None);
         }
+        let nobody = Census::default();
+        let mut moves = Moves::between(&before, &nobody);
+        if let Some(unfinished) = Unfinished::of_killed(cache, table) {
+            moves.resume(unfinished, &nobody);
+        }
+        let mut applied = Applied {
+            difference: Difference::between(&outline, &Outline::default()),
+            totals: Totals::of(&changes),
+            ..Applied::default()
+        };
+        moves::begin(&moves, (cache, table), &mut applied.notes);
         cache.set_aside(table);
         if let Err(error) = kernel.commit(table, &changes, seen.generation) {
             cache.put_back(table);
@@ -411,12 +450,10 @@ pub fn unload(
             }
             return Err(error.into());
         }
-        let mut applied = Applied {
-            difference: Difference::between(&outline, &Outline::default()),
-            totals: Totals::of(&changes),
-            ..Applied::default()
-        };
-        applied.forgotten = dying.forget(kernel, &mut applied.notes);
+        if let Some(judged) = dying::judge(kernel, &moves, &nobody, &mut applied.notes) {
+            applied.forgotten = judged.forgotten;
+            cache.finish(table);
+        }
         if let Err(error) = cache.forget(table) {
             applied
                 .notes

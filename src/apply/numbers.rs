@@ -3,15 +3,60 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdict};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
-use crate::lower::number::{KnownBlock, KnownServer, ObservedNumbers};
+use crate::lower::number::Places;
 use crate::lower::region::Region;
+
+/// The numbers that the kernel has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedNumbers {
+    /// Every server.
+    pub servers: Vec<KnownServer>,
+    /// What the chain of each service and family draws, by the chain's name.
+    pub blocks: FxHashMap<Arc<str>, KnownBlock>,
+}
+
+/// A server that has a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Its number.
+    pub number: u32,
+    /// `web1 of www`, as [`identity_in`] finds it.
+    pub identity: Arc<str>,
+    /// Its address, where the kernel has it.
+    pub address: Option<IpAddr>,
+    /// Its own port.
+    pub port: Option<u16>,
+}
+
+/// What a service's chain draws.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownBlock {
+    /// The first slot, and how many; none where there is one server alone.
+    pub slots: Option<(u32, u32)>,
+    /// The numbers of servers that it can lead to.
+    pub servers: FxHashSet<u32>,
+    /// Where all of its servers' numbers are from, if the service remembers its clients.
+    pub region: Option<Region>,
+}
+
+impl From<&ObservedNumbers> for Places {
+    fn from(known: &ObservedNumbers) -> Self {
+        let blocks = known.blocks.iter();
+        Self {
+            settled: Vec::new(),
+            others: blocks
+                .filter_map(|(chain, block)| Some((chain.clone(), block.slots?)))
+                .collect(),
+        }
+    }
+}
 
 /// Reads the numbers out of what the kernel has.
 pub fn numbers(observed: &Observed) -> ObservedNumbers {

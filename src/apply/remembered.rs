@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Diagnostics;
 use crate::diff::{Identities, Observed};
 use crate::emit::netlink::{Interfaces, desired};
-use crate::kernel::cache::Left;
+use crate::kernel::cache::{Foreign, Left};
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
 use crate::model::{Interface, Mode, Model, Override};
 
-use crate::schedule::Plan;
+use crate::schedule::{Plan, schedule};
 
 use super::Request;
+use super::census::Census;
 
 /// What was applied, and what the kernel made of it. The tables follow from it.
 ///
@@ -26,7 +28,8 @@ pub struct Remembered<'a> {
     pub numbers: Cow<'a, Numbering>,
     /// The interfaces that it names, and their numbers.
     pub interfaces: Interfaces,
-    /// The texts by which the tables are known again.
+    /// The texts by which the tables are known again. They and what follows are the last, whatever else a note says: another version
+    /// reads what was set.
     pub ids: Identities,
     /// What of the model no file said.
     pub overrides: Cow<'a, [Override]>,
@@ -44,9 +47,25 @@ impl Remembered<'_> {
         postcard::from_bytes(note).ok()
     }
 
+    /// What was set, as the note of any version ends with it: the random texts of the tables, and after them what no file
+    /// said. What is before may have had another form.
+    pub(super) fn overrides_of(foreign: &Foreign) -> Option<Vec<Override>> {
+        let ids = postcard::to_stdvec(&foreign.identities).ok()?;
+        let windows = foreign.note.windows(ids.len()).rev();
+        let place = windows.enumerate().find(|(_, window)| *window == ids)?.0;
+        let start = foreign.note.len().checked_sub(place)?;
+        postcard::from_bytes(foreign.note.get(start..)?).ok()
+    }
+
     /// Whether the interfaces that it names are there, with the numbers that they had.
     pub(super) fn are_there(&self, interfaces: &Interfaces) -> bool {
         all_there(&self.interfaces, interfaces)
+    }
+
+    /// Who has which number.
+    pub(super) fn census(&self) -> Census {
+        let plan = schedule(&self.model, &mut Diagnostics::new());
+        Census::of_all((&self.model, &plan, &self.numbers))
     }
 
     /// The tables as they were left, as far as `scope` goes. `plan` is that of the model.

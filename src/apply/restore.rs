@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::diff::{Identities, Observed, diff};
+use crate::diff::{Identities, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
 
+use super::census::Census;
+use super::commit::Transaction;
+use super::moves::{Moves, Unfinished};
 use super::older::newly_served;
-use super::settle::Stale;
 use super::work::keep_counters;
-use super::{
-    Applied, Basis, Dying, Failure, Remembered, TRIES, Totals, View, numbers, see, settle, told,
-};
+use super::{Applied, Basis, Failure, Remembered, TRIES, Totals, see, settle, told};
 
 /// What the kernel has now, as [`restore`] takes it.
 ///
@@ -55,30 +55,34 @@ pub fn restore(
 ) -> Result<Applied, Failure> {
     let id: Arc<str> = random_id()?.into();
     let remembered = Remembered::from_note(&before.note);
+    let mut refused = 0;
     for _ in 0..TRIES {
         let mut now = kernel.observe(table)?;
         let mut changes = diff(&now, before.observed.as_desired(table), &id);
-        keep_counters(kernel, table, &now, &mut changes)?;
         let mut applied = Applied {
             difference: told::difference(&now, &before.observed),
             totals: Totals::of(&changes),
             ..Applied::default()
         };
-        let stale = Stale {
-            dying: dying(&now, &before.observed),
-            served: newly_served(&now, &changes),
-        };
+        let then = Census::of_tables(&before.observed);
+        let mut moves = Moves::between(&Census::of_tables(&now), &then);
+        let unfinished = Unfinished::of_killed(cache, table);
+        let resumes = unfinished.is_some();
+        if let Some(unfinished) = unfinished {
+            moves.resume(unfinished, &then);
+        }
+        let served = newly_served(&now, &changes);
+        keep_counters(kernel, table, &now, &moves, &mut changes)?;
         if !changes.is_empty() {
-            cache.set_aside(table);
-            match kernel.commit(table, &changes, now.generation) {
-                Ok(committed) => now.generation = committed.generation,
-                Err(error) => {
-                    cache.put_back(table);
-                    if error == KernelError::Changed {
-                        continue;
-                    }
-                    return Err(error.into());
-                }
+            let transaction = Transaction {
+                place: (cache, table),
+                moves: &moves,
+                resumes,
+                generation: now.generation,
+            };
+            match transaction.make(kernel, &mut changes, &mut refused, &mut applied)? {
+                Some(generation) => now.generation = generation,
+                None => continue,
             }
         }
         let followed = now.apply(&changes).is_ok();
@@ -91,25 +95,10 @@ pub fn restore(
             (cache, table),
             &mut now,
             known,
-            &stale,
+            (&moves, &then, &served),
             &mut applied,
         );
         return Ok(applied);
     }
     Err(Failure::Crowded)
-}
-
-/// The servers that the kernel has now and that took no packets then.
-fn dying(now: &Observed, before: &Observed) -> Dying {
-    let view = View::of(before);
-    let living = view.servers().filter(|server| server.state != "down");
-    let living: Vec<_> = living
-        .map(|s| (s.number, s.identity.as_str(), s.address, s.port))
-        .collect();
-    let living: std::collections::HashSet<_> = living.into_iter().collect();
-    let numbers = numbers(now).servers;
-    let dying = numbers.iter().filter(|server| {
-        !living.contains(&(server.number, &server.identity, server.address, server.port))
-    });
-    Dying::among(now, dying.map(|server| server.number))
 }

@@ -5,19 +5,12 @@ use crate::kernel::Kernel;
 use crate::kernel::cache::Cache;
 use crate::model::Served;
 
-use super::{Applied, Dying, Remembered, older};
+use super::census::Census;
+use super::moves::Moves;
+use super::{Applied, Remembered, dying, older};
 
-/// What connection tracking has to forget after a transaction.
-#[derive(Debug, Default)]
-pub(super) struct Stale {
-    /// Servers that take no packet any more.
-    pub(super) dying: Dying,
-    /// VIPs that none was balanced for before.
-    pub(super) served: Served,
-}
-
-/// Remembers what the kernel has `now`, and forgets the connections and clients of servers that take no packet any more,
-/// and the flows that are older than their service.
+/// Remembers what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
+/// clients of servers that take no packet any more, and the flows that are older than their service.
 ///
 /// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
 /// where it is not known what the tables follow from.
@@ -26,15 +19,19 @@ pub(super) fn settle(
     (cache, table): (&Cache, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
-    stale: &Stale,
+    (moves, census, served): (&Moves, &Census, &Served),
     applied: &mut Applied,
 ) {
-    let Stale { dying, served } = stale;
     remember(kernel, (cache, table), now.generation, known, applied);
     applied.older = older::forget(kernel, served, &mut applied.notes);
-    applied.forgotten = dying.forget(kernel, &mut applied.notes);
+    if let Some(judged) = dying::judge(kernel, moves, census, &mut applied.notes) {
+        applied.forgotten = judged.forgotten;
+        applied.marked = judged.marked;
+        cache.finish(table);
+    }
     let committed = now.generation;
-    applied.clients = dying.forget_clients(kernel, table, &mut now.generation, &mut applied.notes);
+    let generation = &mut now.generation;
+    applied.clients = dying::forget_clients(kernel, table, moves, generation, &mut applied.notes);
     now.drop_service_chains();
     if kernel.read_handles(table, now).is_err() {
         // Other rules than were sent, or somebody came right behind: what is there is for the next run to read.

@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::abbreviated;
-use crate::lower::number::KnownBlock;
 use crate::lower::region::Region;
 use crate::model::{Ports, Protocol, Standing, Vip};
 use crate::ruleset::name::{ranges_of, service_of};
 use crate::source::Span;
 
-use super::numbers;
+use super::numbers::{KnownBlock, numbers};
 
 /// Both tables, as services and servers.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +24,8 @@ pub struct View {
     pub services: BTreeMap<String, ServiceView>,
     /// Every server that the tables name, whether a service leads to it now or not.
     pub(super) all_servers: Vec<ServerView>,
-    nat_vips: Vec<IpAddr>,
+    /// What each service's chain draws.
+    pub(super) chains: FxHashMap<Arc<str>, KnownBlock>,
 }
 
 /// One service.
@@ -32,6 +35,8 @@ pub struct ServiceView {
     pub mode: &'static str,
     /// Its VIPs, as the file writes them, and what they counted: new connections in nat, packets in dr.
     pub vips: Vec<(String, Counter)>,
+    /// The same VIPs.
+    pub addressed: Vec<Vip>,
     /// How many new connections (in nat) or packets (in dr) were turned away by `allow` and `deny`, if it has any.
     pub turned_away: Option<Counter>,
     /// Its servers.
@@ -43,6 +48,8 @@ pub struct ServiceView {
 pub struct ServerView {
     /// The number that marks its connections.
     pub number: u32,
+    /// Whether it is of the table of nat.
+    pub nat: bool,
     /// Who it is: `web1 of www`.
     pub identity: String,
     /// Its name.
@@ -75,12 +82,12 @@ impl View {
     /// Reads the tables.
     pub fn of(observed: &Observed) -> Self {
         let mut view = Self::default();
-        let known = numbers(observed);
+        let mut known = numbers(observed);
         for family in TableFamily::BOTH {
             let Some(table) = observed.table(family) else {
                 continue;
             };
-            let mut servers = servers(table);
+            let mut servers = servers(table, family == TableFamily::Inet);
             let chains = table.chains.iter().map(|chain| &*chain.name);
             unabbreviate(chains, servers.values_mut().map(|server| &mut server.group));
             let mut groups = Groups::new();
@@ -100,10 +107,10 @@ impl View {
                 };
                 service.mode = mode_of(family);
                 // Where no server is left there is nothing to draw from, but the service has its servers.
-                let nobody = KnownBlock::default();
-                let block = known.blocks.get(&chain.name).unwrap_or(&nobody);
+                let block = known.blocks.remove(&chain.name).unwrap_or_default();
                 let v4 = chain.name.ends_with("_v4");
-                add_servers(service, (name, v4), block, &slots, (&servers, &groups));
+                add_servers(service, (name, v4), &block, &slots, (&servers, &groups));
+                view.chains.insert(chain.name.clone(), block);
             }
             view.all_servers.extend(servers.into_values());
         }
@@ -113,11 +120,6 @@ impl View {
     /// Every server that the kernel knows.
     pub fn servers(&self) -> impl Iterator<Item = &ServerView> {
         self.all_servers.iter()
-    }
-
-    /// The addresses of services in nat.
-    pub fn nat_vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.nat_vips.iter().copied()
     }
 
     fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
@@ -136,20 +138,18 @@ impl View {
                 let (Some(name), Some(vip)) = (service_of(chain), vip(&set.name, element)) else {
                     continue;
                 };
-                if family == TableFamily::Inet {
-                    self.nat_vips.push(vip.address);
-                }
                 let words = vip.to_string();
                 let service = self.services.entry(name.to_owned()).or_default();
                 service.mode = mode_of(family);
                 let counter = counter(set, at);
                 // In dr the same VIP stands once for each interface.
-                match service.vips.iter_mut().find(|(known, _)| *known == words) {
-                    Some((_, sum)) => {
-                        sum.packets += counter.packets;
-                        sum.bytes += counter.bytes;
-                    }
-                    None => service.vips.push((words, counter)),
+                let known = service.vips.iter_mut().find(|(known, _)| *known == words);
+                if let Some((_, sum)) = known {
+                    sum.packets += counter.packets;
+                    sum.bytes += counter.bytes;
+                } else {
+                    service.vips.push((words, counter));
+                    service.addressed.push(vip);
                 }
             }
         }
@@ -278,13 +278,18 @@ pub(super) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// Every server of a table, by number: `weight 3 drain, web1 of www`.
-fn servers(table: &ObservedTable) -> BTreeMap<u32, ServerView> {
+fn servers(table: &ObservedTable, nat: bool) -> BTreeMap<u32, ServerView> {
     let mut servers = BTreeMap::new();
     let elements = |name: &str| table.set(name).into_iter().flat_map(|s| &s.elements);
     for element in elements("server") {
         let parsed = mark(element).zip(element.comment.as_deref().and_then(standing));
         if let Some((number, server)) = parsed {
-            servers.insert(number, ServerView { number, ..server });
+            let server = ServerView {
+                number,
+                nat,
+                ..server
+            };
+            servers.insert(number, server);
         }
     }
     for set in &table.sets {
@@ -320,6 +325,7 @@ pub(super) fn standing(comment: &str) -> Option<ServerView> {
     let mut words = how.strip_prefix("weight ")?.split(' ');
     Some(ServerView {
         number: 0,
+        nat: false,
         identity: who.to_owned(),
         name: name.to_owned(),
         group: group.to_owned(),

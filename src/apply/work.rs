@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
-
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Observed, carry, diff};
+use crate::diff::{Observed, Renumbered, carry, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
@@ -15,10 +13,12 @@ use crate::model::Served;
 use crate::outline::Difference;
 use crate::schedule::schedule;
 
-use super::delta::{Delta, Moved, Side, living};
+use super::census::Census;
+use super::delta::{Delta, Side};
+use super::moves::Moves;
+use super::numbers::numbers;
 use super::older::newly_served;
-use super::settle::Stale;
-use super::{Dying, Failure, Remembered, Request, numbers, told};
+use super::{Failure, Remembered, Request, told};
 
 /// What is to be done.
 pub(super) struct Work {
@@ -30,8 +30,12 @@ pub(super) struct Work {
     pub(super) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
-    /// What connection tracking has to forget.
-    pub(super) stale: Stale,
+    /// What becomes of those who had numbers.
+    pub(super) moves: Moves,
+    /// Who has numbers from now on, where that may have changed.
+    pub(super) now: Census,
+    /// VIPs that none was balanced for before.
+    pub(super) served: Served,
 }
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
@@ -45,8 +49,8 @@ pub(super) fn since(
     sink: &mut Diagnostics,
 ) -> Result<Option<Work>, Failure> {
     let plan = schedule(&remembered.model, &mut Diagnostics::new());
-    let delta = Delta::between(Side::of(remembered, &plan), request.into());
-    let numbers = delta.assign(&remembered.numbers, sink);
+    let mut delta = Delta::between(Side::of(remembered, &plan), request.into());
+    let numbers = delta.assign(request.table, &remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
@@ -83,20 +87,20 @@ pub(super) fn since(
         "a part differs in what the whole does"
     );
     let mut changes = diff(&has, wanted, id);
+    let [before, now] = delta.censuses(&remembered.numbers, &numbers);
+    let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &has, &mut changes)?;
+        keep_counters(kernel, request.table, &has, &moves, &mut changes)?;
     }
-    let dying = delta.dying(&remembered.numbers, &numbers);
-    let stale = Stale {
-        dying: Dying::of(&remembered.model, dying),
-        served: newly_served(&has, &changes),
-    };
+    let served = newly_served(&has, &changes);
     has.drop_sets();
     Ok(Some(Work {
         difference: delta.difference(),
         changes,
         structure: has,
-        stale,
+        moves,
+        now,
+        served,
         numbers,
     }))
 }
@@ -110,22 +114,10 @@ pub(super) fn anew(
     id: &Arc<str>,
     sink: &mut Diagnostics,
 ) -> Result<Work, Failure> {
-    let known = numbers(&observed);
-    let numbers = number::assign(request.model, request.plan, &known, sink);
+    let places = (&numbers(&observed)).into();
+    let numbers = number::assign(request.plan, request.table, &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
-    }
-    let mut dying: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    for number in living(request.plan.blocks.iter().zip(&numbers.blocks)) {
-        dying.remove(&number);
-    }
-    let before: FxHashSet<u32> = known.servers.iter().map(|server| server.number).collect();
-    let blocks = request.plan.blocks.iter().zip(&numbers.blocks);
-    let moved = Moved::among(request.model, blocks, |number| !before.contains(&number));
-    for server in &known.servers {
-        if moved.has(&server.identity, server.address, server.port) {
-            dying.remove(&server.number);
-        }
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
     let difference = if let Some(remembered) = remembered {
@@ -135,16 +127,16 @@ pub(super) fn anew(
         told::difference(&observed, &wanted)
     };
     let mut changes = diff(&observed, wanted, id);
+    let before = Census::of_tables(&observed);
+    let now = Census::of_all((request.model, request.plan, &numbers));
+    let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &observed, &mut changes)?;
+        keep_counters(kernel, request.table, &observed, &moves, &mut changes)?;
     }
-    let stale = Stale {
-        dying: Dying::among(&observed, dying.into_iter()),
-        served: match remembered {
-            Some(_) => newly_served(&observed, &changes),
-            // Whoever loaded what is there let connection tracking forget nothing.
-            None => Served::by_nat(request.model),
-        },
+    let served = match remembered {
+        Some(_) => newly_served(&observed, &changes),
+        // Whoever loaded what is there let connection tracking forget nothing.
+        None => Served::by_nat(request.model),
     };
     observed.drop_sets();
     Ok(Work {
@@ -152,18 +144,25 @@ pub(super) fn anew(
         changes,
         numbers,
         structure: observed,
-        stale,
+        moves,
+        now,
+        served,
     })
 }
 
-/// Lets the counters of tables go on where `changes` make elements anew.
+/// Lets the counters of tables go on where `changes` make elements anew, under the numbers that servers have then.
 pub(super) fn keep_counters(
     kernel: &mut impl Kernel,
     table: &str,
     has: &Observed,
+    moves: &Moves,
     changes: &mut Vec<Change>,
 ) -> Result<(), KernelError> {
-    carry(has, changes, &Some, |family, set| {
+    let renumbered = Renumbered {
+        moved: moves.renumbered(),
+        gone: moves.dying(),
+    };
+    carry(has, changes, &renumbered, |family, set| {
         kernel.counters(table, family, set)
     })
 }

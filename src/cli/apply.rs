@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::report::Report;
 use super::{Exit, output, trial};
-use crate::apply::{self, Applied, Failure, Request};
+use crate::apply::{self, Applied, Claimed, Failure, Request};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::{KernelError, Linux, Refusal};
@@ -200,7 +200,7 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}{}",
+        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}{}{}",
         applied.difference,
         totals.added,
         totals.removed,
@@ -209,6 +209,11 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
             0 => String::new(),
             1 => ", 1 connection forgotten".to_owned(),
             many => format!(", {many} connections forgotten"),
+        },
+        match applied.marked {
+            0 => String::new(),
+            1 => ", 1 connection numbered anew".to_owned(),
+            many => format!(", {many} connections numbered anew"),
         },
         older(applied),
         match applied.clients {
@@ -258,6 +263,18 @@ pub(super) fn failed(
                 let message = format!("There is no interface `{}` on this host", interface.name);
                 let help = "`ip link` lists those that there are";
                 sink.report(located(Code::NoSuchInterface, interface.origin, message).help(help));
+            }
+            report.human(&sink, sources);
+            Exit::Refused
+        }
+        Failure::Claimed(claimed) => {
+            for Claimed { vip, by, table } in claimed {
+                let message = format!("flbc's table `{table}` has `{by}`, which meets this");
+                let help = format!(
+                    "a VIP, protocol and port belong to one table: put these services into one file, or remove the other with `flbc unload --table {table}`"
+                );
+                let origin = Some(vip.span).filter(|span| span.is_somewhere());
+                sink.report(located(Code::VipOfAnotherTable, origin, message).help(help));
             }
             report.human(&sink, sources);
             Exit::Refused

@@ -170,6 +170,10 @@ fn asked(
             report.human(&sink, sources);
             Answer::Failed(Exit::Bad)
         }
+        Err(claimed @ Failure::Claimed(_)) => {
+            let sink = std::mem::take(&mut sink);
+            Answer::Failed(super::apply::failed(report, claimed, sink, sources))
+        }
         Err(Failure::Kernel(KernelError::Refused(refusals))) => {
             Answer::Findings(refusals.iter().map(|one| refused(one, file)).collect())
         }

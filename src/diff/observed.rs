@@ -244,6 +244,7 @@ impl Working {
             | Step::DeleteSet { .. }
             | Step::AddElements { .. }
             | Step::DeleteElements { .. }
+            | Step::CarryElements { .. }
             | Step::ClearElements { .. } => {
                 let table = self.table.as_mut().ok_or(Why::Missing)?;
                 change_sets(&mut table.sets, step)?;
@@ -361,6 +362,13 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             if !gone.is_empty() {
                 return Err(Why::Missing);
             }
+        }
+        Step::CarryElements { set, elements } => {
+            let place = find(sets, set)?;
+            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            set.counters.clear();
+            let elements = elements.iter().map(|carried| carried.element.clone());
+            set.elements.extend(elements);
         }
         Step::ClearElements { set, elements } => {
             let place = find(sets, set)?;

@@ -376,10 +376,9 @@ struct HookText<'a>(&'a Hook);
 impl fmt::Display for HookText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Hook::NatPrerouting => write!(f, "type nat hook prerouting priority dstnat;")?,
-            // nft 1.0.6 does not know the word `dstnat` in output.
-            Hook::NatOutput => write!(f, "type nat hook output priority -100;")?,
-            Hook::NatPostrouting => write!(f, "type nat hook postrouting priority srcnat;")?,
+            Hook::NatPrerouting => write!(f, "type nat hook prerouting priority -150;")?,
+            Hook::NatOutput => write!(f, "type nat hook output priority -150;")?,
+            Hook::NatPostrouting => write!(f, "type nat hook postrouting priority 50;")?,
             Hook::FilterPrerouting => write!(f, "type filter hook prerouting priority -95;")?,
             Hook::FilterOutput => write!(f, "type filter hook output priority -95;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,

@@ -21,7 +21,7 @@ use super::{Kernel, KernelError};
 pub const DIRECTORY: &str = "/run/flbc";
 
 /// The form of the file. Changes with every change of what is in it.
-const FORM: u32 = 8;
+const FORM: u32 = 9;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ fn temporary_stem(table: &str) -> io::Result<String> {
 /// How often a lock that another one holds is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What a state is bound to.
+/// What a state is bound to. Every version writes these, and these first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Binding {
     form: u32,
@@ -64,6 +64,23 @@ struct Binding {
 struct Stored<'a> {
     binding: Binding,
     note: &'a [u8],
+}
+
+/// What is yet to be done.
+#[derive(Serialize, Deserialize)]
+struct Owed<'a> {
+    form: u32,
+    boot: &'a str,
+    what: &'a [u8],
+}
+
+/// What another version of flbc left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What it wanted to know again, in its own words.
+    pub note: Vec<u8>,
+    /// The random texts of the tables, `inet` first.
+    pub identities: [Option<String>; 2],
 }
 
 /// What the last apply left.
@@ -165,7 +182,35 @@ impl Cache {
         self.read(kernel, table, &self.aside(table).ok()?)
     }
 
+    /// What another version of flbc had left in these tables, as it wrote it, and the random texts of the tables then.
+    pub fn recall_foreign(&self, kernel: &mut impl Kernel, table: &str) -> Option<Foreign> {
+        let read = |path: io::Result<PathBuf>| self.read_any(kernel, table, &path.ok()?);
+        let (then, _, note) = [self.path(table), self.aside(table)]
+            .into_iter()
+            .find_map(read)?;
+        let identities = then.identities;
+        Some(Foreign { note, identities })
+    }
+
     fn read(&self, kernel: &mut impl Kernel, table: &str, path: &Path) -> Option<Left> {
+        let (then, now, note) = self.read_any(kernel, table, path)?;
+        let same_flbc = (then.form, &then.version) == (now.form, &now.version);
+        same_flbc.then(|| Left {
+            note,
+            generation: now.generation,
+            // A transaction between then and now makes another generation; whether it touched these tables is for the
+            // caller to find out.
+            current: then == now,
+        })
+    }
+
+    /// A file of any version: what it was bound to, what that would be now, and what it holds.
+    fn read_any(
+        &self,
+        kernel: &mut impl Kernel,
+        table: &str,
+        path: &Path,
+    ) -> Option<(Binding, Binding, Vec<u8>)> {
         self.check().ok()?;
         let mut file = File::open(path).ok()?;
         let metadata = file.metadata().ok()?;
@@ -176,22 +221,19 @@ impl Cache {
         let (sum, bytes) = bytes.split_at_checked(8)?;
         let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
         let same_tables = Binding {
-            generation: now.generation,
-            identities: now.identities.clone(),
-            ..then.clone()
-        } == now
+            form: then.form,
+            version: then.version.clone(),
+            generation: then.generation,
+            identities: then.identities.clone(),
+            ..now.clone()
+        } == then
             && same_identities(&then.identities, &now.identities);
         if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
         let stored: Stored<'_> = postcard::from_bytes(bytes).ok()?;
-        Some(Left {
-            note: stored.note.to_vec(),
-            generation: now.generation,
-            // A transaction between then and now makes another generation; whether it touched these tables is for the
-            // caller to find out.
-            current: stored.binding == now,
-        })
+        let note = stored.note.to_vec();
+        Some((then, now, note))
     }
 
     /// Remembers `note` of what the kernel has at this generation, in tables that are known by these texts.
@@ -236,6 +278,44 @@ impl Cache {
         if let (Ok(path), Ok(aside)) = (self.path(table), self.aside(table)) {
             let _ = fs::hard_link(&aside, path);
             let _ = fs::remove_file(aside);
+        }
+    }
+
+    /// What a run had yet to do outside of the tables when it was killed.
+    pub fn unfinished(&self, table: &str) -> Option<Vec<u8>> {
+        self.check().ok()?;
+        let mut file = File::open(self.file(table, "unfinished").ok()?).ok()?;
+        secure(&file.metadata().ok()?, false).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        let stored: Owed<'_> = postcard::from_bytes(&bytes).ok()?;
+        // Connections do not outlive their machine.
+        (stored.form == FORM && stored.boot == boot_id().ok()?).then(|| stored.what.to_vec())
+    }
+
+    /// Remembers what is yet to be done outside of the tables, until [`Self::finish`].
+    ///
+    /// # Errors
+    ///
+    /// The folder is somebody else's, or cannot be written to.
+    pub fn begin(&self, table: &str, what: &[u8]) -> io::Result<()> {
+        self.prepare()?;
+        let boot = boot_id()?;
+        let owed = Owed {
+            form: FORM,
+            boot: &boot,
+            what,
+        };
+        let mut file = self.temporary(table)?;
+        file.write_all(&postcard::to_stdvec(&owed).map_err(io::Error::other)?)?;
+        file.persist(self.file(table, "unfinished")?)?;
+        Ok(())
+    }
+
+    /// All of it is done.
+    pub fn finish(&self, table: &str) {
+        if let Ok(path) = self.file(table, "unfinished") {
+            let _ = fs::remove_file(path);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::emit::netlink::constant::conntrack;
 use crate::model::MacAddress;
 
 use super::socket::Socket;
-use super::{Balanced, Connection, Flow, KernelError};
+use super::{Balanced, Connection, Flow, Judged, KernelError, Verdict};
 
 pub(super) fn failed(doing: &'static str) -> impl Fn(nlink::Error) -> KernelError {
     move |error| {
@@ -100,16 +100,46 @@ fn read(entry: &ConntrackEntry) -> Option<Connection> {
 }
 
 /// Reads all connections once, whatever is looked for: the kernel walks the whole table each time it is asked.
-pub(super) fn forget(doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
+pub(super) fn judge(judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
     let all = Balanced {
         mark: None,
         vip: None,
     };
     let connection = open()?;
-    let mut entries = matching(&connection, filter(all))?;
-    entries.retain(|entry| read(entry).is_some_and(|connection| doomed(&connection)));
-    let entries = entries.iter().map(ConntrackBuilder::from_entry);
-    delete(&connection, entries.collect())
+    let (mut doomed, mut marked) = (Vec::new(), Vec::new());
+    for entry in matching(&connection, filter(all))? {
+        match read(&entry).map_or(Verdict::Keep, |connection| judge(&connection)) {
+            Verdict::Keep => {}
+            Verdict::Mark(mark) => marked.push(ConntrackBuilder::from_entry(&entry).mark(mark)),
+            Verdict::Forget => doomed.push(ConntrackBuilder::from_entry(&entry)),
+        }
+    }
+    Ok(Judged {
+        marked: mark(&connection, marked)?,
+        forgotten: delete(&connection, doomed)?,
+    })
+}
+
+/// Gives these the marks that they say; says how many were still there.
+fn mark(
+    connection: &blocking::Connection<Netfilter>,
+    entries: Vec<ConntrackBuilder>,
+) -> Result<usize, KernelError> {
+    connection
+        .run(move |c| {
+            Box::pin(async move {
+                let mut marked = 0;
+                for entry in entries {
+                    match c.update_conntrack(entry).await {
+                        Ok(()) => marked += 1,
+                        Err(error) if is_gone(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(marked)
+            })
+        })
+        .map_err(failed("mark connections"))
 }
 
 pub(super) fn untranslated(
@@ -257,5 +287,11 @@ fn delete(
                 Ok(forgotten)
             })
         })
-        .map_err(failed("delete connections"))
+        .map_err(failed("forget connections"))
+}
+
+/// Whether a connection that was to be marked is there no more. The kernel would make it anew, and is not told enough
+/// for that.
+fn is_gone(error: &nlink::Error) -> bool {
+    error.is_not_found() || error.errno().map(i32::abs) == Some(Errno::INVAL.raw_os_error())
 }

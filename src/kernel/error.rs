@@ -37,6 +37,17 @@ pub enum KernelError {
     },
 }
 
+impl KernelError {
+    /// Whether it was only that what rules put into a map, or take out of it, was another thing by then.
+    pub fn is_out_of_date(&self) -> bool {
+        let Self::Refused(refusals) = self else {
+            return false;
+        };
+        let mut reasons = refusals.iter().map(|refusal| &refusal.reason);
+        reasons.all(|reason| matches!(reason, Reason::Missing | Reason::Exists))
+    }
+}
+
 /// One change that the kernel does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -15,7 +15,10 @@ use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
 use super::error::Refusal;
-use super::{Balanced, BaseChain, Committed, Connection, Flow, Kernel, KernelError, Memory};
+use super::{
+    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
+    Recollection, Verdict,
+};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +37,10 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// Other tables of flbc's.
+    pub siblings: Vec<(String, Vec<ObservedSet>)>,
+    /// What its rules remember.
+    pub recollections: Vec<Recollection>,
     /// What it follows and does not translate.
     pub flows: Vec<Flow>,
     /// The last handle that it gave to a rule.
@@ -215,6 +222,14 @@ impl Kernel for Fake {
         self.attempt(changes).map(drop)
     }
 
+    fn siblings(
+        &mut self,
+        _own_table: &str,
+        _stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
+        Ok(self.siblings.clone())
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         Ok(self.interfaces.clone())
     }
@@ -244,10 +259,26 @@ impl Kernel for Fake {
         Ok((0, generation))
     }
 
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError> {
-        let before = self.connections.len();
-        self.connections.retain(|connection| !doomed(connection));
-        Ok(before - self.connections.len())
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        let mut judged = Judged::default();
+        self.connections
+            .retain_mut(|connection| match judge(connection) {
+                Verdict::Keep => true,
+                Verdict::Mark(mark) => {
+                    connection.mark = mark;
+                    judged.marked += 1;
+                    true
+                }
+                Verdict::Forget => {
+                    judged.forgotten += 1;
+                    false
+                }
+            });
+        Ok(judged)
+    }
+
+    fn recollections(&mut self, _table: &str) -> Result<Vec<Recollection>, KernelError> {
+        Ok(self.recollections.clone())
     }
 
     fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {

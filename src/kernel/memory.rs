@@ -12,7 +12,7 @@ use crate::emit::netlink::constant::{data, element, message, set};
 use crate::emit::netlink::{Bytes, Data, Element, TableFamily};
 
 use super::linux::{Linux, next_generation};
-use super::{KernelError, Memory, Reason, read};
+use super::{Entry, KernelError, Memory, Reason, Recollection, read};
 
 /// How often a map is read through for what is to be forgotten: elements may escape a reading, as others come and go
 /// meanwhile, and the last one must find none.
@@ -21,15 +21,6 @@ const PASSES: usize = 20;
 /// What times out within this many milliseconds may be gone before it is deleted, and is left to itself after the
 /// kernel has refused.
 const SOON: u64 = 2000;
-
-/// An element of a dynamic map.
-struct Entry {
-    key: Bytes,
-    /// The value: the number of a server.
-    server: u32,
-    /// How long it has to live, in milliseconds.
-    left: u64,
-}
 
 /// The elements in a message.
 fn entries_in(attributes: Attributes<'_>) -> impl Iterator<Item = Entry> {
@@ -41,6 +32,10 @@ fn entries_in(attributes: Attributes<'_>) -> impl Iterator<Item = Entry> {
         Some(Entry {
             key: Bytes::new(value(element::KEY)?.value)?,
             server: u32::from_ne_bytes(value(element::DATA)?.value.try_into().ok()?),
+            timeout: one
+                .find(element::TIMEOUT)
+                .and_then(Attribute::u64)
+                .unwrap_or_default(),
             left: one
                 .find(element::EXPIRATION)
                 .and_then(Attribute::u64)
@@ -138,6 +133,35 @@ impl Linux {
             }
         }
         Ok(memories)
+    }
+
+    /// See [`super::Kernel::recollections`].
+    pub(super) fn read_recollections(
+        &mut self,
+        table: &str,
+    ) -> Result<Vec<Recollection>, KernelError> {
+        let mut all = Vec::new();
+        for family in TableFamily::BOTH {
+            for map in self.dynamic_maps(family, table)? {
+                // A reading can show an element twice, or not at all, while the map grows or shrinks.
+                let mut entries: FxHashMap<Bytes, Entry> = FxHashMap::default();
+                for _ in 0..PASSES {
+                    let before = entries.len();
+                    self.entries(family, table, &map.name, |entry| {
+                        entries.insert(entry.key, entry);
+                    })?;
+                    if entries.len() == before {
+                        break;
+                    }
+                }
+                all.push(Recollection {
+                    family,
+                    map: map.name,
+                    entries: entries.into_values().collect(),
+                });
+            }
+        }
+        Ok(all)
     }
 
     /// See [`super::Kernel::forget_remembered`].

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Counter, Observed};
+use crate::diff::{Counter, Observed, ObservedSet};
 use crate::emit::netlink::change::Change;
-use crate::emit::netlink::{Element, Interfaces, TableFamily};
+use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
 use crate::model::{MacAddress, Protocol, Served};
 use crate::ruleset::name;
 
@@ -76,6 +76,13 @@ pub trait Kernel {
     /// Lets the kernel check the changes, and makes none.
     fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;
 
+    /// The other tables of this host that are flbc's, whoever loaded them, with the sets whose names begin with `stem`.
+    fn siblings(
+        &mut self,
+        own_table: &str,
+        stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError>;
+
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;
 
@@ -100,8 +107,11 @@ pub trait Kernel {
         generation: u32,
     ) -> Result<(usize, u32), KernelError>;
 
-    /// Forgets the connections that were translated and are `doomed`; says how many.
-    fn forget(&mut self, doomed: &dyn Fn(&Connection) -> bool) -> Result<usize, KernelError>;
+    /// Does to each connection that was translated what the judge says.
+    fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError>;
+
+    /// What rules remember in the dynamic maps of the tables of this name.
+    fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError>;
 
     /// The flows that are followed and whose destination is not translated: those from or to this address, or all.
     fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError>;
@@ -109,6 +119,50 @@ pub trait Kernel {
     /// Forgets those of them that are `doomed`, once all packets have passed that were on their way; says how many.
     fn forget_untranslated(&mut self, doomed: &dyn Fn(&Flow) -> bool)
     -> Result<usize, KernelError>;
+}
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Keep,
+    /// It gets this mark.
+    Mark(u32),
+    /// It is forgotten.
+    Forget,
+}
+
+/// How many connections were judged how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Those that were forgotten.
+    pub forgotten: usize,
+    /// Those that got another mark.
+    pub marked: usize,
+}
+
+/// What rules put into a dynamic map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recollection {
+    /// The family of its table.
+    pub family: TableFamily,
+    /// The map's name.
+    pub map: Arc<str>,
+    /// In no order.
+    pub entries: Vec<Entry>,
+}
+
+/// An element of a dynamic map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Bytes,
+    /// The value: the number of a server.
+    pub server: u32,
+    /// How long it lives after a packet, in milliseconds; 0 where that is not its own.
+    pub timeout: u64,
+    /// How long it has to live, in milliseconds.
+    pub left: u64,
 }
 
 /// What passed between clients and a real server, one way.

@@ -16,6 +16,7 @@ mod dr;
 mod empty;
 mod guard;
 mod identity;
+mod lot;
 mod nat;
 pub mod number;
 mod persist;

@@ -3,28 +3,34 @@
 //! A mark is a slot first, then a server. The two ranges never meet, so that a missing slot can never be
 //! taken for a server. Servers of services whose clients are remembered have ranges of their own, see
 //! [`super::region`].
+//!
+//! A server's number follows from who it is, see [`super::lot`], so that it is the same on every balancer with the same
+//! file. A slot lives inside one packet: where a block's slots lie is free, and they stay where they are.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::model::Model;
+use crate::model::{Family, HashKey, Mode, Ports, RealServer, Scheduler, Service, SourceNat, Vip};
 use crate::ruleset::name;
-use crate::schedule::{Choice, Plan};
+use crate::schedule::{Block, Choice, Plan};
 
-use super::identity;
-use super::region::{Ranges, Region};
+use super::lot::{self, Identity};
+use super::region::{Extent, Region};
 
-/// The numbers that servers may have. 0 is "no mark".
-pub const SERVERS: RangeInclusive<u32> = 1..=0x00ff_ffff;
+/// The numbers that slots may have. What is below is left to others, who mark by small numbers; 0 is "no mark".
+pub const SLOTS: RangeInclusive<u32> = 0x0010_0000..=0x3fff_ffff;
 
-/// The numbers that slots may have.
-pub const SLOTS: RangeInclusive<u32> = 0x0100_0000..=0x7fff_ffff;
+/// The numbers that servers may have.
+pub const SERVERS: RangeInclusive<u32> = 0x4000_0000..=0x7fff_ffff;
+
+/// How many numbers there are for servers.
+const ROOM: u32 = *SERVERS.end() - *SERVERS.start() + 1;
 
 /// Behind the last slot.
 const SLOTS_END: u64 = *SLOTS.end() as u64 + 1;
@@ -50,77 +56,38 @@ pub struct BlockNumbers {
     pub region: Option<Region>,
 }
 
-/// The numbers that the kernel has already.
+/// Where slots lie already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObservedNumbers {
-    /// Every server.
-    pub servers: Vec<KnownServer>,
-    /// What the chain of each service and family draws, by the chain's name.
-    pub blocks: FxHashMap<Arc<str>, KnownBlock>,
+pub struct Places {
+    /// For each block of the plan that stays as it is, its first slot. May be shorter than the plan.
+    pub settled: Vec<Option<u32>>,
+    /// The first slot, and how many, that the chains of other services draw, by the chain's name.
+    pub others: FxHashMap<Arc<str>, (u32, u32)>,
 }
 
-/// A server that has a number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownServer {
-    /// Its number.
-    pub number: u32,
-    /// `web1 of www`, as [`super::identity_in`] finds it.
-    pub identity: Arc<str>,
-    /// Its address, where the kernel has it.
-    pub address: Option<IpAddr>,
-    /// Its own port.
-    pub port: Option<u16>,
+impl Places {
+    fn settled(&self, block: usize) -> Option<u32> {
+        self.settled.get(block).copied().flatten()
+    }
 }
 
-/// What a service's chain draws.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KnownBlock {
-    /// The first slot, and how many; none where there is one server alone.
-    pub slots: Option<(u32, u32)>,
-    /// The numbers of servers that it can lead to.
-    pub servers: FxHashSet<u32>,
-    /// Where all of its servers' numbers are from, if the service remembers its clients.
-    pub region: Option<Region>,
-}
-
-/// Numbers for an empty kernel: blocks in the plan's order, servers by name within their block. Depends on
-/// names alone, so that a file written in another order gets the same.
+/// Numbers for an empty kernel, in tables of this name.
 ///
 /// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn fresh(model: &Model, plan: &Plan<'_>, sink: &mut Diagnostics) -> Numbering {
-    assign(model, plan, &ObservedNumbers::default(), sink)
+pub fn fresh(plan: &Plan<'_>, table: &str, sink: &mut Diagnostics) -> Numbering {
+    assign(plan, table, &Places::default(), sink)
 }
 
-/// Numbers that keep those which the kernel has, so that a change here renumbers nothing there: a server that is in
-/// both keeps its number, a block that keeps its number of slots keeps its place. What is new gets the lowest
-/// numbers that nothing in the kernel has, in the order of [`fresh`].
+/// Numbers for a kernel that has slots already: a block that keeps its number of slots keeps its place, and new ones
+/// get the lowest places that nothing in the kernel has. Servers' numbers do not depend on that.
 ///
 /// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn assign(
-    model: &Model,
-    plan: &Plan<'_>,
-    observed: &ObservedNumbers,
-    sink: &mut Diagnostics,
-) -> Numbering {
-    let none = vec![None; plan.blocks.len()];
-    assign_rest(model, plan, none, observed, sink)
-}
-
-/// The same where some blocks have their numbers already, each block in its place of `settled`. `observed` is what
-/// the kernel has beside these.
-///
-/// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn assign_rest(
-    model: &Model,
-    plan: &Plan<'_>,
-    settled: Vec<Option<BlockNumbers>>,
-    observed: &ObservedNumbers,
-    sink: &mut Diagnostics,
-) -> Numbering {
-    let known = known_blocks(plan, &settled, observed);
-    let slots = place_slots(plan, &settled, observed, &known);
-    let regions = place_regions(plan, &settled, observed, &known);
-    let servers = number_servers(model, plan, settled, observed, &known, &regions);
+pub fn assign(plan: &Plan<'_>, table: &str, places: &Places, sink: &mut Diagnostics) -> Numbering {
+    let slots = place_slots(plan, places);
+    let anchors = anchors(plan);
+    let table = Identity::in_table(table);
+    let regions = draw_regions(plan, &anchors, table);
+    let servers = draw_servers(plan, &anchors, &regions, table);
     let mut too_many = false;
     let mut blocks = Vec::with_capacity(plan.blocks.len());
     for (((block, servers), first_slot), region) in
@@ -134,7 +101,7 @@ pub fn assign_rest(
                     Code::TooMany,
                     block.service.span,
                     format!(
-                        "up to service `{}` the file needs more real servers or slots than marks can number",
+                        "no number is left for service `{}`: the file needs more slots, or services that remember their clients, than marks can number",
                         block.service.name
                     ),
                 )
@@ -150,229 +117,229 @@ pub fn assign_rest(
     Numbering { blocks }
 }
 
-/// For each block of the plan, what the kernel has of it: that of the first service that uses it, and is known.
-fn known_blocks<'o>(
+/// What a VIP is compared by.
+type Anchor = (IpAddr, crate::model::Protocol, Ports);
+
+/// For each block the lowest VIP of the services that use it: no two services have the same VIP.
+fn anchors(plan: &Plan<'_>) -> Vec<Option<Anchor>> {
+    let mut anchors: Vec<Option<Anchor>> = vec![None; plan.blocks.len()];
+    for service in &plan.services {
+        for (family, place) in &service.families {
+            let Some(anchor) = place.and_then(|place| anchors.get_mut(place)) else {
+                continue;
+            };
+            let lowest = lowest_vip(service.service, *family);
+            if anchor.is_none() || lowest.is_some() && lowest < *anchor {
+                *anchor = lowest;
+            }
+        }
+    }
+    anchors
+}
+
+fn lowest_vip(service: &Service, family: Family) -> Option<Anchor> {
+    let vips = service.vips.iter().filter(|vip| vip.family() == family);
+    vips.map(|vip: &Vip| (vip.address, vip.protocol, vip.ports))
+        .min()
+}
+
+/// A service is known by its lowest VIP, so that a name may change and other VIPs may come and go.
+fn of_vip(identity: Identity, (address, protocol, ports): Anchor) -> Identity {
+    let [[a, b], [c, d]] = match ports {
+        Ports::One(port) => [port, port],
+        Ports::Range(first, last) => [first, last],
+        Ports::Any => [0, 0],
+    }
+    .map(u16::to_be_bytes);
+    of_address(identity, address).with(&[protocol.number(), a, b, c, d])
+}
+
+fn of_address(identity: Identity, address: IpAddr) -> Identity {
+    match address {
+        IpAddr::V4(address) => identity.with(&[4]).with(&address.octets()),
+        IpAddr::V6(address) => identity.with(&[6]).with(&address.octets()),
+    }
+}
+
+fn of_server(identity: Identity, server: &RealServer) -> Identity {
+    // No server has port 0.
+    let port = server.port.unwrap_or_default();
+    of_address(identity, server.address).with(&port.to_be_bytes())
+}
+
+const fn of_mode(mode: &Mode) -> u8 {
+    match mode {
+        Mode::Nat(_) => b'n',
+        Mode::Dr(_) => b'd',
+    }
+}
+
+/// What the servers of a block have in common, where the service does not remember its clients.
+///
+/// Servers of the service itself are known by its lowest VIP. Those of pools belong to no VIP: services that share them
+/// come and go. There it counts in which way they are used, since a pool used in two ways has each server twice.
+fn of_block(identity: Identity, block: &Block<'_>, anchor: Option<Anchor>) -> Identity {
+    let identity = identity.with(&[of_mode(block.mode)]);
+    if block.pools.is_empty() {
+        let identity = identity.with(b"s");
+        return anchor.map_or(identity, |anchor| of_vip(identity, anchor));
+    }
+    let source = match block.mode {
+        Mode::Nat(SourceNat::Keep) | Mode::Dr(_) => 0,
+        Mode::Nat(SourceNat::Masquerade) => 1,
+        Mode::Nat(SourceNat::Fixed { .. }) => 2,
+    };
+    let by = |key: HashKey| match key {
+        HashKey::Source => 0,
+        HashKey::SourcePort => 1,
+    };
+    let scheduler = match block.service.scheduler {
+        Scheduler::RoundRobin => 0,
+        Scheduler::Random => 1,
+        Scheduler::Hash(key) => 2 + by(key),
+        Scheduler::Maglev { key, .. } => 4 + by(key),
+    };
+    let track = u8::from(block.service.track.is_some());
+    identity.with(b"p").with(&[source, scheduler, track])
+}
+
+/// The region of each block whose service remembers its clients; `None` also where there are not enough.
+fn draw_regions(
     plan: &Plan<'_>,
-    settled: &[Option<BlockNumbers>],
-    observed: &'o ObservedNumbers,
-) -> Vec<Option<&'o KnownBlock>> {
+    anchors: &[Option<Anchor>],
+    table: Identity,
+) -> Vec<Option<Region>> {
+    let mut regions = vec![None; plan.blocks.len()];
+    for extent in [Extent::Usual, Extent::Large] {
+        let blocks = plan.blocks.iter().zip(anchors).enumerate();
+        let wanting = blocks.filter(|(_, (block, _))| {
+            block.service.persistence.is_some() && Extent::of(block.servers.len()) == extent
+        });
+        let (places, identities): (Vec<usize>, Vec<Identity>) = wanting
+            .map(|(at, (block, anchor))| {
+                let identity = table.with(&[b'r', of_mode(block.mode)]);
+                (
+                    at,
+                    anchor.map_or(identity, |anchor| of_vip(identity, anchor)),
+                )
+            })
+            .unzip();
+        let drawn = lot::draw(identities, extent.count());
+        for (place, drawn) in places.into_iter().zip(drawn) {
+            if let Some(region) = regions.get_mut(place) {
+                *region = drawn.map(|drawn| Region::nth(extent, drawn));
+            }
+        }
+    }
+    regions
+}
+
+/// The numbers of the servers of each block; `None` where none is left.
+fn draw_servers(
+    plan: &Plan<'_>,
+    anchors: &[Option<Anchor>],
+    regions: &[Option<Region>],
+    table: Identity,
+) -> Vec<Vec<Option<u32>>> {
+    let mut numbers: Vec<Vec<Option<u32>>> = plan
+        .blocks
+        .iter()
+        .map(|block| vec![None; block.servers.len()])
+        .collect();
+    // There are two of one identity where pools that are used in the same way have an address in common, and where a
+    // service has a server twice. The order tells them apart, so it must not depend on names more than it must.
+    let mut order: Vec<usize> = (0..plan.blocks.len()).collect();
+    order.sort_by_key(|at| anchors.get(*at));
+    let (mut places, mut identities) = (Vec::new(), Vec::new());
+    for at in order {
+        let (Some(block), Some(region)) = (plan.blocks.get(at), regions.get(at)) else {
+            continue;
+        };
+        let mut servers: Vec<(usize, &RealServer)> =
+            block.servers.iter().copied().enumerate().collect();
+        servers.sort_by(|(_, a), (_, b)| {
+            (a.address, a.port, &a.name).cmp(&(b.address, b.port, &b.name))
+        });
+        if let Some(region) = region {
+            let identities: Vec<Identity> = servers
+                .iter()
+                .map(|(_, server)| of_server(table.with(b"c"), server))
+                .collect();
+            let drawn = lot::draw(identities, region.extent().room());
+            for ((place, _), drawn) in servers.into_iter().zip(drawn) {
+                let number = drawn.map(|drawn| region.server(drawn));
+                set(&mut numbers, (at, place), number);
+            }
+        } else if block.service.persistence.is_none() {
+            let identity = of_block(table, block, anchors.get(at).copied().flatten());
+            for (place, server) in servers {
+                places.push((at, place));
+                identities.push(of_server(identity, server));
+            }
+        }
+    }
+    for (place, drawn) in places.into_iter().zip(lot::draw(identities, ROOM)) {
+        set(
+            &mut numbers,
+            place,
+            drawn.map(|drawn| SERVERS.start() + drawn),
+        );
+    }
+    numbers
+}
+
+fn set(numbers: &mut [Vec<Option<u32>>], (block, place): (usize, usize), number: Option<u32>) {
+    let block = numbers.get_mut(block);
+    if let Some(slot) = block.and_then(|block| block.get_mut(place)) {
+        *slot = number;
+    }
+}
+
+/// For each block of the plan, the slots that the kernel has of it: those of the first service that uses it, and is
+/// known.
+fn known_slots(plan: &Plan<'_>, places: &Places) -> Vec<Option<(u32, u32)>> {
     let mut known = vec![None; plan.blocks.len()];
-    if observed.blocks.is_empty() {
+    if places.others.is_empty() {
         return known;
     }
     for service in &plan.services {
         for (family, place) in &service.families {
-            if place.is_none_or(|place| settled.get(place).is_some_and(Option::is_some)) {
+            let Some(place) = place.filter(|place| places.settled(*place).is_none()) else {
                 continue;
-            }
-            let chain = name::service_chain(&service.service.name, *family);
-            if let Some(slot) = place.and_then(|place| known.get_mut(place))
-                && slot.is_none()
-            {
-                *slot = observed.blocks.get(&chain);
+            };
+            if let Some(slots @ None) = known.get_mut(place) {
+                let chain = name::service_chain(&service.service.name, *family);
+                *slots = places.others.get(&chain).copied();
             }
         }
     }
     known
 }
 
-/// The region of each block whose service remembers its clients. A service keeps its own, by which its clients are
-/// remembered. New ones are those that nothing in the kernel has had: connections and clients of a service that goes may
-/// still be on their way out.
-fn place_regions(
-    plan: &Plan<'_>,
-    settled: &[Option<BlockNumbers>],
-    observed: &ObservedNumbers,
-    known: &[Option<&KnownBlock>],
-) -> Vec<Option<Region>> {
-    let mut used: FxHashSet<Region> = settled.iter().flatten().filter_map(|b| b.region).collect();
-    let mut regions: Vec<Option<Region>> = Vec::with_capacity(plan.blocks.len());
-    for ((block, known), settled) in plan.blocks.iter().zip(known).zip(settled) {
-        let kept = match settled {
-            Some(numbers) => numbers.region,
-            None => known
-                .and_then(|known| known.region)
-                .filter(|region| region.holds(block.servers.len()) && !used.contains(region)),
-        };
-        let kept = kept.filter(|_| block.service.persistence.is_some());
-        used.extend(kept);
-        regions.push(kept);
-    }
-    let mut taken = None;
-    let [mut fresh, mut freed] = [Ranges::new(), Ranges::new()];
-    for (block, region) in plan.blocks.iter().zip(&mut regions) {
-        if block.service.persistence.is_none() || region.is_some() {
-            continue;
-        }
-        let taken = taken.get_or_insert_with(|| {
-            let servers = observed.servers.iter().map(|server| server.number);
-            let mut taken: FxHashSet<Region> = servers.filter_map(Region::containing).collect();
-            taken.extend(observed.blocks.values().filter_map(|block| block.region));
-            taken.extend(&used);
-            taken
-        });
-        let servers = block.servers.len();
-        *region = fresh
-            .free(servers, taken)
-            .or_else(|| freed.free(servers, &used));
-        used.extend(*region);
-    }
-    regions
-}
-
-/// The numbers of the servers of each block; `None` where none is left.
-fn number_servers(
-    model: &Model,
-    plan: &Plan<'_>,
-    settled: Vec<Option<BlockNumbers>>,
-    observed: &ObservedNumbers,
-    known: &[Option<&KnownBlock>],
-    regions: &[Option<Region>],
-) -> Vec<Vec<Option<u32>>> {
-    // A number that becomes free now still stands in the marks of connections that are to be forgotten.
-    let mut before: FxHashSet<u32> = observed
-        .servers
-        .iter()
-        .map(|server| server.number)
-        .collect();
-    before.extend(settled.iter().flatten().flat_map(|block| &block.servers));
-    let mut numbers: Vec<Vec<Option<u32>>> = plan
-        .blocks
-        .iter()
-        .zip(settled)
-        .map(|(block, settled)| match settled {
-            Some(numbers) => numbers.servers.into_iter().map(Some).collect(),
-            None => vec![None; block.servers.len()],
-        })
-        .collect();
-    let mut used: FxHashSet<u32> = numbers.iter().flatten().copied().flatten().collect();
-    if !observed.servers.is_empty() {
-        let namesakes = Namesakes::new(&observed.servers);
-        // The same pool in two blocks has every server twice under one name. Those that a block leads to are its
-        // own; the others are taken afterwards, the nearest first.
-        for sure in [true, false] {
-            for (((block, numbers), known), region) in
-                plan.blocks.iter().zip(&mut numbers).zip(known).zip(regions)
-            {
-                for (server, number) in block.servers.iter().zip(numbers) {
-                    if number.is_some() {
-                        continue;
-                    }
-                    let identity = identity(model, block, server);
-                    let free = namesakes
-                        .of(&identity, *region)
-                        .filter(|known| {
-                            known.port == server.port
-                                && known.address.is_none_or(|a| a == server.address)
-                        })
-                        .map(|known| known.number)
-                        .filter(|number| !used.contains(number));
-                    let own = known.map(|known| &known.servers);
-                    let found = if sure {
-                        free.filter(|n| own.is_some_and(|own| own.contains(n)))
-                            .min()
-                    } else {
-                        let near = own.and_then(|own| own.iter().min()).copied();
-                        free.min_by_key(|n| (n.abs_diff(near.unwrap_or_default()), *n))
-                    };
-                    used.extend(found);
-                    *number = found;
-                }
-            }
-        }
-    }
-    let mut fresh = SERVERS.filter(|n| !before.contains(n));
-    let mut freed = SERVERS.filter(|n| before.contains(n) && !used.contains(n));
-    for ((block, numbers), region) in plan.blocks.iter().zip(&mut numbers).zip(regions) {
-        let own = |wanted: bool| {
-            let numbers = region.map(Region::servers).into_iter().flatten();
-            let (before, used) = (&before, &used);
-            numbers.filter(move |n| before.contains(n) == wanted && !used.contains(n))
-        };
-        let mut own = own(false).chain(own(true));
-        let must_have = block.service.persistence.is_some();
-        let mut by_name: Vec<usize> = (0..block.servers.len()).collect();
-        by_name.sort_by_key(|at| block.servers.get(*at).map(|server| &server.name));
-        for at in by_name {
-            if let Some(number) = numbers.get_mut(at)
-                && number.is_none()
-            {
-                *number = if must_have {
-                    own.next()
-                } else {
-                    fresh.next().or_else(|| freed.next())
-                };
-            }
-        }
-    }
-    numbers
-}
-
-/// Servers by who they are, and where their numbers are from: mostly one of each.
-struct Namesakes<'o> {
-    servers: &'o [KnownServer],
-    /// The last of each name.
-    last: FxHashMap<(&'o str, Option<Region>), usize>,
-    /// For each server, the one before it of the same name.
-    before: Vec<Option<usize>>,
-}
-
-impl<'o> Namesakes<'o> {
-    fn new(servers: &'o [KnownServer]) -> Self {
-        let mut last = FxHashMap::default();
-        last.reserve(servers.len());
-        let before = servers.iter().enumerate().map(|(at, server)| {
-            let region = Region::containing(server.number);
-            // What is neither a server's number nor of a region was changed by hand.
-            let sound = region.is_some() || SERVERS.contains(&server.number);
-            sound
-                .then(|| last.insert((&*server.identity, region), at))
-                .flatten()
-        });
-        Self {
-            servers,
-            before: before.collect(),
-            last,
-        }
-    }
-
-    fn of(&self, identity: &str, region: Option<Region>) -> impl Iterator<Item = &'o KnownServer> {
-        let last = self.last.get(&(identity, region)).copied();
-        std::iter::successors(last, |at| self.before.get(*at).copied().flatten())
-            .filter_map(|at| self.servers.get(at))
-    }
-}
-
 /// The first slot of each block; `None` where no range is left that is long enough.
-fn place_slots(
-    plan: &Plan<'_>,
-    settled: &[Option<BlockNumbers>],
-    observed: &ObservedNumbers,
-    known: &[Option<&KnownBlock>],
-) -> Vec<Option<u32>> {
+fn place_slots(plan: &Plan<'_>, places: &Places) -> Vec<Option<u32>> {
+    let known = known_slots(plan, places);
     let wanted = |choice: &Choice| match choice {
         Choice::Slots { owners, .. } => owners.len() as u64,
         Choice::Empty | Choice::Only(_) => 0,
     };
     // Ranges that stay, from their first to behind their last.
     let mut kept: BTreeMap<u64, u64> = BTreeMap::new();
-    for (block, numbers) in plan.blocks.iter().zip(settled) {
+    for (at, block) in plan.blocks.iter().enumerate() {
         let count = wanted(&block.choice);
-        if let Some(numbers) = numbers
+        if let Some(first) = places.settled(at)
             && count > 0
         {
-            let first = u64::from(numbers.first_slot);
-            kept.insert(first, first + count);
+            kept.insert(first.into(), u64::from(first) + count);
         }
     }
-    let mut places: Vec<Option<u32>> = Vec::with_capacity(plan.blocks.len());
-    for ((block, known), settled) in plan.blocks.iter().zip(known).zip(settled) {
-        if let Some(numbers) = settled {
-            places.push(Some(numbers.first_slot));
+    let mut firsts: Vec<Option<u32>> = Vec::with_capacity(plan.blocks.len());
+    for ((at, block), known) in plan.blocks.iter().enumerate().zip(known) {
+        if let Some(first) = places.settled(at) {
+            firsts.push(Some(first));
             continue;
         }
-        let slots = known.and_then(|known| known.slots);
-        let stays = slots.filter(|(first, count)| {
+        let stays = known.filter(|(first, count)| {
             let (first, count) = (u64::from(*first), u64::from(*count));
             let before = kept.range(..first + count).next_back();
             count == wanted(&block.choice)
@@ -383,24 +350,24 @@ fn place_slots(
         if let Some((first, count)) = stays {
             kept.insert(first.into(), u64::from(first) + u64::from(count));
         }
-        places.push(stays.map(|(first, _)| first));
+        firsts.push(stays.map(|(first, _)| first));
     }
     // A packet that is on its way through the rules at the very commit has drawn a slot by the old ones and is led on by
     // the new ones: a slot that becomes free now must not be another service's at once.
     let mut taken = kept.clone();
-    for (first, count) in observed.blocks.values().filter_map(|known| known.slots) {
+    for &(first, count) in places.others.values() {
         let end = taken.entry(first.into()).or_default();
         *end = (*end).max(u64::from(first) + u64::from(count));
     }
     let mut fresh = Gaps::new(&taken);
     let mut freed = Gaps::new(&kept);
-    for (block, place) in plan.blocks.iter().zip(&mut places) {
+    for (block, place) in plan.blocks.iter().zip(&mut firsts) {
         if place.is_none() {
             let length = wanted(&block.choice);
             *place = fresh.take(length).or_else(|| freed.take(length));
         }
     }
-    places
+    firsts
 }
 
 /// The ranges of slots that are free, from first to behind the last, in order.

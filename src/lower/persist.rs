@@ -142,7 +142,7 @@ pub(super) fn place(
 }
 
 fn map_name(family: Family) -> Name {
-    name::per_family("persist", family, "")
+    name::per_family(name::CLIENTS, family, "")
 }
 
 /// What remembers clients in one table.

@@ -4,10 +4,8 @@
 //! the number of each server leads to it by a mask. So a rule that sees the number of a server alone, in the mark of
 //! a connection, knows the service to remember the client for.
 
-use std::iter::StepBy;
 use std::ops::RangeInclusive;
 
-use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 /// The numbers of these services and their servers: above all others but [`super::number::REFUSED`].
@@ -27,7 +25,7 @@ pub enum Extent {
 
 impl Extent {
     /// What a range must be to hold so many servers.
-    fn of(servers: usize) -> Self {
+    pub(super) fn of(servers: usize) -> Self {
         if servers < 1 << 12 {
             Self::Usual
         } else {
@@ -40,6 +38,25 @@ impl Extent {
             Self::Usual => 12,
             Self::Large => 20,
         }
+    }
+
+    /// The first number of the first range, and how many ranges there are.
+    const fn ranges(self) -> (u32, u32) {
+        let (first, last) = match self {
+            Self::Usual => (*REGIONS.start(), LARGE - 1),
+            Self::Large => (LARGE, *REGIONS.end()),
+        };
+        (first, (last - first + 1) >> self.bits())
+    }
+
+    /// How many ranges there are.
+    pub(super) const fn count(self) -> u32 {
+        self.ranges().1
+    }
+
+    /// How many servers have room in a range.
+    pub(super) const fn room(self) -> u32 {
+        (1 << self.bits()) - 1
     }
 
     /// The bits of a server's number that are those of its service.
@@ -80,39 +97,13 @@ impl Region {
         }
     }
 
-    /// The numbers that its servers may have.
-    pub const fn servers(self) -> RangeInclusive<u32> {
-        self.0 + 1..=self.0 | !self.extent().mask()
+    /// The range of this place among those of its size.
+    pub(super) const fn nth(extent: Extent, place: u32) -> Self {
+        Self(extent.ranges().0 + (place << extent.bits()))
     }
 
-    /// Whether so many servers have room in it.
-    pub fn holds(self, servers: usize) -> bool {
-        Extent::of(servers) <= self.extent()
-    }
-}
-
-/// Ranges that are given out, in order, while ever more are taken.
-pub(super) struct Ranges {
-    usual: StepBy<RangeInclusive<u32>>,
-    large: StepBy<RangeInclusive<u32>>,
-}
-
-impl Ranges {
-    pub(super) fn new() -> Self {
-        let all =
-            |numbers: RangeInclusive<u32>, extent: Extent| numbers.step_by(1 << extent.bits());
-        Self {
-            usual: all(*REGIONS.start()..=LARGE - 1, Extent::Usual),
-            large: all(LARGE..=*REGIONS.end(), Extent::Large),
-        }
-    }
-
-    /// The next range for so many servers that is not taken. None is given out twice.
-    pub(super) fn free(&mut self, servers: usize, taken: &FxHashSet<Region>) -> Option<Region> {
-        let all = match Extent::of(servers) {
-            Extent::Usual => &mut self.usual,
-            Extent::Large => &mut self.large,
-        };
-        all.map(Region).find(|region| !taken.contains(region))
+    /// The number of the server that drew `place`, which is below [`Extent::room`].
+    pub(super) const fn server(self, place: u32) -> u32 {
+        self.0 + 1 + place
     }
 }

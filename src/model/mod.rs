@@ -401,6 +401,8 @@ pub struct RealServer {
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
+    /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
+    pub reserve: bool,
     /// Its MAC address, where the file gives it (`dr` only).
     pub mac: Option<MacAddress>,
     /// Its own outgoing interface (`dr` only).

@@ -64,6 +64,9 @@ const RESERVED: &[&str] = &[
 /// The set of every real server.
 pub const SERVERS: &str = "server";
 
+/// How the names of the maps begin that remember clients.
+pub const CLIENTS: &str = "persist";
+
 /// The set in which rules count what each real server is sent and what it answers.
 pub const TRAFFIC: &str = "traffic";
 

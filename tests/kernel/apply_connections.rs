@@ -69,13 +69,16 @@ fn connections_of_others_with_the_same_mark_stay() {
     let _serving = topology.serve(&[80, 81]);
     let host = Host::new(&topology.balancer);
     host.apply(&service("server a 10.20.0.11"));
-    // Whatever number server `a` has: others use all of them, on connections plain and translated.
-    let others: Vec<(Datagrams, String)> = (1..=4)
-        .flat_map(|mark| {
+    // Others use the numbers of servers, on connections plain and translated.
+    let names = ["a", "b", "b6", "b"];
+    let others: Vec<(Datagrams, String)> = names
+        .iter()
+        .flat_map(|name| {
+            let mark = host.number_of(name);
             topology.balancer.nft(&format!(
                 "table ip foreign; delete table ip foreign; table ip foreign {{
                     chain early {{ type filter hook prerouting priority -150; udp dport 81 ct mark set {mark}; }}
-                    chain pre {{ type nat hook prerouting priority -105; ip daddr 192.0.2.53 udp dport 81 dnat to 10.20.0.12; }}
+                    chain pre {{ type nat hook prerouting priority -190; ip daddr 192.0.2.53 udp dport 81 dnat to 10.20.0.12; }}
                 }}\n"
             ));
             ["10.20.0.11:81", "192.0.2.53:81"].map(|to| {

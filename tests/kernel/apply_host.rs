@@ -179,6 +179,17 @@ impl Host {
         unnumbered(&self.list())
     }
 
+    /// The number of the server of this name in nat.
+    pub(crate) fn number_of(&self, server: &str) -> String {
+        let listed = self.namespace.nft_list(&["set", "inet", "flbc", "server"]);
+        let (before, _) = listed
+            .split_once(&format!(", {server} of "))
+            .unwrap_or_else(|| panic!("no {server} in {listed}"));
+        let (_, number) = before.rsplit_once("0x").expect("a number");
+        let digits = number.split(' ').next().expect("a number");
+        format!("0x{digits}")
+    }
+
     /// All that nft lists.
     pub(crate) fn list(&self) -> String {
         self.namespace.nft_list(&["ruleset"])
@@ -254,63 +265,28 @@ fn quoted_whole(listing: &str) -> String {
 
 fn unnumbered_table(table: &str) -> BTreeSet<String> {
     let table = sorted(table);
-    let mut who = BTreeMap::new();
-    let mut slots = BTreeMap::new();
-    let elements = table.lines().filter(|line| line.starts_with("0x"));
-    for element in elements {
-        let (key, rest) = element.split_once(' ').unwrap_or((element, ""));
-        if let Some(comment) = rest.strip_prefix("comment ") {
-            who.insert(key, comment);
-        } else if let Some(slot) = rest.strip_prefix(": ")
-            && ("0x01000000".."0x80000000").contains(&key)
-        {
-            slots.insert(number(key), slot);
-        }
-    }
-    // Two servers of one name and place (a service's own beside a pool's) are told apart by their address.
-    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for element in table.lines().filter(|line| line.starts_with("0x")) {
-        if let Some((key, value)) = element.split_once(' ')
-            && who.contains_key(key)
-            && !value.starts_with("comment ")
-        {
-            places.entry(key).or_default().push(value);
-        }
-    }
-    // In whatever order the sets were made.
-    for values in places.values_mut() {
-        values.sort_unstable();
-    }
-    let named = |key: &str| match who.get(key) {
-        Some(name) => format!("<{name} {:?}>", places.get(key)),
-        // The number of a service that remembers its clients: that of its servers, but for the last digits.
-        None if key >= "0x80000000" && key.ends_with("000") && key.len() == 10 => {
-            let servers = who.iter().filter(|(number, _)| number[..7] == key[..7]);
-            format!(
-                "<service {:?}>",
-                servers.map(|(_, name)| name).collect::<BTreeSet<_>>()
-            )
-        }
-        None => key.to_owned(),
-    };
+    let is_slot =
+        |line: &str| ("0x00100000".."0x40000000").contains(&line) && line.contains(" : 0x");
+    let slots: BTreeMap<u32, &str> = table
+        .lines()
+        .filter(|line| is_slot(line))
+        .filter_map(|line| line.split_once(" : "))
+        .map(|(slot, server)| (number(slot), server))
+        .collect();
     let mut drawn = BTreeSet::new();
     let mut lines = Vec::new();
-    for line in table.lines() {
-        if line.starts_with("0x01") {
-            continue;
-        }
+    for line in table.lines().filter(|line| !is_slot(line)) {
         let words: Vec<&str> = line.split(' ').collect();
         let after = |word: &str| {
             let place = words.iter().position(|w| *w == word)?;
             words.get(place + 1)?.parse::<u32>().ok()
         };
-        let line: Vec<String> = words.iter().map(|word| named(word)).collect();
-        let mut line = line.join(" ");
+        let mut line = line.to_owned();
         if let (Some(count), Some(offset)) = (after("mod"), after("offset")) {
             let block = offset..offset + count;
-            let owners: Vec<String> = block
+            let owners: Vec<&str> = block
                 .clone()
-                .map(|slot| slots.get(&slot).map_or("nobody".to_owned(), |o| named(o)))
+                .map(|slot| slots.get(&slot).map_or("nobody", |owner| *owner))
                 .collect();
             drawn.extend(block);
             line = line.replace(&format!("offset {offset}"), &format!("over {owners:?}"));

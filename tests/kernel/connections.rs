@@ -1,13 +1,13 @@
-//! Connections are found and forgotten by mark, translation and VIP together.
+//! Connections are found, forgotten and marked by mark, translation and VIP together.
 
 use std::net::{IpAddr, UdpSocket};
 
-use flbc::kernel::{Balanced, Connection, Kernel, Linux};
+use flbc::kernel::{Balanced, Connection, Judged, Kernel, Linux, Verdict};
 
 use crate::namespace::{inside, run};
 
 #[test]
-fn only_translated_connections_of_mark_and_vip_are_forgotten() {
+fn only_translated_connections_of_mark_and_vip_are_forgotten_or_marked() {
     inside(|| {
         run("ip", &["link", "set", "lo", "up"], "");
         run("ip", &["route", "add", "192.0.2.0/24", "dev", "lo"], "");
@@ -51,11 +51,26 @@ fn only_translated_connections_of_mark_and_vip_are_forgotten() {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].mark, found[0].vip_port), (7, Some(53)));
         assert_eq!(found[0].server, address("127.0.0.1"));
-        let doomed = |mark, vip| move |c: &Connection| (c.mark, c.vip) == (mark, vip);
-        assert_eq!(kernel.forget(&doomed(7, all[0])), Ok(1));
-        assert_eq!(vips(&mut kernel, &any), all[1..]);
-        assert_eq!(kernel.forget(&doomed(7, all[3])), Ok(1));
-        assert_eq!(kernel.forget(&doomed(9, all[1])), Ok(0));
+        let mut judged = |mark, vip, verdict| {
+            let judge = move |c: &Connection| {
+                if (c.mark, c.vip) == (mark, vip) {
+                    verdict
+                } else {
+                    Verdict::Keep
+                }
+            };
+            let Judged { forgotten, marked } = kernel.judge(&judge).expect("judges");
+            (forgotten, marked)
+        };
+        assert_eq!(judged(7, all[0], Verdict::Forget), (1, 0));
+        assert_eq!(judged(7, all[3], Verdict::Forget), (1, 0));
+        assert_eq!(judged(9, all[1], Verdict::Forget), (0, 0));
+        assert_eq!(judged(7, all[1], Verdict::Mark(0x7fff_0001)), (0, 1));
+        assert_eq!(judged(7, all[1], Verdict::Mark(1)), (0, 0));
         assert_eq!(vips(&mut kernel, &any), all[1..3]);
+        let now = kernel.connections(&any).expect("connections");
+        let marks: Vec<(IpAddr, u32)> = now.iter().map(|c| (c.vip, c.mark)).collect();
+        assert!(marks.contains(&(all[1], 0x7fff_0001)), "{marks:?}");
+        assert!(marks.contains(&(all[2], 8)), "{marks:?}");
     });
 }

@@ -108,3 +108,21 @@ fn unrelated_services_that_come_and_go_leave_counters_alone() {
         assert_eq!(doubled, 2 * total, "{mode}");
     }
 }
+
+#[test]
+fn a_service_that_is_renamed_and_a_server_that_is_drained_keep_their_counters() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let www = "service www { vip 192.0.2.10, 2001:db8::10 udp 80
+        server a 10.20.0.11; server b 10.20.0.12; server a6 2001:db8:1::11; server b6 2001:db8:1::12 }";
+    host.apply(&www.replace("www", "web"));
+    ask(&topology.client, 3);
+    let before = host.flbc(&["status", "--json"], "").out;
+    host.apply(www);
+    let renamed = counters(&counted(&host));
+    let before: Value = serde_json::from_str(&before).unwrap();
+    assert_eq!(renamed, counters(&before["services"][0]));
+    host.apply(&www.replace("10.20.0.12;", "10.20.0.12 drain;"));
+    assert_eq!(counters(&counted(&host)), renamed);
+}

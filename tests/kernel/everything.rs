@@ -265,7 +265,10 @@ fn inet(b: &Builder) -> Table {
             verdicts,
             vec![
                 b.element(Key::AddressPorts(v4, Ports::Range(5000, 5999)), to("dice")),
-                b.element(Key::AddressPorts(v4, Ports::One(6001)), to("refuse")),
+                b.element(
+                    Key::AddressPorts(v4, Ports::Range(6001, 6002)),
+                    to("refuse"),
+                ),
             ],
         ))),
         ranges(set(

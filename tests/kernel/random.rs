@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use flbc::apply::ObservedNumbers;
 use flbc::diagnostic::Diagnostics;
 use flbc::lower;
-use flbc::lower::number::ObservedNumbers;
 use flbc::model::{
     Access, DirectReturn, HashKey, MacAddress, Member, Mode, Model, OnEmpty, Pool, PoolId, Ports,
     Protocol, RealServer, Scheduler, Service, SourceNat, State, Via, Vip,
@@ -145,6 +145,7 @@ impl Author {
                     port,
                     weight,
                     state,
+                    reserve: state == State::Backup,
                     mac: (dr && self.dice.one_in(3)).then_some(MacAddress([2, 0, 0, 0, net, host])),
                     via: None,
                     span: self.span,
@@ -268,7 +269,7 @@ fn service_name(number: u8) -> Arc<str> {
 pub(crate) fn compile(model: &Model, observed: &ObservedNumbers) -> Ruleset {
     let mut sink = Diagnostics::new();
     let plan = schedule::schedule(model, &mut sink);
-    let numbers = lower::number::assign(model, &plan, observed, &mut sink);
+    let numbers = lower::number::assign(&plan, "flbc", &observed.into(), &mut sink);
     assert_eq!(sink.errors(), 0, "the numbers suffice");
     lower::lower(model, &plan, &numbers, "flbc")
 }

@@ -150,10 +150,11 @@ fn other_traffic_and_others_marks_are_not_counted() {
     let host = Host::new(&topology.balancer);
     host.apply(&format!("service www {{ {SERVERS} }}"));
     // Somebody else's translation, with a mark that is a server's number here.
-    host.namespace.nft(
-        "table ip other { chain c { type nat hook prerouting priority -110;
-            ip daddr 192.0.2.53 udp dport 80 ct mark set 1 dnat to 10.20.0.12; }; }",
-    );
+    let number = host.number_of("a");
+    host.namespace.nft(&format!(
+        "table ip other {{ chain c {{ type nat hook prerouting priority -190;
+            ip daddr 192.0.2.53 udp dport 80 ct mark set {number} dnat to 10.20.0.12; }}; }}",
+    ));
     let answer = asked(&topology.client, Protocol::Udp, None, "192.0.2.53:80");
     assert_eq!(answer.server, "b");
     asked(&topology.client, Protocol::Udp, None, "10.20.0.11:80");
@@ -164,7 +165,7 @@ fn other_traffic_and_others_marks_are_not_counted() {
 }
 
 #[test]
-fn a_server_that_gets_anothers_number_begins_at_nothing() {
+fn a_server_that_comes_back_begins_at_nothing() {
     let topology = Topology::new(Layout::Nat, 2);
     let _serving = topology.serve(&[80]);
     let host = Host::new(&topology.balancer);
@@ -172,9 +173,9 @@ fn a_server_that_gets_anothers_number_begins_at_nothing() {
     host.apply(&with("server a 10.20.0.11"));
     let sent = ask(&topology.client, V4, 3);
     assert_eq!(both_ways(server(&status(&host), "www", "a")), sent);
-    // Both numbers are used, whichever comes first.
-    for name in ["x", "y", "z"] {
-        host.apply(&with(&format!("server {name} 10.20.0.12")));
+    // A server that comes back has its number again.
+    for (name, host_part) in [("x", 12), ("y", 11), ("z", 12)] {
+        host.apply(&with(&format!("server {name} 10.20.0.{host_part}")));
         assert_eq!(
             both_ways(server(&status(&host), "www", name)),
             [0; 4],

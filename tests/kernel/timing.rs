@@ -44,6 +44,7 @@ fn model(services: u32, servers: u32, span: Span) -> Model {
                     port: Some(8080),
                     weight: 1,
                     state: State::Up,
+                    reserve: false,
                     mac: None,
                     via: None,
                     span,
@@ -83,7 +84,7 @@ fn one_size(services: u32) {
         let plan = timed("schedule", || schedule::schedule(&model, &mut sink));
         let known = timed("numbers", || numbers(&state));
         let numbering = timed("assign", || {
-            lower::number::assign(&model, &plan, &known, &mut sink)
+            lower::number::assign(&plan, "flbc", &(&known).into(), &mut sink)
         });
         let ruleset = timed("lower", || lower::lower(&model, &plan, &numbering, "flbc"));
         let wanted = timed("desired", || desired(ruleset, &interfaces).expect("here"));

@@ -4,7 +4,9 @@ use super::attribute::{Attributes, Writer};
 use super::change::{Change, Step};
 use super::constant::{chain, data, element, expr, hook, lookup, message, rule, set, table};
 use super::expression::{ANONYMOUS, ANONYMOUS_STEM};
-use super::shape::{number_userdata, text_userdata, userdata, write_element, write_shape};
+use super::shape::{
+    number_userdata, text_userdata, userdata, write_carried, write_element, write_shape,
+};
 use super::{Counter, Data, Element, Hook, RuleBody, TableFamily, kind};
 
 /// The bytes of a message before its attributes: `nlmsghdr` and `nfgenmsg`.
@@ -175,6 +177,7 @@ fn room(change: &Change) -> usize {
             // Those of a set are alike.
             elements.iter().take(16).map(bytes).max().unwrap_or(0) * elements.len()
         }
+        Step::CarryElements { elements, .. } => 2 * ELEMENT * elements.len(),
         Step::AddRule { body, .. } => body.expressions.len() + MESSAGE,
         _ => MESSAGE,
     };
@@ -343,6 +346,11 @@ impl Builder<'_> {
             Step::DeleteElements { set, elements } => {
                 self.elements(DELETE_ELEMENTS, family, set, elements, &[]);
             }
+            Step::CarryElements { set, elements } => {
+                self.list(NEW_ELEMENTS, family, set, elements, |w, _, one| {
+                    write_carried(w, one)
+                });
+            }
             // None is refused for not being there: each is, as soon as it has been added.
             Step::ClearElements { set, elements } => {
                 self.elements(NEW_ELEMENTS, family, set, elements, &[]);
@@ -385,11 +393,26 @@ impl Builder<'_> {
 
     fn elements(
         &mut self,
-        (kind, flags): (u8, u16),
+        way: (u8, u16),
         family: TableFamily,
         set: &str,
         elements: &[Element],
         counters: &[Counter],
+    ) {
+        let delete = way == DELETE_ELEMENTS;
+        self.list(way, family, set, elements, |w, at, one| {
+            write_element(w, one, counters.get(at), delete);
+        });
+    }
+
+    /// A list of elements, each as `write` writes it; it is told the place of each.
+    fn list<E>(
+        &mut self,
+        (kind, flags): (u8, u16),
+        family: TableFamily,
+        set: &str,
+        elements: &[E],
+        write: impl Fn(&mut Writer, usize, &E),
     ) {
         let name = self.table;
         let mut first = 0;
@@ -406,9 +429,8 @@ impl Builder<'_> {
                         if w.len() - start > FULL {
                             break;
                         }
-                        let counter = counters.get(first + written);
+                        write(w, first + written, one);
                         written += 1;
-                        write_element(w, one, counter, kind == message::DELETE_ELEMENTS);
                     }
                 });
             });

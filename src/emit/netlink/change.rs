@@ -58,6 +58,13 @@ pub enum Step {
         /// The elements, as they are in the kernel.
         elements: Vec<Element>,
     },
+    /// Adds elements with what they had under another number.
+    CarryElements {
+        /// The set.
+        set: Arc<str>,
+        /// The elements.
+        elements: Vec<Carried>,
+    },
     /// Removes elements that may be there or not: what rules put there.
     ClearElements {
         /// The set.
@@ -104,6 +111,15 @@ pub enum Step {
     },
 }
 
+/// An element with what it had under another number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The element.
+    pub element: Element,
+    /// How long it lives after a packet, and how long it has to live, in milliseconds.
+    pub lifetime: [u64; 2],
+}
+
 impl Change {
     /// Where it comes from; of elements, the one at this place.
     pub fn origin(&self, element: Option<usize>) -> Option<Span> {
@@ -116,6 +132,7 @@ impl Change {
             | Step::DeleteTable
             | Step::DeleteSet { .. }
             | Step::DeleteElements { .. }
+            | Step::CarryElements { .. }
             | Step::ClearElements { .. }
             | Step::FlushChain { .. }
             | Step::DeleteChain { .. }
@@ -131,6 +148,7 @@ impl Change {
                 | Step::DeleteSet { .. }
                 | Step::AddElements { .. }
                 | Step::DeleteElements { .. }
+                | Step::CarryElements { .. }
                 | Step::ClearElements { .. }
         )
     }
@@ -168,6 +186,12 @@ impl fmt::Display for Change {
             Step::ClearElements { set, elements } => write!(
                 f,
                 "clear {} {} of set `{set}`",
+                elements.len(),
+                plural(elements.len())
+            ),
+            Step::CarryElements { set, elements } => write!(
+                f,
+                "carry over {} {} of set `{set}`",
                 elements.len(),
                 plural(elements.len())
             ),

@@ -125,6 +125,8 @@ pub(crate) mod element {
     pub(crate) const KEY: u16 = 1;
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
+    /// How long it lives after a packet, in milliseconds.
+    pub(crate) const TIMEOUT: u16 = 4;
     /// How long it has to live, in milliseconds.
     pub(crate) const EXPIRATION: u16 = 5;
     pub(crate) const USERDATA: u16 = 6;

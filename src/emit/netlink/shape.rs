@@ -1,6 +1,7 @@
 //! Sets and their elements as attributes, with what nft writes down to print them again.
 
 use super::attribute::Writer;
+use super::change::Carried;
 use super::constant::{counter, data, element, expr, set};
 use super::expression::write_verdict;
 use super::{Counter, Data, Element, Shape, kind};
@@ -121,6 +122,16 @@ fn typeof_userdata(of: u32) -> Vec<u8> {
     all
 }
 
+/// An element that is added with what it had under another number.
+pub(super) fn write_carried(w: &mut Writer, one: &Carried) {
+    w.nested(element::ELEMENT, |w| {
+        write_inside(w, &one.element, false);
+        let [timeout, left] = one.lifetime;
+        w.u64(element::TIMEOUT, timeout);
+        w.u64(element::EXPIRATION, left);
+    });
+}
+
 /// An element, with what it has `counted` already.
 pub(super) fn write_element(
     w: &mut Writer,
@@ -129,30 +140,7 @@ pub(super) fn write_element(
     delete: bool,
 ) {
     w.nested(element::ELEMENT, |w| {
-        let key = one.key.as_slice();
-        if key.is_empty() {
-            w.u32(element::FLAGS, element::CATCH_ALL);
-        } else {
-            w.nested(element::KEY, |w| w.bytes(data::VALUE, key));
-        }
-        if let Some(end) = &one.key_end {
-            w.nested(element::KEY_END, |w| w.bytes(data::VALUE, end.as_slice()));
-        }
-        if delete {
-            return;
-        }
-        match &one.data {
-            Data::None => {}
-            Data::Value(value) => {
-                w.nested(element::DATA, |w| w.bytes(data::VALUE, value.as_slice()));
-            }
-            Data::Verdict(code, chain) => w.nested(element::DATA, |w| {
-                write_verdict(w, *code, chain.as_deref());
-            }),
-        }
-        if let Some(comment) = &one.comment {
-            w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
-        }
+        write_inside(w, one, delete);
         if let Some(counted) = counted.filter(|counted| **counted != Counter::default()) {
             w.nested(element::EXPRESSION, |w| {
                 w.string(expr::NAME, "counter");
@@ -163,4 +151,31 @@ pub(super) fn write_element(
             });
         }
     });
+}
+
+fn write_inside(w: &mut Writer, one: &Element, delete: bool) {
+    let key = one.key.as_slice();
+    if key.is_empty() {
+        w.u32(element::FLAGS, element::CATCH_ALL);
+    } else {
+        w.nested(element::KEY, |w| w.bytes(data::VALUE, key));
+    }
+    if let Some(end) = &one.key_end {
+        w.nested(element::KEY_END, |w| w.bytes(data::VALUE, end.as_slice()));
+    }
+    if delete {
+        return;
+    }
+    match &one.data {
+        Data::None => {}
+        Data::Value(value) => {
+            w.nested(element::DATA, |w| w.bytes(data::VALUE, value.as_slice()));
+        }
+        Data::Verdict(code, chain) => w.nested(element::DATA, |w| {
+            write_verdict(w, *code, chain.as_deref());
+        }),
+    }
+    if let Some(comment) = &one.comment {
+        w.bytes(element::USERDATA, &text_userdata(element::COMMENT, comment));
+    }
 }

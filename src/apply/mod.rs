@@ -26,6 +26,7 @@ use crate::schedule::{Plan, schedule};
 pub mod against;
 mod delta;
 mod dying;
+mod moved;
 mod numbers;
 mod remembered;
 mod restore;
@@ -405,7 +406,7 @@ pub fn unload(
             return Err(error.into());
         }
         let mut applied = Applied {
-            difference: Difference::between(&outline, &Outline::default()),
+            difference: Difference::between(&outline, &Outline::default(), &[]),
             totals: Totals::of(&changes),
             ..Applied::default()
         };

@@ -103,7 +103,7 @@ fn difference(now: &Observed, before: &Before, remembered: Option<&Remembered<'_
         Some(remembered) => Outline::beside(&now, &remembered.model),
         None => View::of(&before.observed).outline(),
     };
-    Difference::between(&now, &before)
+    Difference::between(&now, &before, &[])
 }
 
 /// The servers that the kernel has now and that took no packets then.

@@ -15,6 +15,7 @@ use crate::outline::{Difference, Outline};
 use crate::schedule::schedule;
 
 use super::delta::{Delta, Moved, Side, living};
+use super::moved::moves_from;
 use super::{Dying, Failure, Remembered, Request, View, numbers};
 
 /// What is to be done.
@@ -123,7 +124,13 @@ pub(super) fn anew(
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
         let old = View::of(&observed).outline();
-        Difference::between(&old, &Outline::beside(&old, request.model))
+        let new = Outline::beside(&old, request.model);
+        let clients = if changes.is_empty() {
+            Vec::new()
+        } else {
+            moves_from(&observed, &known, request)
+        };
+        Difference::between(&old, &new, &clients)
     };
     let dying = Dying::among(&observed, dying.into_iter());
     observed.drop_sets();

@@ -36,6 +36,7 @@ mod fragments;
 mod golden;
 mod guard;
 mod laboratory;
+mod moved;
 mod namespace;
 mod nat;
 mod numbering;

@@ -304,7 +304,7 @@ fn servers(table: &ObservedTable, nat: bool) -> BTreeMap<u32, ServerView> {
                         server.counter = counter(set, at);
                     }
                 }
-                "how" => server.counter = counter(set, at),
+                "mac" => server.counter = counter(set, at),
                 "port" => {
                     server.port = value(element).and_then(port_of);
                 }

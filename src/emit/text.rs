@@ -10,8 +10,8 @@ use std::io;
 use crate::diagnostic::is_treacherous;
 use crate::model::{Family, Ports};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Rule,
-    Ruleset, Set, Statement, Table, Target, icmp_word,
+    Chain, Condition, Data, DataType, Element, Expression, Field, Header, Hook, Key, KeyType, Mask,
+    Rule, Ruleset, Set, Statement, Table, Target, Word, chance, icmp_word,
 };
 use crate::source::{Sources, Span};
 
@@ -422,6 +422,13 @@ impl fmt::Display for StatementText<'_> {
             Statement::Set { target, value } => {
                 write!(f, "{} set {}", target_text(*target), ExpressionText(value))
             }
+            Statement::SetHopLimit { family, hops } => {
+                let field = match family {
+                    Family::V4 => "ip ttl",
+                    Family::V6 => "ip6 hoplimit",
+                };
+                write!(f, "{field} set {hops}")
+            }
             Statement::Dnat {
                 family,
                 address,
@@ -479,6 +486,23 @@ const fn target_text(target: Target) -> &'static str {
     }
 }
 
+struct WordText(Word);
+
+impl fmt::Display for WordText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = match self.0.header {
+            Header::Link => "ll",
+            Header::Network => "nh",
+            Header::Transport => "th",
+        };
+        write!(f, "@{header},{},32", self.0.offset)?;
+        match self.0.mask {
+            u32::MAX => Ok(()),
+            mask => write!(f, " & {}", Mark(mask)),
+        }
+    }
+}
+
 struct ConditionText<'a>(&'a Condition);
 
 impl fmt::Display for ConditionText<'_> {
@@ -506,7 +530,15 @@ impl fmt::Display for ConditionText<'_> {
             Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
-            Condition::ForThisHost => write!(f, "meta pkttype host"),
+            Condition::ForOthers => write!(f, "meta pkttype != host"),
+            Condition::OneOfPower(power) => {
+                write!(f, "meta random & {} == {}", Mark(chance(*power)), Mark(0))
+            }
+            Condition::FromEthernet => write!(f, "meta iiftype ether"),
+            Condition::WordIs(word, value) => write!(f, "{} == {}", WordText(*word), Mark(*value)),
+            Condition::WordIsNot(word, value) => {
+                write!(f, "{} != {}", WordText(*word), Mark(*value))
+            }
             Condition::FromThisHost => write!(f, "fib saddr type local"),
         }
     }
@@ -530,7 +562,9 @@ impl fmt::Display for ExpressionText<'_> {
             }
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
+            Expression::DestinationPortOf(protocol) => write!(f, "{} dport", protocol.name()),
             Expression::EtherDestination => write!(f, "ether daddr"),
+            Expression::Mac(mac) => write!(f, "{mac}"),
             Expression::Masked(value, Mask::Address(mask)) => {
                 write!(f, "{} & {mask}", ExpressionText(value))
             }

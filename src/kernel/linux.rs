@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
@@ -13,7 +13,7 @@ use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Counter, Element, Hook, Interfaces, LONGEST, TableFamily, kind};
+use crate::emit::netlink::{Bytes, Counter, Element, Hook, Interfaces, LONGEST, TableFamily, kind};
 use crate::model::MacAddress;
 use crate::ruleset::name;
 
@@ -365,21 +365,30 @@ impl Kernel for Linux {
         set: &str,
     ) -> Result<Vec<(Element, Counter)>, KernelError> {
         let (counters, _) = self.undisturbed(|kernel| {
-            let mut counters = Vec::new();
-            kernel.socket.dump(
-                message::GET_ELEMENTS,
-                family.number(),
-                |w| {
-                    w.string(element::TABLE, table);
-                    w.string(element::SET, set);
-                },
-                |_, attributes| {
-                    read::counted(attributes, |element, counter| {
-                        counters.push((element, counter));
-                    });
-                },
-            )?;
-            Ok(counters)
+            // A reading can show an element twice, or not at all, while packets add others.
+            let mut all: FxHashMap<(Bytes, Option<Bytes>), (Element, Counter)> =
+                FxHashMap::default();
+            for _ in 0..ATTEMPTS {
+                let before = all.len();
+                kernel.socket.dump(
+                    message::GET_ELEMENTS,
+                    family.number(),
+                    |w| {
+                        w.string(element::TABLE, table);
+                        w.string(element::SET, set);
+                    },
+                    |_, attributes| {
+                        read::counted(attributes, |element, counter| {
+                            let key = (element.key, element.key_end.as_deref().copied());
+                            all.insert(key, (element, counter));
+                        });
+                    },
+                )?;
+                if all.len() == before {
+                    break;
+                }
+            }
+            Ok(all.into_values().collect())
         })?;
         Ok(counters)
     }

@@ -259,8 +259,8 @@ pub(super) fn slot_map<'a>(
 pub(super) struct Onward {
     /// `ct mark` or `meta mark`
     pub(super) mark: Target,
-    /// The chain that turns a slot into a server.
-    pub(super) slotted: &'static str,
+    /// The chain that turns a block's slot into a server.
+    pub(super) slotted: fn(&Block<'_>) -> &'static str,
     /// The chain that sends to a server.
     pub(super) chosen: &'static str,
     /// The same two for a service that remembers its clients.
@@ -324,7 +324,7 @@ pub(super) fn service_chains(
 fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
     let [slotted, chosen] = match numbers.region {
         Some(_) => onward.kept,
-        None => [onward.slotted, onward.chosen],
+        None => [(onward.slotted)(block), onward.chosen],
     };
     let (value, next) = match &block.choice {
         Choice::Empty => return None,
@@ -362,12 +362,13 @@ pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -
     }
 }
 
-/// The chain `name`, which makes a real server of the slot in the mark and goes on to `next`:
+/// The chain `name`, which makes a real server of the slot in the mark and goes on with `next`:
 /// `ct mark set ct mark map @slot goto translate`, `drop`
 pub(super) fn slotted(
     mark: Target,
     slots: &SetBuilder,
-    [name, next]: [&str; 2],
+    name: &str,
+    next: Statement,
     purpose: &'static str,
 ) -> Chain {
     let slot = match mark {
@@ -382,9 +383,6 @@ pub(super) fn slotted(
         name: name.into(),
         hook: None,
         purpose,
-        rules: vec![
-            Rule::fixed([server, Statement::Goto(next.into())]),
-            Rule::fixed([Statement::Drop]),
-        ],
+        rules: vec![Rule::fixed([server, next]), Rule::fixed([Statement::Drop])],
     }
 }

@@ -102,8 +102,6 @@ pub(super) struct Dispatch<'n> {
     pub(super) counter: bool,
     /// What the maps are for.
     pub(super) purpose: &'static str,
-    /// What every rule asks first.
-    pub(super) guard: Option<Condition>,
 }
 
 impl Dispatch<'_> {
@@ -111,14 +109,14 @@ impl Dispatch<'_> {
     ///
     /// ```text
     /// ip daddr . meta l4proto . th dport vmap @svc4
-    /// meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp
+    /// ip daddr . tcp dport vmap @svc4_range_tcp
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
     ///
     /// Later fragments have no ports: they go where `fragments` leads them, or further on.
     ///
     /// ```text
-    /// frag frag-off != 0 meta pkttype host ip6 daddr . meta l4proto vmap @frag6_eth0
+    /// frag frag-off != 0 ip6 daddr . meta l4proto vmap @frag6_eth0
     /// ```
     pub(super) fn build(&self, entries: &[Entry], fragments: &[Fragment]) -> (Vec<Set>, Vec<Rule>) {
         let mut sets = Vec::new();
@@ -150,7 +148,7 @@ impl Dispatch<'_> {
                     }
                 }
                 if let Some(set) = set.finish() {
-                    rules.push(self.rule(family, kind, &set.name));
+                    rules.push(lookup(family, kind, &set.name));
                     sets.push(set);
                 }
             }
@@ -198,31 +196,20 @@ impl Dispatch<'_> {
         };
         // First of all the fragment: nft itself puts what that asks for in front.
         let later = Statement::Match(Condition::LaterFragment(family));
-        let guard = self.guard.clone().map(Statement::Match);
-        let statements = [later].into_iter().chain(guard).chain([lookup]);
-        Some((set, Rule::fixed(statements.collect::<Vec<_>>())))
+        Some((set, Rule::fixed([later, lookup])))
     }
+}
 
-    fn rule(&self, family: Family, kind: Kind, map: &Arc<str>) -> Rule {
-        let address = Expression::Destination(family);
-        let (protocol, key) = match kind {
-            Kind::Exact => {
-                let port = Expression::DestinationPort;
-                (None, vec![address, Expression::L4Proto, port])
-            }
-            Kind::Range(protocol) => (Some(protocol), vec![address, Expression::DestinationPort]),
-            Kind::Any => (None, vec![address, Expression::L4Proto]),
-        };
-        let conditions = [self.guard.clone(), protocol.map(Condition::Protocol)];
-        let mut statements: Vec<Statement> = conditions
-            .into_iter()
-            .flatten()
-            .map(Statement::Match)
-            .collect();
-        statements.push(Statement::Vmap {
-            key: Expression::Concat(key),
-            map: map.clone(),
-        });
-        Rule::fixed(statements)
-    }
+/// `ip daddr . meta l4proto . th dport vmap @svc4`, `ip daddr . tcp dport vmap @svc4_range_tcp`
+fn lookup(family: Family, kind: Kind, map: &Arc<str>) -> Rule {
+    let address = Expression::Destination(family);
+    let key = match kind {
+        Kind::Exact => vec![address, Expression::L4Proto, Expression::DestinationPort],
+        Kind::Range(protocol) => vec![address, Expression::DestinationPortOf(protocol)],
+        Kind::Any => vec![address, Expression::L4Proto],
+    };
+    Rule::fixed([Statement::Vmap {
+        key: Expression::Concat(key),
+        map: map.clone(),
+    }])
 }

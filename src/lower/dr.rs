@@ -4,23 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::model::{DirectReturn, Family, Fragments, Interface, Mode, Ports, Protocol, RealServer};
+use crate::model::{DirectReturn, Family, Fragments, Interface, MacAddress, Mode, Ports, Protocol};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Hook, Name, Rule, Statement, Table, Target, name,
+    Chain, Condition, Data, DataType, Expression, Header, Hook, Rule, Statement, Table, Target,
+    Word, name,
 };
+use crate::schedule::Choice;
 
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward, SetBuilder};
 use super::dispatch::{self, Dispatch, Fragment};
 use super::persist::Memory;
+use super::way::{self, HOW, How};
 use super::{Input, empty, inhabited, quoted, track};
 
-const SLOTTED: &str = "slotted";
 const SEND: &str = "send";
 
 const ONWARD: Onward = Onward {
     mark: Target::MetaMark,
-    slotted: SLOTTED,
+    slotted: way::slotted,
     chosen: SEND,
     kept: ["slotted_kept", "remember"],
 };
@@ -41,90 +43,6 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     inhabited(table)
 }
 
-/// How a frame gets to its server.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum How {
-    /// Neighbour table; out by an interface of its own.
-    NeighbourVia(Family),
-    /// Neighbour table; out by the interface it came in by.
-    NeighbourBack(Family),
-    /// Given MAC address; out by an interface of its own.
-    MacVia,
-    /// Given MAC address; out by the interface it came in by.
-    MacBack,
-}
-
-impl How {
-    fn of(server: &RealServer, family: Family, mode: &DirectReturn) -> Self {
-        let via = outgoing(server, mode).is_some();
-        match (server.mac.is_some(), via) {
-            (false, true) => Self::NeighbourVia(family),
-            (false, false) => Self::NeighbourBack(family),
-            (true, true) => Self::MacVia,
-            (true, false) => Self::MacBack,
-        }
-    }
-
-    fn chain(self) -> Name {
-        match self {
-            Self::NeighbourVia(family) => name::per_family("send_ip", family, "_via"),
-            Self::NeighbourBack(family) => name::per_family("send_ip", family, "_back"),
-            Self::MacVia => "send_mac_via".into(),
-            Self::MacBack => "send_mac_back".into(),
-        }
-    }
-
-    const fn purpose(self) -> &'static str {
-        match self {
-            Self::NeighbourVia(_) => "MAC by neighbour table, out by an interface of its own",
-            Self::NeighbourBack(_) => "MAC by neighbour table, out by the interface it came in by",
-            Self::MacVia => "given MAC, out by an interface of its own",
-            Self::MacBack => "given MAC, out by the interface it came in by",
-        }
-    }
-
-    /// The rule that writes to the frame and sends it. Every look-up in it succeeds: `how` and these maps
-    /// change together.
-    fn rule(self) -> Rule {
-        let of_mark = |map: &str| Expression::Map(Box::new(Expression::MetaMark), Name::from(map));
-        let device = match self {
-            Self::NeighbourVia(_) | Self::MacVia => of_mark("dev"),
-            Self::NeighbourBack(_) | Self::MacBack => Expression::Iif,
-        };
-        let set = |target, value| Statement::Set { target, value };
-        match self {
-            // fwd ip to meta mark map @addr4 device meta mark map @dev
-            Self::NeighbourVia(family) | Self::NeighbourBack(family) => {
-                Rule::fixed([Statement::FwdNeighbour {
-                    family,
-                    address: of_mark(&name::per_family("addr", family, "")),
-                    device,
-                }])
-            }
-            // ether saddr set meta mark map @from ether daddr set meta mark map @mac fwd to meta mark map @dev
-            Self::MacVia => Rule::fixed([
-                set(Target::EtherSource, of_mark("from")),
-                set(Target::EtherDestination, of_mark("mac")),
-                Statement::Fwd { device },
-            ]),
-            // ether saddr set ether daddr ether daddr set meta mark map @mac fwd to meta iif
-            Self::MacBack => Rule::fixed([
-                // The client's frame was addressed to this interface's own MAC: that is the source now.
-                set(Target::EtherSource, Expression::EtherDestination),
-                set(Target::EtherDestination, of_mark("mac")),
-                Statement::Fwd { device },
-            ]),
-        }
-    }
-}
-
-/// The interface by which this server's frames leave, where that is not the one by which they came.
-fn outgoing<'a>(server: &'a RealServer, mode: &'a DirectReturn) -> Option<&'a Interface> {
-    let interface = mode.interface_to(server)?;
-    let same = mode.on.iter().all(|on| on == interface) && mode.source_mac_to(server).is_none();
-    (!same).then_some(interface)
-}
-
 /// The maps from a server's number to all that sending needs.
 struct Maps {
     how: SetBuilder,
@@ -133,28 +51,30 @@ struct Maps {
     from: SetBuilder,
     device: SetBuilder,
     ways: BTreeSet<How>,
+    sources: BTreeSet<MacAddress>,
 }
 
 impl Maps {
     fn new() -> Self {
         Self {
-            how: SetBuilder::by_mark(
-                "how",
-                Some(DataType::Verdict),
-                "real server to the way there; counts packets",
-            )
-            .counted(),
+            how: SetBuilder::by_mark(HOW, Some(DataType::Verdict), "real server to the way there"),
             addresses: Family::BOTH.map(|family| {
                 let name = name::per_family("addr", family, "");
                 let kind = Some(DataType::Address(family));
-                let map = SetBuilder::by_mark(&name, kind, "real server to its address");
-                (family, map)
+                let purpose = "real server to its address; counts packets";
+                let map = SetBuilder::by_mark(&name, kind, purpose);
+                (family, map.counted())
             }),
-            mac: SetBuilder::by_mark("mac", Some(DataType::Mac), "real server to its MAC address"),
+            mac: SetBuilder::by_mark(
+                "mac",
+                Some(DataType::Mac),
+                "real server to its MAC address; counts packets",
+            )
+            .counted(),
             from: SetBuilder::by_mark(
                 "from",
                 Some(DataType::Mac),
-                "real server to the MAC address of the interface it is reached by",
+                "real server to the MAC address of the interface it is reached by; looked up if there are several",
             ),
             device: SetBuilder::by_mark(
                 "dev",
@@ -162,7 +82,15 @@ impl Maps {
                 "real server to the interface it is reached by",
             ),
             ways: BTreeSet::new(),
+            sources: BTreeSet::new(),
         }
+    }
+
+    /// The MAC address that all frames come from that leave by another interface, if it is one: a constant costs less
+    /// than a look-up.
+    fn only_source(&self) -> Option<MacAddress> {
+        let only = self.sources.len() == 1;
+        self.sources.first().copied().filter(|_| only)
     }
 
     fn push(&mut self, server: &NumberedServer<'_>, mode: &DirectReturn) {
@@ -174,6 +102,7 @@ impl Maps {
                 self.mac.push(server.element(Some(Data::Mac(mac))));
                 if let Some(from) = mode.source_mac_to(server.server) {
                     self.from.push(server.element(Some(Data::Mac(from))));
+                    self.sources.insert(from);
                 }
             }
             None => {
@@ -184,7 +113,7 @@ impl Maps {
                 }
             }
         }
-        if let Some(interface) = outgoing(server.server, mode) {
+        if let Some(interface) = way::outgoing(server.server, mode) {
             let interface = Data::Interface(interface.clone());
             self.device.push(server.element(Some(interface)));
         }
@@ -201,32 +130,31 @@ fn sending(input: &Input<'_>, table: &mut Table) {
             }
         }
     }
-    table.chains.extend(maps.ways.iter().map(|how| Chain {
-        name: how.chain(),
-        hook: None,
-        purpose: how.purpose(),
-        rules: vec![how.rule()],
-    }));
-    // meta mark vmap @how
-    let decide = Rule::fixed([Statement::Vmap {
-        key: Expression::MetaMark,
-        map: maps.how.name(),
-    }]);
+    let lowered: BTreeSet<Family> = maps.ways.iter().filter_map(|how| how.lowered()).collect();
+    table.chains.extend(lowered.into_iter().map(way::lowering));
+    table
+        .chains
+        .extend(maps.ways.iter().map(|how| how.sending(maps.only_source())));
     if !maps.how.is_empty() {
         table.chains.push(Chain {
             name: SEND.into(),
             hook: None,
             purpose: "meta mark is a real server: which way there?",
-            rules: vec![decide, Rule::fixed([Statement::Drop])],
+            rules: vec![Rule::fixed([way::send()]), Rule::fixed([Statement::Drop])],
         });
     }
     let slots = block::slot_map(input, block::blocks(input, is_dr));
     if !slots.is_empty() {
+        let slotted =
+            |name, next, purpose| block::slotted(ONWARD.mark, &slots, name, next, purpose);
         let purpose = "meta mark is a slot: make it a real server";
-        let leads = [SLOTTED, SEND];
+        let any_way = slotted(way::SLOTTED, way::send(), purpose);
+        let purpose = "meta mark is a slot of servers that are all reached in one way";
+        let one_way = |how: How| slotted(how.slotted(), Statement::Goto(how.chain()), purpose);
+        table.chains.push(any_way);
         table
             .chains
-            .push(block::slotted(ONWARD.mark, &slots, leads, purpose));
+            .extend(ways_of_slots(input).into_iter().map(one_way));
     }
     memory(input, table, &slots);
     let [(_, four), (_, six)] = maps.addresses;
@@ -246,11 +174,20 @@ fn sending(input: &Input<'_>, table: &mut Table) {
         .extend(sets.into_iter().filter_map(SetBuilder::finish));
 }
 
+/// The ways of all blocks whose chains draw a slot and send, and whose servers are all reached in one way.
+fn ways_of_slots(input: &Input<'_>) -> BTreeSet<How> {
+    let blocks = block::blocks(input, is_dr).filter(|(block, numbers)| {
+        let remembers = numbers.region.is_some() || block.service.track.is_some();
+        matches!(block.choice, Choice::Slots { .. }) && !remembers
+    });
+    blocks.filter_map(|(block, _)| How::of_all(block)).collect()
+}
+
 /// What remembers clients: every packet passes it on its way to `send`.
 ///
 /// ```text
 /// chain returned4_32 { meta mark vmap @keeper; delete ... }
-/// chain remember { meta mark vmap @keeper; goto send }
+/// chain remember { meta mark vmap @keeper; meta mark vmap @how }
 /// chain slotted_kept { meta mark set meta mark map @slot goto remember; drop }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
@@ -261,8 +198,11 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
     let [slotted, remember] = ONWARD.kept;
     track::lower(input, slots, Some((&memory.remember(), remember)), table);
     // A flow is remembered after its client.
-    let tracks = track::is_used(input);
-    let send = Statement::Goto(if tracks { track::FOLLOW } else { SEND }.into());
+    let send = if track::is_used(input) {
+        Statement::Goto(track::FOLLOW.into())
+    } else {
+        way::send()
+    };
     table.chains.extend(memory.keeping(Some(&send)));
     table.chains.extend(memory.asking(&[memory.remember()]));
     table.chains.push(Chain {
@@ -273,10 +213,10 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
     });
     if !slots.is_empty() {
         let purpose = "meta mark is a slot of such a service: make it a real server";
-        let leads = [slotted, remember];
+        let next = Statement::Goto(remember.into());
         table
             .chains
-            .push(block::slotted(ONWARD.mark, slots, leads, purpose));
+            .push(block::slotted(ONWARD.mark, slots, slotted, next, purpose));
     }
     table.sets.extend(memory.into_sets());
 }
@@ -306,12 +246,11 @@ fn services(input: &Input<'_>, table: &mut Table) {
     let later = input.model.fragments();
     let mut dispatch_sets = Vec::new();
     for (interface, entries) in by_interface {
-        let (sets, mut rules) = Dispatch {
+        let (sets, lookups) = Dispatch {
             stem: "vip",
             tail: &name::per_interface("", interface),
             counter: true,
             purpose: "virtual services on one interface; counts packets",
-            guard: Some(Condition::ForThisHost),
         }
         .build(
             &entries,
@@ -320,6 +259,8 @@ fn services(input: &Input<'_>, table: &mut Table) {
                 .map_or_else(Vec::new, |of| fragments(input, interface, of)),
         );
         dispatch_sets.extend(sets);
+        let mut rules = strangers();
+        rules.extend(lookups);
         rules.extend(errors.iter().flat_map(|family| quoted::entry(*family)));
         table.chains.push(Chain {
             name: name::per_interface("on", interface),
@@ -329,6 +270,36 @@ fn services(input: &Input<'_>, table: &mut Table) {
         });
     }
     table.sets.splice(0..0, dispatch_sets);
+}
+
+/// Frames that arrive on an interface and are none of its own: those for other hosts, which a switch shows that floods,
+/// and those of a VLAN, which its own interface takes if there is one. The kernel moves the tag aside before flbc sees
+/// the frame, so that all but the tag looks like a packet of this interface; where Ethernet's type is asked for it is in
+/// its place. Number 0 is no VLAN: such a frame has a priority, and is this interface's own.
+///
+/// ```text
+/// meta pkttype != host accept
+/// @ll,96,32 & 0x84000000 == 0x80000000 meta iiftype ether @ll,96,32 & 0x00000fff != 0 accept
+/// ```
+///
+/// The types of tags are 0x8100 and 0x88a8. Neither IPv4 nor IPv6 (0x0800, 0x86dd) has these two bits as tags have them,
+/// and what else does is nothing that could be for a service.
+fn strangers() -> Vec<Rule> {
+    let type_and_tag = |mask| Word {
+        header: Header::Link,
+        offset: 96,
+        mask,
+    };
+    vec![
+        Rule::fixed([Statement::Match(Condition::ForOthers), Statement::Accept]),
+        Rule::fixed([
+            Statement::Match(Condition::WordIs(type_and_tag(0x8400_0000), 0x8000_0000)),
+            // What has no Ethernet header has others' bytes there.
+            Statement::Match(Condition::FromEthernet),
+            Statement::Match(Condition::WordIsNot(type_and_tag(0x0fff), 0)),
+            Statement::Accept,
+        ]),
+    ]
 }
 
 /// Where later fragments go that arrive on one interface. Those that no service finds the server of are the balancer's

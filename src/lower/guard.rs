@@ -32,7 +32,6 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         tail: "",
         counter: false,
         purpose: "virtual services, for what was not sent to a server",
-        guard: None,
     }
     .build(&entries, &[]);
     table.sets.extend(sets);

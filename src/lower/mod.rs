@@ -27,6 +27,7 @@ mod scope;
 mod strays;
 mod track;
 mod traffic;
+mod way;
 
 pub use identity::{abbreviated, identity, identity_in, identity_of};
 use number::Numbering;

@@ -23,7 +23,7 @@ const REMEMBER_CLIENT: &str = "remember_client";
 
 const ONWARD: Onward = Onward {
     mark: Target::CtMark,
-    slotted: SLOTTED,
+    slotted: |_| SLOTTED,
     chosen: TRANSLATE,
     // What remembers sees the connection's first packet after its translation.
     kept: [SLOTTED, TRANSLATE],
@@ -145,10 +145,10 @@ fn translation(input: &Input<'_>, table: &mut Table) {
     let slots = block::slot_map(input, block::blocks(input, is_nat));
     if !slots.is_empty() {
         let purpose = "ct mark is a slot: make it a real server";
-        let leads = [SLOTTED, TRANSLATE];
+        let next = Statement::Goto(TRANSLATE.into());
         table
             .chains
-            .push(block::slotted(ONWARD.mark, &slots, leads, purpose));
+            .push(block::slotted(ONWARD.mark, &slots, SLOTTED, next, purpose));
     }
     let [four, six] = destinations;
     // There even where no server is: rules look it up.
@@ -230,7 +230,6 @@ fn services(input: &Input<'_>, table: &mut Table) {
         tail: "",
         counter: true,
         purpose: "virtual services; counts new connections",
-        guard: None,
     }
     .build(&entries, &[]);
     // Maps that hold verdicts come first: a reader meets the services before the servers.

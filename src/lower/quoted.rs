@@ -80,15 +80,12 @@ fn chain_name(family: Family) -> std::sync::Arc<str> {
 /// What a base chain asks of packets that are for no service.
 ///
 /// ```text
-/// meta pkttype host icmp type destination-unreachable @th,64,8 0x45 goto errors4
-/// meta pkttype host icmpv6 type packet-too-big goto errors6
+/// icmp type destination-unreachable @th,64,8 0x45 goto errors4
+/// icmpv6 type packet-too-big goto errors6
 /// ```
 pub(super) fn entry(family: Family) -> Vec<Rule> {
     let rule = |(number, _): &(u8, &str)| {
-        let mut statements = vec![
-            Statement::Match(Condition::ForThisHost),
-            Statement::Match(Condition::IcmpType(family, *number)),
-        ];
+        let mut statements = vec![Statement::Match(Condition::IcmpType(family, *number))];
         if family == Family::V4 {
             statements.push(Statement::Match(Condition::TransportIs(64, 0x45)));
         }

@@ -5,12 +5,12 @@
 //! nft, finds it too. What remembers a flow is picked by the number of its server: a server that may not have the
 //! flow any more is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Family, HashKey, Mode, Protocol, Service, State};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, KeyType, Name, Rule, Set, Statement, Table,
-    Target, name,
+    Chain, Condition, Data, DataType, Expression, Header, KeyType, Name, Rule, Set, Statement,
+    Table, Target, Word, name,
 };
 use crate::schedule::{Block, Choice, Draw};
 use crate::source::Span;
@@ -18,6 +18,7 @@ use crate::source::Span;
 use super::Input;
 use super::block::{self, Onward, SetBuilder, draw_slot};
 use super::number::BlockNumbers;
+use super::way::{How, send};
 
 /// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
 /// forgotten. The kernel takes memory only for those that there are.
@@ -28,6 +29,7 @@ const SEEDS: [u32; 3] = [0x666c_6234, 0x666c_6235, 0x666c_6236];
 
 const MAP: &str = "track";
 const TRACKER: &str = "tracker";
+const RESTING: &str = "resting";
 /// The chain that remembers the flow if its server's services do, and sends.
 pub(super) const FOLLOW: &str = "follow";
 /// The same for a slot.
@@ -118,8 +120,8 @@ fn judging_chain(family: Family) -> Name {
     name::per_family("tracked", family, "")
 }
 
-fn keeping_chain(family: Family, timeout: u32) -> Name {
-    name::per_family("track", family, &format!("_{timeout}"))
+fn keeping_chain(way: How, timeout: u32) -> Name {
+    way.ending("track", &timeout.to_string())
 }
 
 fn fresh_chain(family: Family, timeout: u32) -> Name {
@@ -216,6 +218,59 @@ pub(super) fn is_used(input: &Input<'_>) -> bool {
     blocks.any(|(block, _)| block.service.track.is_some())
 }
 
+/// The servers of services that remember their flows.
+struct Tracked {
+    /// Every family and timeout, the first statement that asked for it, and whether new flows are drawn.
+    keepers: BTreeMap<(Family, u32), (Span, bool)>,
+    /// Every way to a server, and timeout.
+    ways: BTreeSet<(How, u32)>,
+    tracker: SetBuilder,
+    resting: SetBuilder,
+}
+
+impl Tracked {
+    fn of(input: &Input<'_>) -> Self {
+        let tracker = "real server that keeps its flows, to the chain that remembers them";
+        let resting = "real servers that keep their flows and are given no new ones";
+        let mut all = Self {
+            keepers: BTreeMap::new(),
+            ways: BTreeSet::new(),
+            tracker: SetBuilder::by_mark(TRACKER, Some(DataType::Verdict), tracker),
+            resting: SetBuilder::by_mark(RESTING, None, resting),
+        };
+        for (block, numbers) in block::blocks(input, |mode| matches!(mode, Mode::Dr(_))) {
+            let (Some(timeout), Some(track), Mode::Dr(mode)) =
+                (seconds(block.service), block.service.track, block.mode)
+            else {
+                continue;
+            };
+            let by_turn = matches!(
+                &block.choice,
+                Choice::Slots {
+                    draw: Draw::InTurn | Draw::AtRandom,
+                    ..
+                }
+            );
+            let keeper = all.keepers.entry((block.family, timeout));
+            keeper.or_insert((track.span, false)).1 |= by_turn;
+            let takes_new = drawn(block, &numbers);
+            for server in block::servers(block, numbers) {
+                if server.server.state == State::Down {
+                    continue;
+                }
+                let way = How::of(server.server, block.family, mode);
+                all.ways.insert((way, timeout));
+                let chain = Data::Goto(keeping_chain(way, timeout));
+                all.tracker.push(server.element(Some(chain)));
+                if !takes_new.contains(&server.number) {
+                    all.resting.push(server.element(None));
+                }
+            }
+        }
+        all
+    }
+}
+
 /// What remembers flows: chains, the map of flows, and the map from servers to what remembers.
 ///
 /// Where services remember their clients too, `client` looks whether the server's service does, and `remember` is the
@@ -226,30 +281,12 @@ pub(super) fn lower(
     client: Option<(&Statement, &str)>,
     table: &mut Table,
 ) {
-    // Every family and timeout, the first statement that asked for it, and whether new flows are drawn.
-    let mut keepers: BTreeMap<(Family, u32), (Span, bool)> = BTreeMap::new();
-    let purpose = "real server that keeps its flows, to the chain that remembers them";
-    let mut tracker = SetBuilder::by_mark(TRACKER, Some(DataType::Verdict), purpose);
-    for (block, numbers) in block::blocks(input, |mode| matches!(mode, Mode::Dr(_))) {
-        let (Some(timeout), Some(track)) = (seconds(block.service), block.service.track) else {
-            continue;
-        };
-        let drawn = matches!(
-            &block.choice,
-            Choice::Slots {
-                draw: Draw::InTurn | Draw::AtRandom,
-                ..
-            }
-        );
-        let keeper = keepers.entry((block.family, timeout));
-        keeper.or_insert((track.span, false)).1 |= drawn;
-        for server in block::servers(block, numbers) {
-            if server.server.state != State::Down {
-                let chain = keeping_chain(block.family, timeout);
-                tracker.push(server.element(Some(Data::Goto(chain))));
-            }
-        }
-    }
+    let Tracked {
+        keepers,
+        ways,
+        tracker,
+        resting,
+    } = Tracked::of(input);
     let Some((origin, _)) = keepers.values().next().copied() else {
         return;
     };
@@ -257,10 +294,15 @@ pub(super) fn lower(
         key: Expression::MetaMark,
         map: tracker.name(),
     };
-    for ((family, timeout), (_, drawn)) in &keepers {
-        let fresh =
-            drawn.then(|| client.map_or(send(), |(_, remember)| Statement::Goto(remember.into())));
-        keeping((*family, *timeout), fresh, slots, table);
+    table
+        .chains
+        .extend(ways.into_iter().map(|(way, timeout)| keeping(way, timeout)));
+    for ((family, timeout), (_, by_turn)) in &keepers {
+        if *by_turn {
+            let onward = client.map_or(send(), |(_, remember)| Statement::Goto(remember.into()));
+            let fresh = beginning((*family, *timeout), onward, slots);
+            table.chains.push(fresh);
+        }
     }
     for family in Family::BOTH {
         if !keepers.keys().any(|(known, _)| *known == family) {
@@ -273,14 +315,16 @@ pub(super) fn lower(
             key: flow.key(),
             value: Expression::MetaMark,
         };
+        let mut rules = beginning_anew(input, family, &resting.name(), &forget);
         // meta mark vmap @keeper
         // meta mark vmap @tracker
         let judges = client.map(|(keep, _)| keep.clone()).into_iter();
         let judges = judges.chain([follow.clone(), forget]);
+        rules.extend(judges.map(|statement| Rule::fixed([statement])));
         table.chains.push(plain(
             judging_chain(family),
             "a flow's server is known: may it keep it? if not, forget it",
-            judges.map(|statement| Rule::fixed([statement])).collect(),
+            rules,
         ));
         table.chains.push(plain(
             known_chain(family),
@@ -296,12 +340,18 @@ pub(super) fn lower(
     if !slots.is_empty() {
         let purpose =
             "meta mark is a slot of a service that remembers its flows: make it a real server";
-        let leads = [SLOTTED, FOLLOW];
-        table
-            .chains
-            .push(block::slotted(Target::MetaMark, slots, leads, purpose));
+        let next = Statement::Goto(FOLLOW.into());
+        table.chains.push(block::slotted(
+            Target::MetaMark,
+            slots,
+            SLOTTED,
+            next,
+            purpose,
+        ));
     }
-    table.sets.push(tracker.always());
+    table
+        .sets
+        .extend([tracker, resting].map(SetBuilder::always));
     table.sets.push(Set {
         name: MAP.into(),
         key: KeyType::Hashes(3),
@@ -315,42 +365,90 @@ pub(super) fn lower(
     });
 }
 
-/// The chains that remember flows of one family for so long.
-///
-/// `fresh` is where a new flow whose server was drawn goes on to; `None` where none is drawn.
-fn keeping(
-    (family, timeout): (Family, u32),
-    fresh: Option<Statement>,
-    slots: &SetBuilder,
-    table: &mut Table,
-) {
-    let update = || update(family, timeout);
-    // update @track { KEY timeout 300s : meta mark }
-    // goto send
-    table.chains.push(plain(
-        keeping_chain(family, timeout),
-        "meta mark is the flow's server: remember it",
-        vec![Rule::fixed([update()]), Rule::fixed([send()])],
-    ));
-    if let Some(onward) = fresh {
-        // meta mark set meta mark map @slot
-        // update @track { KEY timeout 300s : meta mark } goto send
-        table.chains.push(plain(
-            fresh_chain(family, timeout),
-            "meta mark is a new flow's slot: come back if the flow cannot be remembered",
-            vec![
-                Rule::fixed([Statement::Set {
-                    target: Target::MetaMark,
-                    value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
-                }]),
-                Rule::fixed([update(), onward]),
-            ],
-        ));
-    }
+/// The numbers of a block's servers that new flows are given to.
+fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> BTreeSet<u32> {
+    let places: BTreeSet<usize> = match &block.choice {
+        Choice::Empty => BTreeSet::new(),
+        Choice::Only(at) => BTreeSet::from([*at]),
+        Choice::Slots { owners, .. } => owners.iter().map(|owner| *owner as usize).collect(),
+    };
+    let number = |at: usize| numbers.servers.get(at).copied();
+    places.into_iter().filter_map(number).collect()
 }
 
-fn send() -> Statement {
-    Statement::Goto("send".into())
+/// A packet that begins a connection comes from a client that took a port again before the flow was forgotten: to a
+/// server that is given no new ones it is none of those that it keeps. TCP's SYN and SCTP's INIT say so; a datagram does
+/// not.
+///
+/// ```text
+/// @th,96,32 & 0x00170000 == 0x00020000 meta l4proto tcp meta mark @resting delete @track { KEY : meta mark } return
+/// @th,96,32 & 0xff000000 == 0x01000000 meta l4proto sctp meta mark @resting delete @track { KEY : meta mark } return
+/// ```
+fn beginning_anew(
+    input: &Input<'_>,
+    family: Family,
+    resting: &Name,
+    forget: &Statement,
+) -> Vec<Rule> {
+    let tracked = input.services(|mode| matches!(mode, Mode::Dr(_)));
+    let protocols: BTreeSet<Protocol> = tracked
+        .filter(|plan| plan.service.track.is_some())
+        .flat_map(|plan| &plan.service.vips)
+        .filter(|vip| vip.family() == family)
+        .map(|vip| vip.protocol)
+        .collect();
+    let rule = |protocol: Protocol| {
+        // First what is cheap to ask, and which few packets have; then whether it means anything.
+        let (mask, value) = match protocol {
+            Protocol::Tcp => (0x0017_0000, 0x0002_0000),
+            Protocol::Sctp => (0xff00_0000, 0x0100_0000),
+            Protocol::Udp => return None,
+        };
+        let word = Word {
+            header: Header::Transport,
+            offset: 96,
+            mask,
+        };
+        Some(Rule::fixed([
+            Statement::Match(Condition::WordIs(word, value)),
+            Statement::Match(Condition::Protocol(protocol)),
+            Statement::Match(Condition::InSet(Expression::MetaMark, resting.clone())),
+            forget.clone(),
+            Statement::Return,
+        ]))
+    };
+    protocols.into_iter().filter_map(rule).collect()
+}
+
+/// The chain that remembers flows to servers that are reached in one way, for so long.
+fn keeping(way: How, timeout: u32) -> Chain {
+    // update @track { KEY timeout 300s : meta mark }
+    // goto send_ip4_via
+    plain(
+        keeping_chain(way, timeout),
+        "meta mark is the flow's server: remember it",
+        vec![
+            Rule::fixed([update(way.family(), timeout)]),
+            Rule::fixed([Statement::Goto(way.chain())]),
+        ],
+    )
+}
+
+/// The chain for new flows whose server was drawn.
+fn beginning((family, timeout): (Family, u32), onward: Statement, slots: &SetBuilder) -> Chain {
+    // meta mark set meta mark map @slot
+    // update @track { KEY timeout 300s : meta mark } meta mark vmap @how
+    plain(
+        fresh_chain(family, timeout),
+        "meta mark is a new flow's slot: come back if the flow cannot be remembered",
+        vec![
+            Rule::fixed([Statement::Set {
+                target: Target::MetaMark,
+                value: Expression::Map(Box::new(Expression::MetaMark), slots.name()),
+            }]),
+            Rule::fixed([update(family, timeout), onward]),
+        ],
+    )
 }
 
 fn plain(name: Name, purpose: &'static str, rules: Vec<Rule>) -> Chain {

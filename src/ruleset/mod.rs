@@ -277,6 +277,13 @@ pub enum Statement {
         /// What it becomes.
         value: Expression,
     },
+    /// `ip ttl set HOPS`, `ip6 hoplimit set HOPS`: a constant, as nft cannot subtract.
+    SetHopLimit {
+        /// Of which protocol.
+        family: Family,
+        /// How many hops are left.
+        hops: u8,
+    },
     /// `dnat ip to ADDRESS[ : PORT]`
     Dnat {
         /// The family of `address`.
@@ -360,10 +367,43 @@ pub enum Condition {
     FromClient,
     /// `ct mark >= MARK`
     CtMarkFrom(u32),
-    /// `meta pkttype host`
-    ForThisHost,
+    /// `meta pkttype != host`
+    ForOthers,
+    /// `meta random & 0xfc000000 == 0x00000000`: one packet of so many, which is two to the power of this.
+    OneOfPower(u8),
+    /// `meta iiftype ether`
+    FromEthernet,
+    /// `@nh,OFFSET,32 & MASK == VALUE`: see [`Word`]
+    WordIs(Word, u32),
+    /// `@nh,OFFSET,32 & MASK != VALUE`
+    WordIsNot(Word, u32),
     /// `fib saddr type local`
     FromThisHost,
+}
+
+/// Four bytes of a packet, and which of their bits count.
+///
+/// The kernel looks at those in nft's main loop, where any other expression is a call: asked of each packet they cost
+/// next to nothing. They name no protocol, so that nft asks for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Word {
+    /// Of which header.
+    pub header: Header,
+    /// Where, in bits from the start of the header.
+    pub offset: u16,
+    /// Which bits count.
+    pub mask: u32,
+}
+
+/// A header of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Header {
+    /// `ll`: Ethernet.
+    Link,
+    /// `nh`: IPv4 or IPv6.
+    Network,
+    /// `th`: TCP, UDP, SCTP.
+    Transport,
 }
 
 /// What a statement can write to.
@@ -404,8 +444,12 @@ pub enum Expression {
     SourcePort,
     /// `th dport`
     DestinationPort,
+    /// `tcp dport`, which asks for the protocol first
+    DestinationPortOf(Protocol),
     /// `ether daddr`
     EtherDestination,
+    /// A MAC address.
+    Mac(MacAddress),
     /// `@th,OFFSET,LENGTH`: bits counted from the start of the transport header.
     Transport(u16, u16),
     /// `VALUE & MASK`
@@ -439,6 +483,11 @@ pub enum Expression {
         /// The first.
         offset: u32,
     },
+}
+
+/// The bits of a random number that are all 0 for one packet of two to this power.
+pub(crate) const fn chance(power: u8) -> u32 {
+    !(u32::MAX >> power)
 }
 
 /// Which bits of a value count.

@@ -2,19 +2,27 @@
 //! balancer.
 
 use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::lab::client::{self, Connection, Protocol};
 use crate::lab::counter::ReplyCounter;
-use crate::lab::packet::{Frame, Wire, udp4_frame};
+use crate::lab::packet::{Frame, Wire, tagged, udp_frame, udp4_frame};
 use crate::lab::real_server::RealServer;
 use crate::lab::topology::{BALANCER_ETH0, BALANCER_ETH1, Layout, ROUTER_LAN, Topology, VIPS};
 use crate::lab::{PATIENCE, SILENCE};
 use crate::operator::{asked, at, load};
 
-/// Hops behind the client's router when the kernel's forward lowers the TTL as a router does, and when it
-/// stays.
-const TTL_BY_NEIGHBOUR: u8 = 62;
-const TTL_BY_MAC: u8 = 63;
+/// Hops that are left behind the client's router: the kernel lowers them as a router does where it finds the MAC address;
+/// where that is given, flbc does for a few packets.
+const HOPS_BY_NEIGHBOUR: &[u8] = &[62];
+const HOPS_BY_MAC: &[u8] = &[63, 31];
+
+/// A client and a VIP, of each family.
+const ENDS: [(&str, &str); 2] = [
+    ("198.51.100.10:4000", "192.0.2.10:80"),
+    ("[2001:db8:c::10]:4000", "[2001:db8::10]:80"),
+];
 
 /// A way to reach servers `a` and `b`, each the only one of its family.
 struct Way {
@@ -24,7 +32,8 @@ struct Way {
     options: &'static str,
     /// The MAC address that the servers' frames must come from.
     source_mac: &'static str,
-    ttl: u8,
+    /// What may be left of the hop limit.
+    hops: &'static [u8],
 }
 
 const WAYS: [Way; 8] = [
@@ -33,56 +42,56 @@ const WAYS: [Way; 8] = [
         mode: "dr on eth0",
         options: "",
         source_mac: BALANCER_ETH0,
-        ttl: TTL_BY_NEIGHBOUR,
+        hops: HOPS_BY_NEIGHBOUR,
     },
     Way {
         layout: Layout::DrOneInterface,
         mode: "dr on eth0",
         options: "mac MAC",
         source_mac: BALANCER_ETH0,
-        ttl: TTL_BY_MAC,
+        hops: HOPS_BY_MAC,
     },
     Way {
         layout: Layout::DrOneInterface,
         mode: "dr on eth0 via eth0",
         options: "",
         source_mac: BALANCER_ETH0,
-        ttl: TTL_BY_NEIGHBOUR,
+        hops: HOPS_BY_NEIGHBOUR,
     },
     Way {
         layout: Layout::DrTwoInterfaces,
         mode: "dr on eth0 via eth1",
         options: "",
         source_mac: BALANCER_ETH1,
-        ttl: TTL_BY_NEIGHBOUR,
+        hops: HOPS_BY_NEIGHBOUR,
     },
     Way {
         layout: Layout::DrTwoInterfaces,
         mode: "dr on eth0 via eth1 from 02:00:00:00:01:01",
         options: "mac MAC",
         source_mac: BALANCER_ETH1,
-        ttl: TTL_BY_MAC,
+        hops: HOPS_BY_MAC,
     },
     Way {
         layout: Layout::DrTwoInterfaces,
         mode: "dr on eth0",
         options: "via eth1",
         source_mac: BALANCER_ETH1,
-        ttl: TTL_BY_NEIGHBOUR,
+        hops: HOPS_BY_NEIGHBOUR,
     },
     Way {
         layout: Layout::DrTwoInterfaces,
         mode: "dr on eth0",
         options: "via eth1 from 02:00:00:00:01:01 mac MAC",
         source_mac: BALANCER_ETH1,
-        ttl: TTL_BY_MAC,
+        hops: HOPS_BY_MAC,
     },
     Way {
         layout: Layout::DrTwoInterfaces,
         mode: "dr on eth0, eth1 via eth1",
         options: "",
         source_mac: BALANCER_ETH1,
-        ttl: TTL_BY_NEIGHBOUR,
+        hops: HOPS_BY_NEIGHBOUR,
     },
 ];
 
@@ -159,11 +168,8 @@ fn every_way_to_a_server_changes_the_mac_addresses_and_nothing_else() {
                     (way.source_mac, &server.mac),
                     "{what}"
                 );
-                assert_eq!(
-                    (ttl, source, destination),
-                    (way.ttl, from, at(to)),
-                    "{what}"
-                );
+                assert_eq!((source, destination), (from, at(to)), "{what}");
+                assert!(way.hops.contains(&ttl), "{what}: {ttl} hops are left");
             }
             let mut connection =
                 Connection::open(&topology.client, None, at(to), PATIENCE).unwrap();
@@ -271,6 +277,59 @@ fn frames_for_others_are_not_sent_on() {
         // The same frame, meant for the balancer, is.
         router.send(&frame(BALANCER_ETH0));
         assert!(arrived.wait_for(PATIENCE, to_server).is_some());
+    }
+}
+
+#[test]
+fn frames_of_a_vlan_are_left_to_its_own_interface() {
+    const TAG: u16 = 0x8100;
+    const SERVICE_TAG: u16 = 0x88a8;
+    let topology = Topology::new(Layout::DrOneInterface, 1);
+    let server = &topology.servers[0];
+    for options in ["", "mac 02:00:00:00:00:11"] {
+        load(
+            &topology.balancer,
+            &format!(
+                "service www {{
+                    vip 192.0.2.10, 2001:db8::10 udp 80
+                    mode dr on eth0
+                    server {} {options}
+                    server {} {options}
+                }}",
+                server.v4, server.v6
+            ),
+        );
+        let router = Wire::tap(&topology.router, "lan");
+        let arrived = Wire::tap(&server.namespace, "eth0");
+        let sent = |marker: &str, tags: &[(u16, u16)]| {
+            for ends in ENDS.map(|(from, to)| (at(from), at(to))) {
+                let frame = udp_frame(BALANCER_ETH0, ROUTER_LAN, ends, 64, marker.as_bytes());
+                router.send(&tagged(&frame, tags));
+            }
+        };
+        sent("of VLAN 5", &[(TAG, 5)]);
+        sent("of VLAN 5, urgent", &[(TAG, 0x6005)]);
+        sent("of VLAN 4094", &[(TAG, 4094)]);
+        sent("of a provider's VLAN", &[(SERVICE_TAG, 6)]);
+        sent("of a provider's VLAN in it", &[(SERVICE_TAG, 6), (TAG, 7)]);
+        sent("of a VLAN in a VLAN", &[(TAG, 6), (TAG, 7)]);
+        // A priority is no VLAN.
+        sent("untagged", &[]);
+        sent("with a priority", &[(TAG, 0x6000)]);
+        let start = Instant::now();
+        let mut seen: Vec<String> = Vec::new();
+        while seen.len() < 4 && start.elapsed() < PATIENCE {
+            for raw in arrived.taken_raw() {
+                let text = String::from_utf8_lossy(&raw.bytes).into_owned();
+                let marker = ["of VLAN", "of a ", "untagged", "with a priority"]
+                    .into_iter()
+                    .find(|marker| text.contains(marker));
+                seen.extend(marker.filter(|_| !raw.outgoing).map(str::to_owned));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        let expected = ["untagged", "untagged", "with a priority", "with a priority"];
+        assert_eq!(seen, expected, "{options}");
     }
 }
 

@@ -9,8 +9,8 @@ use flbc::emit::netlink::{Desired, desired};
 use flbc::kernel::{Kernel, Linux};
 use flbc::model::{Family, MacAddress, Ports, Prefix, Protocol};
 use flbc::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Field, Hook, Key, KeyType, Mask, Name,
-    Rule, Ruleset, Set, Statement, Table, Target,
+    Chain, Condition, Data, DataType, Element, Expression, Field, Header, Hook, Key, KeyType, Mask,
+    Name, Rule, Ruleset, Set, Statement, Table, Target, Word,
 };
 use flbc::source::{Sources, Span};
 
@@ -113,6 +113,24 @@ fn chain(name: &str, rules: Vec<Vec<Statement>>) -> Chain {
     }
 }
 
+fn word(header: Header, offset: u16, mask: u32, value: u32) -> Statement {
+    let word = Word {
+        header,
+        offset,
+        mask,
+    };
+    Statement::Match(Condition::WordIs(word, value))
+}
+
+fn no_word(header: Header, offset: u16, mask: u32, value: u32) -> Statement {
+    let word = Word {
+        header,
+        offset,
+        mask,
+    };
+    Statement::Match(Condition::WordIsNot(word, value))
+}
+
 fn base(name: &str, hook: Hook, rules: Vec<Vec<Statement>>) -> Chain {
     Chain {
         hook: Some(hook),
@@ -146,11 +164,9 @@ fn vip_key(family: Family) -> Expression {
 
 /// A look-up among the ranges of ports of one protocol.
 fn ranged(family: Family, protocol: Protocol, map: &str) -> Vec<Statement> {
-    let key = vec![Expression::Destination(family), Expression::DestinationPort];
-    vec![
-        Statement::Match(Condition::Protocol(protocol)),
-        vmap(Expression::Concat(key), map),
-    ]
+    let port = Expression::DestinationPortOf(protocol);
+    let key = vec![Expression::Destination(family), port];
+    vec![vmap(Expression::Concat(key), map)]
 }
 
 fn vmap(key: Expression, map: &str) -> Statement {
@@ -669,19 +685,46 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         ),
         access_chain(&Expression::MetaMark),
         chain(
+            "words",
+            vec![
+                vec![
+                    word(Header::Network, 96, u32::MAX, u32::MAX),
+                    Statement::Drop,
+                ],
+                vec![
+                    Statement::Match(Condition::OneOfPower(6)),
+                    set_to(
+                        Target::EtherSource,
+                        Expression::Mac(MacAddress([2, 0, 0, 0, 0, 9])),
+                    ),
+                ],
+                vec![
+                    word(Header::Network, 64, 0xffff_0000, 0),
+                    no_word(Header::Transport, 96, u32::MAX, 7),
+                    Statement::SetHopLimit {
+                        family: V6,
+                        hops: 31,
+                    },
+                ],
+                vec![
+                    word(Header::Transport, 96, 0x0017_0000, 0x0002_0000),
+                    Statement::SetHopLimit {
+                        family: V4,
+                        hops: 127,
+                    },
+                    Statement::Return,
+                ],
+            ],
+        ),
+        chain(
             "quoted",
             vec![
                 vec![
-                    Statement::Match(Condition::ForThisHost),
                     Statement::Match(Condition::IcmpType(V4, 3)),
                     Statement::Match(Condition::TransportIs(64, 0x45)),
                     goto("send"),
                 ],
-                vec![
-                    Statement::Match(Condition::ForThisHost),
-                    Statement::Match(Condition::IcmpType(V6, 2)),
-                    goto("send"),
-                ],
+                vec![Statement::Match(Condition::IcmpType(V6, 2)), goto("send")],
                 vec![
                     Statement::Match(Condition::TransportIs(136, 6)),
                     meta_set(Expression::Jhash {
@@ -735,10 +778,16 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
         base(
             "on",
             Hook::Ingress(on.into()),
-            vec![vec![
-                Statement::Match(Condition::ForThisHost),
-                vmap(vip_key(V4), "vip4"),
-            ]],
+            vec![
+                vec![Statement::Match(Condition::ForOthers), Statement::Accept],
+                vec![
+                    word(Header::Link, 96, 0x8400_0000, 0x8000_0000),
+                    Statement::Match(Condition::FromEthernet),
+                    no_word(Header::Link, 96, 0x0fff, 0),
+                    Statement::Accept,
+                ],
+                vec![vmap(vip_key(V4), "vip4")],
+            ],
         ),
     ];
     Table { sets, chains }

@@ -36,6 +36,7 @@ mod everything;
 mod fragments;
 mod golden;
 mod guard;
+mod hops;
 mod laboratory;
 mod loaded;
 mod namespace;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::apply_host::Host;
 use crate::lab::client::{self, Connection, Datagrams, Protocol, ask_all, tally};
+use crate::lab::real_server::RealServer;
 use crate::lab::topology::{Layout, Topology};
 use crate::lab::{PATIENCE, SILENCE};
 use crate::operator::{asked, at, compile, sampled};
@@ -293,6 +294,82 @@ fn traffic_of_a_known_flow_keeps_its_client_known() {
         first.again().unwrap();
     }
     assert_eq!(open(20_002).answer.server, first.answer.server);
+}
+
+/// Who answers a connection from a port that another had a moment ago, which takes a moment to end.
+fn asked_again(topology: &Topology, protocol: Protocol, from: SocketAddr, to: &str) -> String {
+    let start = Instant::now();
+    loop {
+        let asked = client::ask(&topology.client, protocol, Some(from), at(to), PATIENCE);
+        match asked {
+            Ok(answer) => return answer.server,
+            Err(error) if start.elapsed() > PATIENCE => panic!("{protocol:?} {from}: {error}"),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Whoever asks from a port that was known before, while its flow is remembered, begins a connection: it is a new one.
+#[test]
+fn a_connection_from_a_port_that_was_known_goes_to_no_server_that_takes_no_new_ones() {
+    let topology = Topology::new(Layout::DrOneInterface, 3);
+    let _serving = topology.serve(&[80]);
+    let _sctp: Vec<_> = topology
+        .servers
+        .iter()
+        .map(|s| RealServer::start_sctp(&s.namespace, &s.name, &topology.listens(s, &[80])))
+        .collect();
+    // A port is free again as soon as its connection ends.
+    topology.client.sysctl("net/ipv4/tcp_max_tw_buckets", "0");
+    let host = Host::new(&topology.balancer);
+    let of = |scheduler: &str, options: [&str; 3]| {
+        let options = options.map(|options| Some(options.to_owned()));
+        service(&topology, scheduler, &options).replace("tcp, udp 80", "tcp, udp, sctp 80")
+    };
+    let changes = [
+        (["", "down", "down"], ["drain", "", ""]),
+        (["", "down", "down"], ["weight 0", "", ""]),
+        // A backup is for as long as it stands in.
+        (["backup", "down", "down"], ["backup", "", ""]),
+    ];
+    let ways = TARGETS.map(|to| [Protocol::Tcp, Protocol::Sctp].map(|protocol| (to, protocol)));
+    for scheduler in ["scheduler round-robin", "scheduler maglev\ntrack 1h"] {
+        for (before, after) in changes {
+            for (to, protocol) in ways.iter().flatten().copied() {
+                let what = format!("{scheduler} {protocol:?} {after:?} {to}");
+                host.apply(&of(scheduler, before));
+                let ports = topology.sources(at(to), 3);
+                for from in &ports {
+                    assert_eq!(asked_again(&topology, protocol, *from, to), "a", "{what}");
+                }
+                let from = topology.source(at(to));
+                let flow = Datagrams::open(&topology.client, Some(from), at(to), PATIENCE).unwrap();
+                let mut open = Connection::open(&topology.client, None, at(to), PATIENCE).unwrap();
+                assert_eq!(flow.ask().unwrap().server, "a");
+                assert_eq!(open.answer.server, "a");
+                host.apply(&of(scheduler, after));
+                for from in &ports {
+                    let again = asked_again(&topology, protocol, *from, to);
+                    assert_ne!(again, "a", "{what} {from}");
+                    // And there it stays.
+                    let more = asked_again(&topology, protocol, *from, to);
+                    assert_eq!(more, again, "{what} {from}");
+                }
+                // What was open stays, and a datagram does not say that it is the first.
+                assert_eq!(open.again().unwrap().server, "a", "{what}");
+                assert_eq!(flow.ask().unwrap().server, "a", "{what}");
+            }
+        }
+    }
+    // A client that is remembered stays with a server that drains: `persist` says so.
+    let persist = "scheduler round-robin\npersist 1h\ntrack 1h";
+    for to in TARGETS {
+        let from = topology.source(at(to));
+        for options in [["", "down", "down"], ["drain", "", ""]] {
+            host.apply(&of(persist, options));
+            assert_eq!(asked_again(&topology, Protocol::Tcp, from, to), "a", "{to}");
+        }
+    }
 }
 
 /// The paper's figure 12: with tables a hundred times as large as there are servers, a server that leaves takes hardly any

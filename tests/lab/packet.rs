@@ -178,14 +178,13 @@ pub(crate) fn udp4_frame(
     to: (Ipv4Addr, u16),
     payload: &[u8],
 ) -> Vec<u8> {
-    let length = |bytes: usize| u16::try_from(bytes).expect("a short frame").to_be_bytes();
     let mut header = vec![0x45, 0];
     header.extend(length(28 + payload.len()));
     header.extend([0, 1, 0, 0, 64, 17, 0, 0]);
     header.extend(from.0.octets());
     header.extend(to.0.octets());
-    let sum = checksum(&header);
-    header.splice(10..12, sum.to_be_bytes());
+    let checksum = internet_checksum(&header);
+    header.splice(10..12, checksum);
 
     let mut frame = mac_bytes(destination_mac);
     frame.extend(mac_bytes(source_mac));
@@ -197,6 +196,105 @@ pub(crate) fn udp4_frame(
     frame.extend([0, 0]); // no UDP checksum
     frame.extend(payload);
     frame
+}
+
+/// A frame with a UDP datagram of either family, which has so many hops left.
+pub(crate) fn udp_frame(
+    destination_mac: &str,
+    source_mac: &str,
+    (from, to): (SocketAddr, SocketAddr),
+    hops: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut datagram = [from.port(), to.port()].map(u16::to_be_bytes).concat();
+    datagram.extend(length(8 + payload.len()));
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    frame(
+        destination_mac,
+        source_mac,
+        (from.ip(), to.ip()),
+        hops,
+        (17, 6),
+        datagram,
+    )
+}
+
+/// A frame with a TCP segment that begins a connection.
+pub(crate) fn syn_frame(
+    destination_mac: &str,
+    source_mac: &str,
+    (from, to): (SocketAddr, SocketAddr),
+    hops: u8,
+) -> Vec<u8> {
+    let mut segment = [from.port(), to.port()].map(u16::to_be_bytes).concat();
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0x20, 0, 0, 0, 0, 0]);
+    let ends = (from.ip(), to.ip());
+    frame(destination_mac, source_mac, ends, hops, (6, 16), segment)
+}
+
+/// A frame with a packet of this protocol, whose checksum is at this offset.
+fn frame(
+    destination_mac: &str,
+    source_mac: &str,
+    (from, to): (IpAddr, IpAddr),
+    hops: u8,
+    (protocol, checksum_at): (u8, usize),
+    mut data: Vec<u8>,
+) -> Vec<u8> {
+    let mut frame = [mac_bytes(destination_mac), mac_bytes(source_mac)].concat();
+    let addresses = match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => [from.octets(), to.octets()].concat(),
+        (IpAddr::V6(from), IpAddr::V6(to)) => [from.octets(), to.octets()].concat(),
+        _ => panic!("one family"),
+    };
+    let size = length(data.len());
+    let pseudo = [&addresses, &[0, protocol][..], &size, &data].concat();
+    data.splice(checksum_at..checksum_at + 2, internet_checksum(&pseudo));
+    if from.is_ipv4() {
+        let mut header = [&[0x45, 0][..], &length(20 + data.len()), &[0, 1, 0, 0]].concat();
+        header.extend([hops, protocol, 0, 0]);
+        header.extend(addresses);
+        let checksum = internet_checksum(&header);
+        header.splice(10..12, checksum);
+        frame.extend([0x08, 0x00]);
+        frame.extend(header);
+    } else {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(size);
+        frame.extend([protocol, hops]);
+        frame.extend(addresses);
+    }
+    frame.extend(data);
+    frame
+}
+
+/// Of words of two bytes, the last of which may be half.
+pub(crate) fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|pair| {
+        let low = pair.get(1).copied().unwrap_or(0);
+        u32::from(u16::from_be_bytes([pair[0], low]))
+    });
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    (!u16::try_from(folded).expect("folded to 16 bits")).to_be_bytes()
+}
+
+fn length(bytes: usize) -> [u8; 2] {
+    u16::try_from(bytes).expect("a short frame").to_be_bytes()
+}
+
+/// The frame with a VLAN's tag, or two: the types and numbers, the outer one first.
+pub(crate) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    let mut all = addresses.to_vec();
+    for (kind, number) in tags {
+        all.extend(kind.to_be_bytes());
+        all.extend(number.to_be_bytes());
+    }
+    all.extend(rest);
+    all
 }
 
 /// What the header of a TCP segment says.
@@ -242,51 +340,9 @@ impl Segment {
         tcp.extend(self.acknowledged.to_be_bytes());
         tcp.extend([0x50, self.flags, 0x20, 0, 0, 0, 0, 0]);
         tcp.extend(*b"late");
-        let length = u16::try_from(tcp.len()).expect("a short segment");
-        let mut frame = mac_bytes(destination_mac);
-        frame.extend(mac_bytes(source_mac));
-        let mut pseudo = Vec::new();
-        match (self.from.ip(), self.to.ip()) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let mut header = vec![0x45, 0];
-                header.extend((20 + length).to_be_bytes());
-                header.extend([0, 1, 0, 0, 64, 6, 0, 0]);
-                header.extend([from.octets(), to.octets()].concat());
-                let sum = checksum(&header);
-                header.splice(10..12, sum.to_be_bytes());
-                pseudo.extend([from.octets(), to.octets()].concat());
-                frame.extend([0x08, 0x00]);
-                frame.extend(header);
-            }
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                pseudo.extend([from.octets(), to.octets()].concat());
-                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-                frame.extend(length.to_be_bytes());
-                frame.extend([6, 64]);
-                frame.extend(&pseudo);
-            }
-            mixed => panic!("two families: {mixed:?}"),
-        }
-        pseudo.extend([0, 6]);
-        pseudo.extend(length.to_be_bytes());
-        pseudo.extend(&tcp);
-        let sum = checksum(&pseudo);
-        tcp.splice(16..18, sum.to_be_bytes());
-        frame.extend(tcp);
-        frame
+        let ends = (self.from.ip(), self.to.ip());
+        frame(destination_mac, source_mac, ends, 64, (6, 16), tcp)
     }
-}
-
-/// The checksum of the Internet over an even number of bytes.
-fn checksum(bytes: &[u8]) -> u16 {
-    let pairs = bytes.chunks(2);
-    let mut sum: u32 = pairs
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).expect("folded to 16 bits")
 }
 
 fn mac_text(mac: &[u8]) -> String {

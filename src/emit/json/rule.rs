@@ -14,7 +14,9 @@ use nftables::stmt::{
 use nftables::types::RejectCode;
 
 use crate::model::Family;
-use crate::ruleset::{Condition, Expression, Mask, Statement, Target, icmp_word};
+use crate::ruleset::{
+    Condition, Expression, Header, Mask, Statement, Target, Word, chance, icmp_word,
+};
 
 use super::{address, string, target};
 
@@ -52,6 +54,13 @@ pub(super) fn statement(statement: &Statement) -> Option<Stmt<'_>> {
                 Target::EtherDestination => payload("ether", "daddr"),
             },
             value: expression(value),
+        }),
+        Statement::SetHopLimit { family, hops } => Stmt::Mangle(Mangle {
+            key: match family {
+                Family::V4 => payload("ip", "ttl"),
+                Family::V6 => payload("ip6", "hoplimit"),
+            },
+            value: Expr::Number((*hops).into()),
         }),
         Statement::Dnat {
             family,
@@ -163,7 +172,23 @@ fn condition(condition: &Condition) -> Stmt<'_> {
             right: Expr::Number(*mark),
             op: Operator::GEQ,
         }),
-        Condition::ForThisHost => equals(meta(MetaKey::Pkttype), string("host")),
+        Condition::ForOthers => Stmt::Match(Match {
+            left: meta(MetaKey::Pkttype),
+            right: string("host"),
+            op: Operator::NEQ,
+        }),
+        Condition::OneOfPower(power) => {
+            let mask = Expr::Number(chance(*power));
+            let bits = BinaryOperation::AND(meta(MetaKey::Random), mask);
+            equals(Expr::BinaryOperation(Box::new(bits)), Expr::Number(0))
+        }
+        Condition::FromEthernet => equals(meta(MetaKey::Iiftype), string("ether")),
+        Condition::WordIs(left, value) => equals(word(*left), Expr::Number(*value)),
+        Condition::WordIsNot(left, value) => Stmt::Match(Match {
+            left: word(*left),
+            right: Expr::Number(*value),
+            op: Operator::NEQ,
+        }),
         Condition::FromThisHost => equals(
             Expr::Named(Named::Fib(Fib {
                 result: FibResult::Type,
@@ -210,8 +235,28 @@ fn payload(protocol: &'static str, field: &'static str) -> Expr<'static> {
 }
 
 fn transport(offset: u16, length: u16) -> Expr<'static> {
+    raw(PayloadBase::TH, offset, length)
+}
+
+fn word(word: Word) -> Expr<'static> {
+    let base = match word.header {
+        Header::Link => PayloadBase::LL,
+        Header::Network => PayloadBase::NH,
+        Header::Transport => PayloadBase::TH,
+    };
+    let whole = raw(base, word.offset, 32);
+    match word.mask {
+        u32::MAX => whole,
+        mask => {
+            let both = BinaryOperation::AND(whole, Expr::Number(mask));
+            Expr::BinaryOperation(Box::new(both))
+        }
+    }
+}
+
+fn raw(base: PayloadBase, offset: u16, length: u16) -> Expr<'static> {
     Expr::Named(Named::Payload(Payload::PayloadRaw(PayloadRaw {
-        base: PayloadBase::TH,
+        base,
         offset: offset.into(),
         len: length.into(),
     })))
@@ -245,7 +290,9 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         })),
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
+        Expression::DestinationPortOf(protocol) => payload(protocol.name(), "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
+        Expression::Mac(mac) => string(mac.to_string()),
         Expression::Transport(offset, length) => transport(*offset, *length),
         Expression::Masked(value, mask) => {
             let mask = match mask {

@@ -231,6 +231,8 @@ pub(crate) mod payload {
     pub(crate) const LINK: u32 = 0;
     pub(crate) const NETWORK: u32 = 1;
     pub(crate) const TRANSPORT: u32 = 2;
+    /// A kind of checksum: that of IPv4.
+    pub(crate) const INTERNET: u32 = 1;
 }
 
 /// `meta`
@@ -245,6 +247,7 @@ pub(crate) mod meta {
     pub(crate) const NFPROTO: u32 = 15;
     pub(crate) const L4PROTO: u32 = 16;
     pub(crate) const PACKET_TYPE: u32 = 19;
+    pub(crate) const RANDOM: u32 = 24;
     /// Transport protocols.
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const ICMPV6: u8 = 58;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::Family;
+use crate::model::{Family, Protocol};
 use crate::ruleset::{Expression, Mask};
 
 use super::attribute::Writer;
@@ -78,10 +78,12 @@ fn length(expression: &Expression) -> u32 {
         Expression::Source(family)
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
-        Expression::SourcePort | Expression::DestinationPort => 2,
+        Expression::SourcePort | Expression::DestinationPort | Expression::DestinationPortOf(_) => {
+            2
+        }
         Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
-        Expression::EtherDestination => 6,
+        Expression::EtherDestination | Expression::Mac(_) => 6,
         Expression::Concat(fields) => fields
             .iter()
             .map(|field| length(field).next_multiple_of(KEY_UNIT))
@@ -146,6 +148,11 @@ impl Encoder {
 
     /// `& MASK`, in place.
     pub(super) fn mask(&mut self, register: Register, mask: &[u8]) {
+        self.replace(register, mask, &vec![0; mask.len()]);
+    }
+
+    /// `& MASK ^ BITS`, in place.
+    pub(super) fn replace(&mut self, register: Register, mask: &[u8], bits: &[u8]) {
         let number = register.number();
         self.expr("bitwise", |w| {
             w.u32(bitwise::FROM, number);
@@ -158,7 +165,7 @@ impl Encoder {
                 w.nested(kind, |w| w.bytes(data::VALUE, value));
             };
             value(w, bitwise::MASK, mask);
-            value(w, bitwise::XOR, &vec![0; mask.len()]);
+            value(w, bitwise::XOR, bits);
         });
     }
 
@@ -268,8 +275,14 @@ impl Encoder {
                 self.ct(key, to, Some(ct::ORIGINAL));
             }
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
-            Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
+            Expression::DestinationPort | Expression::DestinationPortOf(_) => {
+                self.payload(payload::TRANSPORT, 2, 2, to);
+            }
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
+            Expression::Mac(mac) => self.expr("immediate", |w| {
+                w.u32(immediate::TO, to.number());
+                w.nested(immediate::DATA, |w| w.bytes(data::VALUE, &mac.0));
+            }),
             Expression::Transport(offset, length) => {
                 let (offset, length) = (u32::from(offset / 8), u32::from(length / 8));
                 self.payload(payload::TRANSPORT, offset, length, to);
@@ -349,11 +362,13 @@ impl Encoder {
                 self.need_network(*family);
             }
             Expression::EtherDestination => self.need_ethernet(),
+            Expression::DestinationPortOf(protocol) => self.need_protocol(*protocol),
             Expression::Concat(fields) => fields.iter().for_each(|field| self.depend(field)),
             Expression::Map(key, _)
             | Expression::Masked(key, _)
             | Expression::Jhash { key, .. } => self.depend(key),
             Expression::Mark(_)
+            | Expression::Mac(_)
             | Expression::CtMark
             | Expression::CtDirection
             | Expression::MetaMark
@@ -389,6 +404,13 @@ impl Encoder {
                 self.compare(cmp::EQUAL, register, &ether_type.to_be_bytes());
             }
         }
+    }
+
+    /// `meta l4proto tcp`
+    pub(super) fn need_protocol(&mut self, protocol: Protocol) {
+        let register = Register(0);
+        self.meta(meta::L4PROTO, register);
+        self.compare(cmp::EQUAL, register, &[protocol.number()]);
     }
 
     pub(super) fn need_ethernet(&mut self) {

@@ -4,11 +4,11 @@
 //! netlink are the same rule.
 
 use crate::model::{Family, Protocol};
-use crate::ruleset::{Condition, Expression, Rule, Statement, Target};
+use crate::ruleset::{Condition, Expression, Header, Rule, Statement, Target, Word, chance};
 
 use super::TableFamily;
 use super::constant::{
-    byteorder, cmp, ct, dynset, fib, fwd, immediate, meta, nat, payload, reject, tcp, verdict,
+    byteorder, cmp, ct, data, dynset, fib, fwd, immediate, meta, nat, payload, reject, tcp, verdict,
 };
 use super::expression::{Encoded, Encoder, VERDICT, nfproto, write_verdict};
 
@@ -43,6 +43,7 @@ impl Encoder {
             }
             Statement::Count { set, key } => self.dynset(set, dynset::ADD, key, None, 0),
             Statement::Set { target, value } => self.set(*target, value),
+            Statement::SetHopLimit { family, hops } => self.set_hop_limit(*family, *hops),
             Statement::Dnat {
                 family,
                 address,
@@ -206,11 +207,25 @@ impl Encoder {
                 });
                 self.compare(cmp::AT_LEAST, register, &mark.to_be_bytes());
             }
-            Condition::ForThisHost => {
+            Condition::ForOthers => {
                 let register = self.take(None);
                 self.meta(meta::PACKET_TYPE, register);
-                self.compare(cmp::EQUAL, register, &[meta::PACKET_HOST]);
+                self.compare(cmp::DIFFERENT, register, &[meta::PACKET_HOST]);
             }
+            Condition::OneOfPower(power) => {
+                let register = self.take(None);
+                self.meta(meta::RANDOM, register);
+                self.mask(register, &chance(*power).to_be_bytes());
+                self.compare(cmp::EQUAL, register, &[0; 4]);
+            }
+            Condition::FromEthernet => {
+                let register = self.take(None);
+                self.meta(meta::INTERFACE_TYPE, register);
+                let ethernet = meta::INTERFACE_ETHERNET.to_ne_bytes();
+                self.compare(cmp::EQUAL, register, &ethernet);
+            }
+            Condition::WordIs(word, value) => self.word(*word, cmp::EQUAL, *value),
+            Condition::WordIsNot(word, value) => self.word(*word, cmp::DIFFERENT, *value),
             Condition::FromThisHost => {
                 let register = self.take(None);
                 self.expr("fib", |w| {
@@ -221,6 +236,21 @@ impl Encoder {
                 self.compare(cmp::EQUAL, register, &fib::LOCAL.to_ne_bytes());
             }
         }
+    }
+
+    /// `@nh,OFFSET,32 & MASK == VALUE`
+    fn word(&mut self, word: Word, operator: u32, value: u32) {
+        let base = match word.header {
+            Header::Link => payload::LINK,
+            Header::Network => payload::NETWORK,
+            Header::Transport => payload::TRANSPORT,
+        };
+        let register = self.take(None);
+        self.payload(base, (word.offset / 8).into(), 4, register);
+        if word.mask != u32::MAX {
+            self.mask(register, &word.mask.to_be_bytes());
+        }
+        self.compare(operator, register, &value.to_be_bytes());
     }
 
     fn set(&mut self, target: Target, value: &Expression) {
@@ -247,6 +277,38 @@ impl Encoder {
                 w.u32(payload::CHECKSUM_OFFSET, 0);
             }),
         }
+    }
+
+    /// `ip ttl set HOPS`, `ip6 hoplimit set HOPS`
+    fn set_hop_limit(&mut self, family: Family, hops: u8) {
+        self.need_network(family);
+        let register = self.take(None);
+        let (offset, length, checksum) = match family {
+            Family::V4 => {
+                // The header's checksum counts words of two bytes: the TTL is written with the protocol behind it.
+                self.payload(payload::NETWORK, 8, 2, register);
+                self.replace(register, &[0, 0xff], &[hops, 0]);
+                (8, 2, Some(10))
+            }
+            Family::V6 => {
+                self.expr("immediate", |w| {
+                    w.u32(immediate::TO, register.number());
+                    w.nested(immediate::DATA, |w| w.bytes(data::VALUE, &[hops]));
+                });
+                (7, 1, None)
+            }
+        };
+        self.expr("payload", |w| {
+            w.u32(payload::FROM, register.number());
+            w.u32(payload::BASE, payload::NETWORK);
+            w.u32(payload::OFFSET, offset);
+            w.u32(payload::LENGTH, length);
+            w.u32(
+                payload::CHECKSUM_TYPE,
+                checksum.map_or(0, |_| payload::INTERNET),
+            );
+            w.u32(payload::CHECKSUM_OFFSET, checksum.unwrap_or(0));
+        });
     }
 
     fn translate(

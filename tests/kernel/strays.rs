@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::apply_host::Host;
 use crate::lab::PATIENCE;
 use crate::lab::client::{self, Connection, Protocol};
 use crate::lab::packet::{Frame, Segment, Wire};
@@ -236,4 +237,33 @@ fn what_is_invalid_and_not_balanced_goes_on() {
         PATIENCE,
     );
     assert!(answered.is_ok(), "{answered:?}");
+}
+
+/// Where servers answer from follows from the ports of the services that use them, and of no other.
+#[test]
+fn where_answers_come_from_follows_every_change_of_ports() {
+    let many: Vec<String> = (0..17).map(|at| (9000 + 2 * at).to_string()).collect();
+    let host = Host::alone();
+    for ports in [
+        "tcp 81",
+        "tcp 81, 82",
+        "tcp 100-200",
+        "tcp 100-200; vip 192.0.2.13 tcp 150-300",
+        &format!("tcp {}", many.join(", ")),
+        "tcp any",
+        "udp 81",
+        "sctp 81; vip 192.0.2.13 tcp 80",
+    ] {
+        let file = format!(
+            "pool web {{ server a 10.20.0.11; server b 10.20.0.12:8080; server c 2001:db8:1::11 }}
+             service one {{ vip 192.0.2.10, 2001:db8::10 tcp 80; pool web }}
+             service two {{ vip 192.0.2.11 {ports}; pool web }}
+             service three {{ vip 192.0.2.12 tcp 90; server d 10.20.0.14 }}"
+        );
+        let ran = host.flbc(&["apply", "-"], &file);
+        assert_eq!(ran.code, Some(0), "{ports}: {ran:?}");
+        let fresh = Host::alone();
+        load(&fresh.namespace, &file);
+        assert_eq!(host.unnumbered(), fresh.unnumbered(), "{ports}");
+    }
 }

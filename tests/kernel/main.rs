@@ -52,6 +52,7 @@ mod real_server;
 mod refused;
 mod renumbered;
 mod replace;
+mod routed;
 mod scheduler;
 mod sctp;
 mod set;

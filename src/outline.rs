@@ -170,7 +170,7 @@ impl Outline {
 /// The setting that holds the sizes of a service's Maglev tables.
 const TABLE: &str = "table";
 
-/// `509`, or `509 for IPv4, 251 for IPv6`
+/// `1024`, or `1024 for IPv4, 512 for IPv6`
 fn maglev_tables(model: &Model, service: &Service) -> Option<String> {
     let sizes: Vec<(Family, u32)> = service
         .families()

@@ -33,6 +33,10 @@ const ELSEWHERE: &[(Code, &str)] = &[
     (Code::RoundedWeights, "the tests of the schedule"),
     (Code::FormatCannotSay, "the command line's tests of output"),
     (Code::NoSuchInterface, "the kernel suite's tests of apply"),
+    (
+        Code::VipOfAnotherTable,
+        "the kernel suite's tests of two tables",
+    ),
     (Code::KernelRefused, "the kernel suite's tests of apply"),
     (Code::TooMany, "the tests of the schedule"),
 ];

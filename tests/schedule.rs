@@ -340,7 +340,14 @@ fn balancers_with_the_same_servers_agree() {
 /// Without `table`, the size follows from the declared servers, whatever their state.
 #[test]
 fn a_change_of_state_keeps_the_table() {
-    for (servers, size) in [(2, 251), (3, 509), (10, 1021), (11, 2039), (100, 16381)] {
+    for (servers, size) in [
+        (2, 512),
+        (5, 512),
+        (6, 1024),
+        (10, 1024),
+        (11, 2048),
+        (100, 16384),
+    ] {
         for state in ["", " drain", " down", " backup"] {
             let mut lines = weighted(&vec![1; servers]);
             lines[1] += state;

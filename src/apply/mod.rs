@@ -31,10 +31,12 @@ mod delta;
 mod dying;
 mod moves;
 mod numbers;
+mod older;
 mod remembered;
 mod restore;
 mod roster;
 mod settle;
+mod siblings;
 mod told;
 mod traffic;
 mod view;
@@ -47,6 +49,7 @@ pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
 pub use restore::{before, restore};
 use settle::{remember, settle};
+pub use siblings::Claimed;
 pub use view::{ServerView, ServiceView, View};
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -65,6 +68,8 @@ pub struct Applied {
     pub forgotten: usize,
     /// How many connections got the number that their server has now.
     pub marked: usize,
+    /// How many flows were forgotten that are older than their service, so that they are balanced from now on.
+    pub older: usize,
     /// How many clients were remembered for servers that are gone or down, and are no more.
     pub clients: usize,
     /// How long the kernel took for the transaction.
@@ -112,6 +117,8 @@ impl Totals {
 pub enum Failure {
     /// The rules name interfaces that are not there.
     Interfaces(Vec<MissingInterface>),
+    /// Another table of flbc's has VIPs of these.
+    Claimed(Vec<Claimed>),
     /// More servers or slots than there are numbers; reported to the sink.
     Numbers,
     /// The kernel's answer.
@@ -302,6 +309,7 @@ pub fn apply(
         {
             return Ok(Applied::default());
         }
+        siblings::keep_apart(kernel, request)?;
         let seen = see_beside(kernel, left, request.table, &interfaces)?;
         let id: Arc<str> = random_id()?.into();
         let work = match seen.basis {
@@ -375,9 +383,17 @@ pub fn apply(
         let place = (cache, request.table);
         if work.changes.is_empty() && !resumes {
             remember(kernel, place, now.generation, known.as_ref(), &mut applied);
+            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
         } else {
-            let moves = (&work.moves, &work.now);
-            settle(kernel, place, &mut now, known.as_ref(), moves, &mut applied);
+            let settled = (&work.moves, &work.now, &work.served);
+            settle(
+                kernel,
+                place,
+                &mut now,
+                known.as_ref(),
+                settled,
+                &mut applied,
+            );
         }
         return Ok(applied);
     }

@@ -10,6 +10,7 @@ use crate::kernel::{Kernel, KernelError, random_id};
 use super::census::Census;
 use super::commit::Transaction;
 use super::moves::{Moves, Unfinished};
+use super::older::newly_served;
 use super::work::keep_counters;
 use super::{Applied, Basis, Failure, Remembered, TRIES, Totals, see, settle, told};
 
@@ -70,6 +71,7 @@ pub fn restore(
         if let Some(unfinished) = unfinished {
             moves.resume(unfinished, &then);
         }
+        let served = newly_served(&now, &changes);
         keep_counters(kernel, table, &now, &moves, &mut changes)?;
         if !changes.is_empty() {
             let transaction = Transaction {
@@ -93,7 +95,7 @@ pub fn restore(
             (cache, table),
             &mut now,
             known,
-            (&moves, &then),
+            (&moves, &then, &served),
             &mut applied,
         );
         return Ok(applied);

@@ -3,13 +3,14 @@
 use crate::diff::Observed;
 use crate::kernel::Kernel;
 use crate::kernel::cache::Cache;
+use crate::model::Served;
 
 use super::census::Census;
 use super::moves::Moves;
-use super::{Applied, Remembered, dying};
+use super::{Applied, Remembered, dying, older};
 
 /// Remembers what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
-/// clients of servers that take no packet any more.
+/// clients of servers that take no packet any more, and the flows that are older than their service.
 ///
 /// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
 /// where it is not known what the tables follow from.
@@ -18,10 +19,11 @@ pub(super) fn settle(
     (cache, table): (&Cache, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
-    (moves, census): (&Moves, &Census),
+    (moves, census, served): (&Moves, &Census, &Served),
     applied: &mut Applied,
 ) {
     remember(kernel, (cache, table), now.generation, known, applied);
+    applied.older = older::forget(kernel, served, &mut applied.notes);
     if let Some(judged) = dying::judge(kernel, moves, census, &mut applied.notes) {
         applied.forgotten = judged.forgotten;
         applied.marked = judged.marked;

@@ -12,9 +12,7 @@ use crate::emit::netlink::{Data, Desired, Element, TableFamily};
 use crate::outline::{Difference, Outline, ServerOutline, Servers};
 use crate::ruleset::name::{self, service_of};
 
-use super::view::{
-    address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip, words_of,
-};
+use super::view::{address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip};
 
 /// Both tables, whoever has them.
 pub(super) trait Tables {
@@ -130,7 +128,7 @@ fn services(family: TableFamily, contents: &Contents<'_>, outline: &mut Outline)
             && let (Some(name), Some(vip)) = (service_of(chain), vip(set, element))
         {
             let service = outline.services.entry(name.to_owned()).or_default();
-            service.vips.push(words_of(&vip));
+            service.vips.push(vip.to_string());
         }
     }
     for service in outline.services.values_mut() {

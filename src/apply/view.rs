@@ -138,7 +138,7 @@ impl View {
                 let (Some(name), Some(vip)) = (service_of(chain), vip(&set.name, element)) else {
                     continue;
                 };
-                let words = words_of(&vip);
+                let words = vip.to_string();
                 let service = self.services.entry(name.to_owned()).or_default();
                 service.mode = mode_of(family);
                 let counter = counter(set, at);
@@ -235,7 +235,7 @@ fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
         .collect()
 }
 
-/// An address at the start of a key, and how long it is; the family shows in the length of the key.
+/// The VIP that a key of this dispatch map is; its family shows in the length of the key.
 pub(super) fn vip(set: &str, element: &Element) -> Option<Vip> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
@@ -269,16 +269,6 @@ pub(super) fn vip(set: &str, element: &Element) -> Option<Vip> {
         ports,
         span: Span::NOWHERE,
     })
-}
-
-/// A VIP as the file writes it.
-pub(super) fn words_of(vip: &Vip) -> String {
-    let (address, protocol) = (vip.address, vip.protocol.name());
-    match vip.ports {
-        Ports::Any => format!("{address} {protocol} any"),
-        Ports::Range(first, last) => format!("{address} {protocol} {first}-{last}"),
-        Ports::One(port) => format!("{address} {protocol} {port}"),
-    }
 }
 
 pub(super) fn address_of(bytes: &[u8]) -> Option<IpAddr> {

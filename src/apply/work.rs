@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Observed, carry, diff};
+use crate::diff::{Observed, Renumbered, carry, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
+use crate::model::Served;
 use crate::outline::Difference;
 use crate::schedule::schedule;
 
@@ -16,6 +17,7 @@ use super::census::Census;
 use super::delta::{Delta, Side};
 use super::moves::Moves;
 use super::numbers::numbers;
+use super::older::newly_served;
 use super::{Failure, Remembered, Request, told};
 
 /// What is to be done.
@@ -32,6 +34,8 @@ pub(super) struct Work {
     pub(super) moves: Moves,
     /// Who has numbers from now on, where that may have changed.
     pub(super) now: Census,
+    /// VIPs that none was balanced for before.
+    pub(super) served: Served,
 }
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
@@ -88,6 +92,7 @@ pub(super) fn since(
     if request.commit {
         keep_counters(kernel, request.table, &has, &moves, &mut changes)?;
     }
+    let served = newly_served(&has, &changes);
     has.drop_sets();
     Ok(Some(Work {
         difference: delta.difference(),
@@ -95,6 +100,7 @@ pub(super) fn since(
         structure: has,
         moves,
         now,
+        served,
         numbers,
     }))
 }
@@ -127,6 +133,11 @@ pub(super) fn anew(
     if request.commit {
         keep_counters(kernel, request.table, &observed, &moves, &mut changes)?;
     }
+    let served = match remembered {
+        Some(_) => newly_served(&observed, &changes),
+        // Whoever loaded what is there let connection tracking forget nothing.
+        None => Served::by_nat(request.model),
+    };
     observed.drop_sets();
     Ok(Work {
         difference,
@@ -135,6 +146,7 @@ pub(super) fn anew(
         structure: observed,
         moves,
         now,
+        served,
     })
 }
 
@@ -146,13 +158,11 @@ pub(super) fn keep_counters(
     moves: &Moves,
     changes: &mut Vec<Change>,
 ) -> Result<(), KernelError> {
-    let renumbered = moves.renumbered();
-    let dying = moves.dying();
-    let now = |number: u32| match renumbered.get(&number) {
-        Some(now) => Some(*now),
-        None => (!dying.contains(&number)).then_some(number),
+    let renumbered = Renumbered {
+        moved: moves.renumbered(),
+        gone: moves.dying(),
     };
-    carry(has, changes, &now, |family, set| {
+    carry(has, changes, &renumbered, |family, set| {
         kernel.counters(table, family, set)
     })
 }

@@ -161,6 +161,7 @@ fn one_server(
         port: endpoint.port,
         weight: options.weight,
         state: options.state,
+        reserve: options.reserve,
         mac: options.mac,
         via: options.via.clone(),
         span,
@@ -172,6 +173,7 @@ fn one_server(
 struct Options {
     weight: u16,
     state: State,
+    reserve: bool,
     mac: Option<MacAddress>,
     via: Option<Via>,
     damaged: bool,
@@ -182,6 +184,7 @@ impl Options {
         let mut read = Self {
             weight: 1,
             state: State::Up,
+            reserve: false,
             mac: None,
             via: None,
             damaged: false,
@@ -211,7 +214,10 @@ impl Options {
                 }
                 ServerOption::Drain(_) => read.state = State::Drain,
                 ServerOption::Down(_) => read.state = State::Down,
-                ServerOption::Backup(_) => read.state = State::Backup,
+                ServerOption::Backup(_) => {
+                    read.state = State::Backup;
+                    read.reserve = true;
+                }
             }
         }
         if read.weight == 0 && read.state != State::Down {

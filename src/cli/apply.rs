@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::report::Report;
 use super::{Exit, output, trial};
-use crate::apply::{self, Applied, Failure, Request};
+use crate::apply::{self, Applied, Claimed, Failure, Request};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::{KernelError, Linux, Refusal};
@@ -168,7 +168,8 @@ fn lines(difference: &Difference) -> String {
 fn told(applied: &Applied, dry_run: bool) -> Exit {
     warn_of(applied);
     if applied.totals.is_empty() && applied.difference.is_empty() {
-        return say("no difference\n", Exit::Fine);
+        let text = format!("no difference{}\n", older(applied));
+        return say(&text, Exit::Fine);
     }
     let exit = if dry_run { Exit::Differs } else { Exit::Fine };
     say(&text_of(applied, dry_run), exit)
@@ -199,7 +200,7 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}{}",
+        "{}; in the kernel {} elements added, {} removed, {} other changes{}{}{}{}{}",
         applied.difference,
         totals.added,
         totals.removed,
@@ -214,6 +215,7 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
             1 => ", 1 connection numbered anew".to_owned(),
             many => format!(", {many} connections numbered anew"),
         },
+        older(applied),
         match applied.clients {
             0 => String::new(),
             1 => ", 1 remembered client forgotten".to_owned(),
@@ -222,6 +224,15 @@ pub(super) fn text_of(applied: &Applied, dry_run: bool) -> String {
         if dry_run { " (not applied)" } else { "" },
     );
     text
+}
+
+/// What became of flows that would pass their service by.
+fn older(applied: &Applied) -> String {
+    match applied.older {
+        0 => String::new(),
+        1 => ", 1 flow forgotten that is older than its service".to_owned(),
+        many => format!(", {many} flows forgotten that are older than their service"),
+    }
 }
 
 pub(super) fn say(text: &str, exit: Exit) -> Exit {
@@ -252,6 +263,18 @@ pub(super) fn failed(
                 let message = format!("There is no interface `{}` on this host", interface.name);
                 let help = "`ip link` lists those that there are";
                 sink.report(located(Code::NoSuchInterface, interface.origin, message).help(help));
+            }
+            report.human(&sink, sources);
+            Exit::Refused
+        }
+        Failure::Claimed(claimed) => {
+            for Claimed { vip, by, table } in claimed {
+                let message = format!("flbc's table `{table}` has `{by}`, which meets this");
+                let help = format!(
+                    "a VIP, protocol and port belong to one table: put these services into one file, or remove the other with `flbc unload --table {table}`"
+                );
+                let origin = Some(vip.span).filter(|span| span.is_somewhere());
+                sink.report(located(Code::VipOfAnotherTable, origin, message).help(help));
             }
             report.human(&sink, sources);
             Exit::Refused

@@ -17,7 +17,7 @@ use crate::explain::Place;
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
-use crate::model::Model;
+use crate::model::{Model, Served};
 use crate::schedule;
 use crate::source::Sources;
 
@@ -158,7 +158,7 @@ fn asked(
     };
     let cache = Cache::new(cache::DIRECTORY);
     match apply::apply(&mut kernel, &cache, &request, &mut sink) {
-        Ok(applied) if applied.totals.is_empty() => Answer::Findings(Vec::new()),
+        Ok(applied) if applied.totals.is_empty() => passing_by(&mut kernel, model),
         Ok(_) => Answer::Findings(vec![Finding::new(
             Code::NotApplied,
             "the kernel has not what the file says; it would take it".to_owned(),
@@ -169,6 +169,10 @@ fn asked(
         Err(Failure::Numbers) => {
             report.human(&sink, sources);
             Answer::Failed(Exit::Bad)
+        }
+        Err(claimed @ Failure::Claimed(_)) => {
+            let sink = std::mem::take(&mut sink);
+            Answer::Failed(super::apply::failed(report, claimed, sink, sources))
         }
         Err(Failure::Kernel(KernelError::Refused(refusals))) => {
             Answer::Findings(refusals.iter().map(|one| refused(one, file)).collect())
@@ -184,6 +188,17 @@ fn asked(
         Err(Failure::Crowded) => Answer::Failed(Report::failure(
             "other programs change the kernel's rules all the time: no moment was left to look at them",
         )),
+    }
+}
+
+/// What connection tracking follows and nat should balance.
+fn passing_by(kernel: &mut Linux, model: &Model) -> Answer {
+    if Served::by_nat(model).is_empty() {
+        return Answer::Findings(Vec::new());
+    }
+    match kernel.untranslated(None) {
+        Ok(flows) => Answer::Findings(doctor::older(model, &flows)),
+        Err(error) => unanswered(&error),
     }
 }
 

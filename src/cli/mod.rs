@@ -239,7 +239,8 @@ enum Command {
     ///
     /// Takes the steps that the rules take: which service, which line matches, whether the client may come, which key
     /// is hashed to which slot, and whose that is; for round-robin and random the shares instead. Works from the
-    /// file alone and needs no privilege. Exit status 0: a server takes it; 1: nobody does.
+    /// file alone and needs no privilege. Exit status 0: a server takes it; 1: nobody does, or, with `--live`, the kernel
+    /// follows this very flow from before the service.
     Explain {
         /// The client: `198.51.100.7:4000`, `[2001:db8::7]:4000`
         #[arg(long, value_name = "ADDR:PORT", value_parser = explain::endpoint)]
@@ -266,7 +267,7 @@ enum Command {
     ///
     /// For the balancer, before or after the file is applied. Looks at interfaces, bridges, VIPs and what circles around them, forwarding, reverse path
     /// filters, routes to servers and back to clients, neighbours, the table of connections, chains of other programs,
-    /// and `nft`, and lets the kernel check the rules. Changes nothing; asks servers and routers for their MAC
+    /// and `nft`, lets the kernel check the rules, and, where it has them, looks for flows that pass their service by. Changes nothing; asks servers and routers for their MAC
     /// addresses (1,024 at most), and waits for them for two and a half seconds. A way
     /// back to clients is looked for by the routes to the first 256 prefixes of `allow from`, or without it to root name
     /// servers; nothing is sent to them. Rules of other programs are not read, only where their chains begin. Each finding comes

@@ -145,6 +145,8 @@ codes! {
     // The kernel
     /// An interface that is not there when the rules are applied.
     NoSuchInterface = "no-such-interface", Error;
+    /// A VIP that another table of flbc's has when the rules are applied.
+    VipOfAnotherTable = "vip-of-another-table", Error;
     /// Something that the kernel does not take.
     KernelRefused = "kernel-refused", Error;
 

@@ -17,10 +17,26 @@ use super::observed::{Identity, identity};
 /// What a set's elements have counted.
 type Counted = Vec<(Element, Counter)>;
 
+/// Real servers whose numbers change.
+#[derive(Debug, Default)]
+pub struct Renumbered {
+    /// From the number that a server had to the one that it has from now on, where these differ.
+    pub moved: FxHashMap<u32, u32>,
+    /// The numbers that no server has any more.
+    pub gone: FxHashSet<u32>,
+}
+
+impl Renumbered {
+    /// The number that the server of this one has from now on.
+    fn now(&self, number: u32) -> Option<u32> {
+        let moved = self.moved.get(&number).copied();
+        moved.or_else(|| (!self.gone.contains(&number)).then_some(number))
+    }
+}
+
 /// Gives the elements that `changes` add what they, or those that they come from, have counted in the tables `has`.
 ///
-/// `renumbered` tells the number that the real server of a number has from now on; `None`: there is no such server any
-/// more. `read` reads what is in a set; it is asked only for sets of which something is to be kept.
+/// `read` reads what is in a set; it is asked only for sets of which something is to be kept.
 ///
 /// # Errors
 ///
@@ -28,7 +44,7 @@ type Counted = Vec<(Element, Counter)>;
 pub fn carry<E>(
     has: &Observed,
     changes: &mut Vec<Change>,
-    renumbered: &impl Fn(u32) -> Option<u32>,
+    renumbered: &Renumbered,
     mut read: impl FnMut(TableFamily, &str) -> Result<Counted, E>,
 ) -> Result<(), E> {
     for family in TableFamily::BOTH {
@@ -36,11 +52,17 @@ pub fn carry<E>(
             continue;
         };
         for set in table.sets.iter().filter(|set| set.shape.counts()) {
-            let anew = Anew::of(family, &set.name, &set.shape, changes);
-            if !anew.is_anything() {
+            let mut anew = Anew::of(family, &set.name, &set.shape, changes);
+            // Packets count in a set under whatever number its servers have.
+            let moves = set.shape.is_dynamic() && !renumbered.moved.is_empty() && !anew.ends;
+            if !moves && !anew.is_anything() {
                 continue;
             }
             let counted = read(family, &set.name)?;
+            if moves && !anew.whole {
+                let moved = anew.clear(&counted, renumbered);
+                changes.extend(cleared(family, &set.name, moved));
+            }
             let kept = anew.kept(&set.shape, counted, renumbered);
             if set.shape.is_dynamic() {
                 changes.extend(added(family, &set.name, kept));
@@ -59,6 +81,8 @@ struct Anew {
     whole: bool,
     /// Elements that go.
     gone: FxHashSet<Identity>,
+    /// Whether the set goes and does not come again.
+    ends: bool,
 }
 
 impl Anew {
@@ -82,11 +106,28 @@ impl Anew {
                 _ => {}
             }
         }
+        anew.ends = goes && !anew.whole;
         // A set that only loses something has nothing to keep, nor has one that goes.
-        if !comes || goes && !anew.whole {
-            return Self::default();
+        if !comes || anew.ends {
+            anew.gone.clear();
         }
         anew
+    }
+
+    /// The elements under numbers that are another server's from now on, or nobody's: they go.
+    fn clear(&mut self, counted: &Counted, renumbered: &Renumbered) -> Vec<Element> {
+        let moved = counted
+            .iter()
+            .map(|(element, _)| element)
+            .filter(|element| {
+                let number = element.key.as_slice().first_chunk();
+                number.is_some_and(|number| {
+                    renumbered.moved.contains_key(&u32::from_ne_bytes(*number))
+                })
+            });
+        let moved: Vec<Element> = moved.cloned().collect();
+        self.gone.extend(moved.iter().map(identity));
+        moved
     }
 
     fn is_anything(&self) -> bool {
@@ -98,7 +139,7 @@ impl Anew {
         &self,
         shape: &Shape,
         counted: Counted,
-        renumbered: &impl Fn(u32) -> Option<u32>,
+        renumbered: &Renumbered,
     ) -> FxHashMap<Identity, (Element, Counter)> {
         let by_number = kind::fields(shape.key_type).first() == Some(&kind::MARK);
         let mut kept = FxHashMap::default();
@@ -129,11 +170,22 @@ impl Anew {
 }
 
 /// A key that begins with the number of a real server, with the one that the server has now.
-fn with_number(key: &Bytes, renumbered: &impl Fn(u32) -> Option<u32>) -> Option<Bytes> {
+fn with_number(key: &Bytes, renumbered: &Renumbered) -> Option<Bytes> {
     let (number, rest) = key.as_slice().split_first_chunk()?;
-    let now = renumbered(u32::from_ne_bytes(*number))?;
+    let now = renumbered.now(u32::from_ne_bytes(*number))?;
     let whole = [&now.to_ne_bytes()[..], rest].concat();
     Bytes::new(&whole)
+}
+
+/// What packets put into a set, and is to go. It may be there no more.
+fn cleared(family: TableFamily, set: &str, elements: Vec<Element>) -> Option<Change> {
+    (!elements.is_empty()).then(|| Change {
+        family,
+        step: Step::ClearElements {
+            set: Arc::from(set),
+            elements,
+        },
+    })
 }
 
 /// The elements of a set that packets fill: no step adds them yet.
@@ -233,6 +285,13 @@ mod tests {
         }
     }
 
+    fn renumbered(moved: &[(u32, u32)], gone: &[u32]) -> Renumbered {
+        Renumbered {
+            moved: moved.iter().copied().collect(),
+            gone: gone.iter().copied().collect(),
+        }
+    }
+
     fn change(step: Step) -> Change {
         let family = TableFamily::Inet;
         Change { family, step }
@@ -273,11 +332,7 @@ mod tests {
             delete(vec![element(1, &[]), element(2, &[])]),
             add(vec![element(1, &[]), element(5, &[])]),
         ];
-        let renumbered = |number| match number {
-            1 => Some(5),
-            2 => None,
-            other => Some(other),
-        };
+        let renumbered = renumbered(&[(1, 5)], &[2]);
         let counted = vec![
             (element(1, &[]), of(10)),
             (element(2, &[]), of(20)),
@@ -302,7 +357,10 @@ mod tests {
             })],
         ] {
             let before = changes.clone();
-            assert_eq!(carry(&has, &mut changes, &Some, |_, _| Err(())), Ok(()));
+            assert_eq!(
+                carry(&has, &mut changes, &Renumbered::default(), |_, _| Err(())),
+                Ok(())
+            );
             assert_eq!(changes, before);
         }
     }
@@ -325,7 +383,7 @@ mod tests {
                 origin: None,
             }),
         ];
-        let renumbered = |number| (number != 2).then_some(number + 100);
+        let renumbered = renumbered(&[(1, 101)], &[2]);
         let counted = vec![
             (element(1, &[0]), of(10)),
             (element(1, &[1]), of(11)),
@@ -349,10 +407,19 @@ mod tests {
             elements: vec![element(1, &[0]), element(2, &[0])],
         };
         let mut changes = vec![change(clear)];
-        let renumbered = |number| Some(if number == 1 { 7 } else { number });
+        let renumbered = renumbered(&[(1, 7)], &[]);
         let counted = vec![(element(1, &[0]), of(10)), (element(2, &[0]), of(20))];
         let read = |_, _: &str| Ok::<_, ()>(counted.clone());
         assert_eq!(carry(&has, &mut changes, &renumbered, read), Ok(()));
         assert_eq!(last(&changes), [(element(7, &[0]), 10)]);
+        // Also where no step says so: a newcomer has the number that was another's.
+        let mut changes = Vec::new();
+        assert_eq!(carry(&has, &mut changes, &renumbered, read), Ok(()));
+        assert_eq!(last(&changes), [(element(7, &[0]), 10)]);
+        let cleared = Step::ClearElements {
+            set: "traffic".into(),
+            elements: vec![element(1, &[0])],
+        };
+        assert_eq!(changes[0].step, cleared);
     }
 }

@@ -25,7 +25,7 @@ mod observed;
 mod registers;
 mod restore;
 
-pub use carry::carry;
+pub use carry::{Renumbered, carry};
 pub use drift::{Drift, How, What, drift};
 pub use made::Identities;
 

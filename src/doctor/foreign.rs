@@ -12,9 +12,12 @@ use crate::diagnostic::escape;
 use crate::kernel::BaseChain;
 use crate::model::{Family, Interface, Mode, Model};
 
-/// The priority of flbc's own chain that translates (`dstnat`), and at ingress (`filter`).
-const OWN_NAT: i32 = -100;
+/// The priority of flbc's own chain that translates, among those that do, and at ingress (`filter`).
+const OWN_NAT: i32 = -150;
 const OWN_INGRESS: i32 = 0;
+
+/// The priority at which the kernel asks the chains that translate.
+const TRANSLATION: i32 = -100;
 
 /// The priority at which the kernel finds the connection of a packet.
 const CONNTRACK: i32 = -200;
@@ -145,7 +148,7 @@ pub(super) fn examine(model: &Model, foreign: &[BaseChain], findings: &mut Vec<F
     }
     for chain in foreign {
         let first = match (chain.hook, chain.kind.as_str()) {
-            ("prerouting", "nat") => chain.priority < OWN_NAT && hooked.nat_in(chain.family),
+            ("prerouting", "nat") => chain.priority <= OWN_NAT && hooked.nat_in(chain.family),
             ("ingress", _) => {
                 let mut devices = chain.devices.iter();
                 chain.priority < OWN_INGRESS
@@ -212,7 +215,7 @@ fn accepting(model: &Model, obstacle: &Obstacle<'_>) -> Vec<String> {
         }
     };
     // A new connection is known by its VIP alone until it is translated.
-    if is_direct || (*hook == "prerouting" && *priority <= OWN_NAT) {
+    if is_direct || (*hook == "prerouting" && *priority <= TRANSLATION) {
         let vips = concerned.clone().flat_map(|service| &service.vips);
         accept("daddr", &vips.map(|vip| vip.address).collect());
     }

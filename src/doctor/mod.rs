@@ -16,10 +16,12 @@ use crate::source::Span;
 mod addresses;
 mod foreign;
 mod machine;
+mod older;
 mod paths;
 
 pub use addresses::vips_of;
 pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
+pub use older::{forgetting, older};
 pub use paths::{contacts, destinations};
 
 /// What a finding is about.
@@ -65,6 +67,8 @@ pub enum Code {
     ForeignDrop,
     /// A chain of others sees packets before flbc.
     ForeignFirst,
+    /// A flow that the kernel followed before its service came is not balanced.
+    OlderFlow,
     /// The kernel does not take the rules.
     KernelRefuses,
     /// There is no `nft`.
@@ -77,7 +81,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -98,6 +102,7 @@ impl Code {
         Self::ConnectionsWereDropped,
         Self::ForeignDrop,
         Self::ForeignFirst,
+        Self::OlderFlow,
         Self::KernelRefuses,
         Self::NftMissing,
         Self::NftOld,
@@ -127,6 +132,7 @@ impl Code {
             Self::ConnectionsWereDropped => "connections-were-dropped",
             Self::ForeignDrop => "foreign-drop",
             Self::ForeignFirst => "foreign-first",
+            Self::OlderFlow => "older-flow",
             Self::KernelRefuses => "kernel-refuses",
             Self::NftMissing => "nft-missing",
             Self::NftOld => "nft-old",
@@ -179,6 +185,9 @@ impl Code {
                 "A chain of others has policy drop: its rules have to accept what is balanced"
             }
             Self::ForeignFirst => "A chain of others sees packets before flbc and may take them",
+            Self::OlderFlow => {
+                "In nat, a flow that the kernel followed before its service came is not balanced"
+            }
             Self::KernelRefuses => {
                 "The kernel does not take the rules: a module or feature is missing"
             }

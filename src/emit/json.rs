@@ -258,9 +258,9 @@ impl<'a> Place<'a> {
             let (kind, point, priority) = match hook {
                 Hook::FilterPrerouting => (NfChainType::Filter, NfHook::Prerouting, -95),
                 Hook::FilterOutput => (NfChainType::Filter, NfHook::Output, -95),
-                Hook::NatPrerouting => (NfChainType::NAT, NfHook::Prerouting, -100),
-                Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -100),
-                Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 100),
+                Hook::NatPrerouting => (NfChainType::NAT, NfHook::Prerouting, -150),
+                Hook::NatOutput => (NfChainType::NAT, NfHook::Output, -150),
+                Hook::NatPostrouting => (NfChainType::NAT, NfHook::Postrouting, 50),
                 Hook::FilterInput => (NfChainType::Filter, NfHook::Input, 0),
                 Hook::RawPrerouting => (NfChainType::Filter, NfHook::Prerouting, -300),
                 Hook::Ingress(_) => (NfChainType::Filter, NfHook::Ingress, 0),

@@ -376,10 +376,9 @@ struct HookText<'a>(&'a Hook);
 impl fmt::Display for HookText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Hook::NatPrerouting => write!(f, "type nat hook prerouting priority dstnat;")?,
-            // nft 1.0.6 does not know the word `dstnat` in output.
-            Hook::NatOutput => write!(f, "type nat hook output priority -100;")?,
-            Hook::NatPostrouting => write!(f, "type nat hook postrouting priority srcnat;")?,
+            Hook::NatPrerouting => write!(f, "type nat hook prerouting priority -150;")?,
+            Hook::NatOutput => write!(f, "type nat hook output priority -150;")?,
+            Hook::NatPostrouting => write!(f, "type nat hook postrouting priority 50;")?,
             Hook::FilterPrerouting => write!(f, "type filter hook prerouting priority -95;")?,
             Hook::FilterOutput => write!(f, "type filter hook output priority -95;")?,
             Hook::FilterInput => write!(f, "type filter hook input priority filter;")?,
@@ -523,6 +522,7 @@ impl fmt::Display for ConditionText<'_> {
             Condition::HasPorts => write!(f, "meta l4proto {{ tcp, udp, sctp }}"),
             Condition::Dnatted => write!(f, "ct status dnat"),
             Condition::NewConnection => write!(f, "ct state new"),
+            Condition::Followed => write!(f, "ct status confirmed"),
             Condition::Marked(mark) => write!(f, "meta mark {}", Mark(*mark)),
             Condition::FromClient => write!(f, "ct direction original"),
             Condition::CtMarkFrom(mark) => write!(f, "ct mark >= {}", Mark(*mark)),
@@ -558,6 +558,7 @@ impl fmt::Display for ExpressionText<'_> {
             }
             Expression::SourcePort => write!(f, "th sport"),
             Expression::DestinationPort => write!(f, "th dport"),
+            Expression::DestinationPortOf(protocol) => write!(f, "{} dport", protocol.name()),
             Expression::EtherDestination => write!(f, "ether daddr"),
             Expression::Mac(mac) => write!(f, "{mac}"),
             Expression::Masked(value, Mask::Address(mask)) => {

@@ -1,6 +1,7 @@
 //! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -15,8 +16,8 @@ use crate::model::MacAddress;
 
 use super::error::Refusal;
 use super::{
-    Balanced, BaseChain, Committed, Connection, Judged, Kernel, KernelError, Memory, Recollection,
-    Verdict,
+    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
+    Recollection, Verdict,
 };
 
 /// A kernel in memory.
@@ -36,8 +37,12 @@ pub struct Fake {
     pub base_chains: Vec<BaseChain>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// Other tables of flbc's.
+    pub siblings: Vec<(String, Vec<ObservedSet>)>,
     /// What its rules remember.
     pub recollections: Vec<Recollection>,
+    /// What it follows and does not translate.
+    pub flows: Vec<Flow>,
     /// The last handle that it gave to a rule.
     pub handles: u64,
 }
@@ -217,6 +222,14 @@ impl Kernel for Fake {
         self.attempt(changes).map(drop)
     }
 
+    fn siblings(
+        &mut self,
+        _own_table: &str,
+        _stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
+        Ok(self.siblings.clone())
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         Ok(self.interfaces.clone())
     }
@@ -266,5 +279,20 @@ impl Kernel for Fake {
 
     fn recollections(&mut self, _table: &str) -> Result<Vec<Recollection>, KernelError> {
         Ok(self.recollections.clone())
+    }
+
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        let is_of =
+            |flow: &&Flow| of.is_none_or(|of| [flow.source, flow.destination].contains(&of));
+        Ok(self.flows.iter().filter(is_of).copied().collect())
+    }
+
+    fn forget_untranslated(
+        &mut self,
+        doomed: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        let before = self.flows.len();
+        self.flows.retain(|flow| !doomed(flow));
+        Ok(before - self.flows.len())
     }
 }

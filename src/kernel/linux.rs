@@ -1,6 +1,7 @@
 //! The kernel that flbc runs on.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -12,13 +13,14 @@ use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
-use crate::emit::netlink::{Counter, Element, Hook, Interfaces, LONGEST, TableFamily};
+use crate::emit::netlink::{Counter, Element, Hook, Interfaces, LONGEST, TableFamily, kind};
 use crate::model::MacAddress;
+use crate::ruleset::name;
 
 use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, ID_STEM, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Judged, Kernel, KernelError, Memory,
     Recollection, Verdict, cache, conntrack, read,
 };
 
@@ -111,13 +113,33 @@ impl Linux {
         };
         table.chains = self.read_chains(family, name)?;
         let mut rules = self.read_rules(family, name, None)?;
+        let sets = self.read_sets(family, name, |_| true)?;
+        let (brought_by_rules, kept) = sets
+            .into_iter()
+            .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
+        table.sets = kept;
+        give_protocols(&mut rules, brought_by_rules);
+        for chain in &mut table.chains {
+            chain.rules = rules.remove(&chain.name).unwrap_or_default();
+        }
+        Ok(Some(table))
+    }
+
+    /// The sets of a table that are wanted, with their elements.
+    fn read_sets(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        wanted: impl FnMut(&ObservedSet) -> bool,
+    ) -> Result<Vec<ObservedSet>, KernelError> {
         let mut sets: Vec<ObservedSet> = Vec::new();
         self.socket.dump(
             message::GET_SET,
             family.number(),
-            |w| w.string(set::TABLE, name),
+            |w| w.string(set::TABLE, table),
             |_, attributes| sets.extend(read::set(attributes)),
         )?;
+        sets.retain(wanted);
         let mut names = read::Names::default();
         for set in &mut sets {
             // Longer keys are none of flbc's; the declaration alone tells that the set is another.
@@ -130,21 +152,13 @@ impl Linux {
                 message::GET_ELEMENTS,
                 family.number(),
                 |w| {
-                    w.string(element::TABLE, name);
+                    w.string(element::TABLE, table);
                     w.string(element::SET, &of);
                 },
                 |_, attributes| read::elements(attributes, &mut names, set),
             )?;
         }
-        let (brought_by_rules, kept) = sets
-            .into_iter()
-            .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
-        table.sets = kept;
-        give_protocols(&mut rules, brought_by_rules);
-        for chain in &mut table.chains {
-            chain.rules = rules.remove(&chain.name).unwrap_or_default();
-        }
-        Ok(Some(table))
+        Ok(sets)
     }
 
     fn read_chains(
@@ -221,6 +235,12 @@ fn identity(table: Attributes<'_>) -> Option<Arc<str>> {
         let namespace = cache::lifetime().ok()?;
         Some(format!("table {number} of {namespace}").into())
     })
+}
+
+/// Whether a table's comment is one of [`super::random_id`].
+fn is_of_flbc(id: &str) -> bool {
+    let digits = id.strip_prefix("flbc ");
+    digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Moves the members of anonymous sets into the rules that look them up.
@@ -425,6 +445,42 @@ impl Kernel for Linux {
         self.transact(table, changes, None, Ending::Check)
     }
 
+    fn siblings(
+        &mut self,
+        own_table: &str,
+        stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
+        let (siblings, _) = self.undisturbed(|kernel| {
+            let mut others: Vec<(String, bool)> = Vec::new();
+            kernel.socket.dump(
+                message::GET_TABLE,
+                TableFamily::Inet.number(),
+                |_| {},
+                |_, attributes| {
+                    let name = attributes.find(table::NAME).and_then(Attribute::string);
+                    let userdata = attributes.find(table::USERDATA);
+                    let id = userdata.and_then(|data| read::comment(data.value));
+                    if let Some(name) = name.filter(|name| *name != own_table) {
+                        others.push((name.to_owned(), id.is_some_and(|id| is_of_flbc(&id))));
+                    }
+                },
+            )?;
+            let mut siblings = Vec::new();
+            for (other, mut of_flbc) in others {
+                let sets = kernel.read_sets(TableFamily::Inet, &other, |set| {
+                    // A table that `nft -f` loaded has no text of flbc's, but the set of every real server.
+                    of_flbc |= *set.name == *name::SERVERS && set.shape.key_type == kind::MARK;
+                    set.name.starts_with(stem)
+                })?;
+                if of_flbc {
+                    siblings.push((other, sets));
+                }
+            }
+            Ok(siblings)
+        })?;
+        Ok(siblings)
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         conntrack::interfaces()
     }
@@ -470,6 +526,17 @@ impl Kernel for Linux {
 
     fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError> {
         self.read_recollections(table)
+    }
+
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        conntrack::untranslated(&mut self.socket, of)
+    }
+
+    fn forget_untranslated(
+        &mut self,
+        doomed: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        conntrack::forget_untranslated(&mut self.socket, doomed)
     }
 }
 

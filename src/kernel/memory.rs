@@ -143,11 +143,17 @@ impl Linux {
         let mut all = Vec::new();
         for family in TableFamily::BOTH {
             for map in self.dynamic_maps(family, table)? {
-                // A reading can show an element twice that moves meanwhile.
+                // A reading can show an element twice, or not at all, while the map grows or shrinks.
                 let mut entries: FxHashMap<Bytes, Entry> = FxHashMap::default();
-                self.entries(family, table, &map.name, |entry| {
-                    entries.insert(entry.key, entry);
-                })?;
+                for _ in 0..PASSES {
+                    let before = entries.len();
+                    self.entries(family, table, &map.name, |entry| {
+                        entries.insert(entry.key, entry);
+                    })?;
+                    if entries.len() == before {
+                        break;
+                    }
+                }
                 all.push(Recollection {
                     family,
                     map: map.name,

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Counter, Observed};
+use crate::diff::{Counter, Observed, ObservedSet};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
-use crate::model::MacAddress;
+use crate::model::{MacAddress, Protocol, Served};
 use crate::ruleset::name;
 
 mod arrival;
@@ -77,6 +77,13 @@ pub trait Kernel {
     /// Lets the kernel check the changes, and makes none.
     fn check(&mut self, table: &str, changes: &[Change]) -> Result<(), KernelError>;
 
+    /// The other tables of this host that are flbc's, whoever loaded them, with the sets whose names begin with `stem`.
+    fn siblings(
+        &mut self,
+        own_table: &str,
+        stem: &str,
+    ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError>;
+
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;
 
@@ -106,6 +113,13 @@ pub trait Kernel {
 
     /// What rules remember in the dynamic maps of the tables of this name.
     fn recollections(&mut self, table: &str) -> Result<Vec<Recollection>, KernelError>;
+
+    /// The flows that are followed and whose destination is not translated: those from or to this address, or all.
+    fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError>;
+
+    /// Forgets those of them that are `doomed`, once all packets have passed that were on their way; says how many.
+    fn forget_untranslated(&mut self, doomed: &dyn Fn(&Flow) -> bool)
+    -> Result<usize, KernelError>;
 }
 
 /// What is to become of a connection.
@@ -246,6 +260,39 @@ pub struct Connection {
     pub mark: u32,
 }
 
+/// A flow that the kernel follows, and whose destination it does not translate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The number of the protocol.
+    pub protocol: u8,
+    /// Who sent its first packet.
+    pub source: IpAddr,
+    /// From which port.
+    pub source_port: u16,
+    /// To which address.
+    pub destination: IpAddr,
+    /// To which port.
+    pub destination_port: u16,
+    /// Whether packets went the other way too.
+    pub answered: bool,
+}
+
+impl Flow {
+    /// Whether its packets are for one of these VIPs, and will never be balanced as long as it is followed: the kernel
+    /// chooses a translation for a connection's first packet and never again.
+    ///
+    /// Of a flow of answers whose questions passed elsewhere (those of direct return) the VIP is the source.
+    ///
+    /// A connection of TCP or SCTP that is established is not meant. It ends some day, and what begins it anew makes the
+    /// kernel follow another; in the middle of one no real server would know it.
+    pub fn passes_by(&self, served: &Served) -> bool {
+        let may_begin_anew = self.protocol == Protocol::Udp.number() || !self.answered;
+        may_begin_anew
+            && (served.has(self.destination, self.protocol, self.destination_port)
+                || served.has(self.source, self.protocol, self.source_port))
+    }
+}
+
 /// How the text begins by which flbc knows a table that it made.
 const ID_STEM: &str = "flbc ";
 
@@ -263,5 +310,45 @@ pub fn random_id() -> Result<String, KernelError> {
             doing: "read random numbers",
             errno,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Ports, Vip};
+    use crate::source::Span;
+
+    #[test]
+    fn what_passes_by_a_vip() {
+        let of = |protocol| Vip {
+            address: IpAddr::from([192, 0, 2, 10]),
+            protocol,
+            ports: Ports::One(80),
+            span: Span::NOWHERE,
+        };
+        let vips = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(of);
+        let served: Served = vips.into_iter().collect();
+        let client = (IpAddr::from([198, 51, 100, 1]), 80);
+        let vip = (IpAddr::from([192, 0, 2, 10]), 80);
+        let passes = |protocol: Protocol, answered, from: (IpAddr, u16), to: (IpAddr, u16)| {
+            let flow = Flow {
+                protocol: protocol.number(),
+                source: from.0,
+                source_port: from.1,
+                destination: to.0,
+                destination_port: to.1,
+                answered,
+            };
+            flow.passes_by(&served)
+        };
+        for (from, to) in [(client, vip), (vip, client)] {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                assert!(passes(protocol, false, from, to));
+                assert_eq!(passes(protocol, true, from, to), protocol == Protocol::Udp);
+            }
+        }
+        assert!(!passes(Protocol::Udp, false, client, client));
+        assert!(!passes(Protocol::Udp, false, client, (vip.0, 81)));
     }
 }

@@ -11,10 +11,14 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
-use crate::emit::netlink::attribute::Attributes;
-use crate::emit::netlink::batch::{Batch, request};
+use crate::emit::netlink::attribute::{Attributes, Writer};
+use crate::emit::netlink::batch::{Batch, of_rules, request};
+use crate::emit::netlink::constant::conntrack;
 
 use super::KernelError;
+
+/// What asks for tables, chains, rules and sets does.
+const RULES: &str = "read the kernel's rules";
 
 /// A dump comes in parts no longer than this.
 const RECEIVE: usize = 64 << 10;
@@ -118,10 +122,22 @@ impl Socket {
         &mut self,
         kind: u8,
         family: u8,
-        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        attributes: impl FnOnce(&mut Writer),
         each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<(), KernelError> {
-        self.ask(kind, family, true, attributes, each)
+        self.ask(RULES, of_rules(kind), family, true, attributes, each)
+    }
+
+    /// Asks for what connection tracking follows; `attributes` are a filter.
+    pub(super) fn dump_connections(
+        &mut self,
+        family: u8,
+        attributes: impl FnOnce(&mut Writer),
+        mut each: impl FnMut(Attributes<'_>),
+    ) -> Result<(), KernelError> {
+        let each = |_, attributes: Attributes<'_>| each(attributes);
+        let doing = "list connections";
+        self.ask(doing, conntrack::GET, family, true, attributes, each)
     }
 
     /// Asks for one thing; `each` gets its attributes, if it is there.
@@ -129,26 +145,26 @@ impl Socket {
         &mut self,
         kind: u8,
         family: u8,
-        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        attributes: impl FnOnce(&mut Writer),
         each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<(), KernelError> {
-        self.ask(kind, family, false, attributes, each)
+        self.ask(RULES, of_rules(kind), family, false, attributes, each)
     }
 
     fn ask(
         &mut self,
-        kind: u8,
+        doing: &'static str,
+        kind: u16,
         family: u8,
         dump: bool,
-        attributes: impl FnOnce(&mut crate::emit::netlink::attribute::Writer),
+        attributes: impl FnOnce(&mut Writer),
         mut each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<(), KernelError> {
-        const DOING: &str = "read the kernel's rules";
         let sequence = self.next_sequence();
-        self.send(&request(kind, family, dump, sequence, attributes), DOING)?;
+        self.send(&request(kind, family, dump, sequence, attributes), doing)?;
         let mut whole = true;
         loop {
-            let end = self.receive(DOING, |message| {
+            let end = self.receive(doing, |message| {
                 if message.sequence != sequence {
                     return ControlFlow::Continue(());
                 }
@@ -180,7 +196,7 @@ impl Socket {
                 ControlFlow::Break(Some(Errno::PERM | Errno::ACCESS)) => {
                     return Err(KernelError::NoPrivilege);
                 }
-                ControlFlow::Break(Some(errno)) => return Err(failed(DOING)(errno)),
+                ControlFlow::Break(Some(errno)) => return Err(failed(doing)(errno)),
             }
         }
     }

@@ -172,12 +172,12 @@ impl Deref for Numbers<'_> {
     }
 }
 
-/// The set of every real server, with a comment that says who it is and how it stands. No rule reads it.
+/// The set of every real server, with a comment that says who it is and how it stands.
 pub(super) fn server_set<'a>(
     input: &Input<'a>,
     blocks: impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)>,
 ) -> SetBuilder {
-    let purpose = "every real server: weight, state, name; for readers";
+    let purpose = "every real server: weight, state, name";
     let mut set = SetBuilder::by_mark(name::SERVERS, None, purpose).expecting(input.servers());
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {

@@ -109,7 +109,7 @@ impl Dispatch<'_> {
     ///
     /// ```text
     /// ip daddr . meta l4proto . th dport vmap @svc4
-    /// meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp
+    /// ip daddr . tcp dport vmap @svc4_range_tcp
     /// ip daddr . meta l4proto vmap @svc4_any
     /// ```
     ///
@@ -200,22 +200,16 @@ impl Dispatch<'_> {
     }
 }
 
-/// `ip daddr . meta l4proto . th dport vmap @svc4`, `meta l4proto tcp ip daddr . th dport vmap @svc4_range_tcp`
+/// `ip daddr . meta l4proto . th dport vmap @svc4`, `ip daddr . tcp dport vmap @svc4_range_tcp`
 fn lookup(family: Family, kind: Kind, map: &Arc<str>) -> Rule {
     let address = Expression::Destination(family);
-    let (protocol, key) = match kind {
-        Kind::Exact => {
-            let port = Expression::DestinationPort;
-            (None, vec![address, Expression::L4Proto, port])
-        }
-        Kind::Range(protocol) => (Some(protocol), vec![address, Expression::DestinationPort]),
-        Kind::Any => (None, vec![address, Expression::L4Proto]),
+    let key = match kind {
+        Kind::Exact => vec![address, Expression::L4Proto, Expression::DestinationPort],
+        Kind::Range(protocol) => vec![address, Expression::DestinationPortOf(protocol)],
+        Kind::Any => vec![address, Expression::L4Proto],
     };
-    let protocol = protocol.map(|protocol| Statement::Match(Condition::Protocol(protocol)));
-    let mut statements = Vec::from_iter(protocol);
-    statements.push(Statement::Vmap {
+    Rule::fixed([Statement::Vmap {
         key: Expression::Concat(key),
         map: map.clone(),
-    });
-    Rule::fixed(statements)
+    }])
 }

@@ -4,6 +4,7 @@ use crate::model::{Mode, OnEmpty, Protocol};
 use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Target};
 
 use super::Input;
+use super::guard::GUARD;
 use super::number::REFUSED;
 
 /// The chain that refuses, in either table.
@@ -28,7 +29,9 @@ pub(super) fn mark_chain() -> Chain {
     }
 }
 
-/// `meta mark 0xffffffff goto refuse`
+/// `meta mark 0xffffffff goto guard`
+///
+/// Others mark packets too: the guard knows what is flbc's. There is no connection yet, so it takes none for a new one.
 pub(super) fn marked_chain() -> Chain {
     Chain {
         name: "refused".into(),
@@ -36,7 +39,7 @@ pub(super) fn marked_chain() -> Chain {
         purpose: "what direct return refuses",
         rules: vec![Rule::fixed([
             Statement::Match(Condition::Marked(REFUSED)),
-            Statement::Goto(REFUSE.into()),
+            Statement::Goto(GUARD.into()),
         ])],
     }
 }

@@ -7,7 +7,7 @@ use super::Input;
 use super::dispatch::{self, Dispatch};
 use super::empty;
 
-const GUARD: &str = "guard";
+pub(super) const GUARD: &str = "guard";
 const UNBALANCED: &str = "unbalanced";
 
 /// `ct status dnat accept`, `jump guard`

@@ -151,8 +151,10 @@ fn translation(input: &Input<'_>, table: &mut Table) {
             .push(block::slotted(ONWARD.mark, &slots, SLOTTED, next, purpose));
     }
     let [four, six] = destinations;
+    // There even where no server is: rules look it up.
+    let known = block::server_set(input, block::blocks(input, is_nat));
+    table.sets.push(known.always());
     let sets = [
-        block::server_set(input, block::blocks(input, is_nat)),
         slots,
         four.same_port,
         four.own_port,
@@ -254,7 +256,11 @@ fn services(input: &Input<'_>, table: &mut Table) {
             name: name.into(),
             hook: Some(hook),
             purpose,
-            rules: vec![Rule::fixed([Statement::Jump(DISPATCH.into())])],
+            rules: vec![
+                // ct status confirmed return
+                Rule::fixed([Statement::Match(Condition::Followed), Statement::Return]),
+                Rule::fixed([Statement::Jump(DISPATCH.into())]),
+            ],
         });
     }
 }
@@ -263,7 +269,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// clients (their answer would not come back through the balancer), and the balancer's own connections.
 ///
 /// ```text
-/// ct status dnat ct original ip daddr @vip4 goto source
+/// ct status dnat ct original ip daddr @vip4 ct mark @server goto source
 /// ```
 fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
     let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
@@ -337,6 +343,7 @@ fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
         Rule::fixed([
             Statement::Match(Condition::Dnatted),
             in_set(Expression::OriginalDestination(*family), vips),
+            in_set(Expression::CtMark, name::SERVERS.into()),
             Statement::Goto(SOURCE.into()),
         ])
     });

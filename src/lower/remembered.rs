@@ -61,6 +61,10 @@ fn value(expression: &Expression, packet: &Packet) -> Option<Vec<u8>> {
         Expression::Destination(_) => octets(packet.to.ip()),
         Expression::SourcePort => packet.from.port().to_be_bytes().to_vec(),
         Expression::DestinationPort => packet.to.port().to_be_bytes().to_vec(),
+        Expression::DestinationPortOf(protocol) => {
+            let port = (packet.protocol == *protocol).then(|| packet.to.port())?;
+            port.to_be_bytes().to_vec()
+        }
         Expression::L4Proto => vec![packet.protocol.number()],
         Expression::Masked(inner, Mask::Address(mask)) => {
             let bytes = value(inner, packet)?;

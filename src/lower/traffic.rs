@@ -31,8 +31,8 @@ fn room(servers: usize) -> u32 {
 ///
 /// ```text
 /// chain balanced {
-///     ct original ip daddr @vip4 add @traffic { ct mark . ct direction }
-///     ct original ip6 daddr @vip6 add @traffic { ct mark . ct direction }
+///     ct original ip daddr @vip4 ct mark @server add @traffic { ct mark . ct direction }
+///     ct original ip6 daddr @vip6 ct mark @server add @traffic { ct mark . ct direction }
 /// }
 /// chain balanced_in {
 ///     type filter hook prerouting priority -95
@@ -52,11 +52,12 @@ pub(super) fn lower(
     let counted = |family| {
         let vips = name::per_family("vip", family, "");
         Rule::fixed([
-            // Others translate and mark connections too.
+            // Others translate and mark connections too: another table of flbc's, on other ports of a VIP.
             Statement::Match(Condition::InSet(
                 Expression::OriginalDestination(family),
                 vips,
             )),
+            Statement::Match(Condition::InSet(Expression::CtMark, name::SERVERS.into())),
             Statement::Count {
                 set: name::TRAFFIC.into(),
                 key: Expression::Concat(vec![Expression::CtMark, Expression::CtDirection]),

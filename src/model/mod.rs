@@ -14,11 +14,13 @@ mod address;
 mod fragments;
 mod overrides;
 mod remembered;
+mod served;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
 pub use overrides::{Override, Place, Standing};
+pub use served::Served;
 pub use words::DurationWords;
 
 /// Everything that one file set says.
@@ -399,6 +401,8 @@ pub struct RealServer {
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
+    /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
+    pub reserve: bool,
     /// Its MAC address, where the file gives it (`dr` only).
     pub mac: Option<MacAddress>,
     /// Its own outgoing interface (`dr` only).

@@ -181,11 +181,14 @@ pub struct Chain {
 /// Where packets enter a base chain. The policy is always `accept`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hook {
-    /// `type nat hook prerouting priority dstnat`
+    /// `type nat hook prerouting priority -150`
+    ///
+    /// All nat chains of a hook run at one place, -100 in prerouting; their priorities order them among themselves. Whoever translates first
+    /// has the connection: others use `dstnat`, -100, and of equal ones the newest comes first.
     NatPrerouting,
-    /// `type nat hook output priority -100`
+    /// `type nat hook output priority -150`
     NatOutput,
-    /// `type nat hook postrouting priority srcnat`
+    /// `type nat hook postrouting priority 50`: before those of others, at `srcnat`, 100
     NatPostrouting,
     /// `type filter hook prerouting priority -95`: after the translation of a connection's first packet
     FilterPrerouting,
@@ -352,6 +355,8 @@ pub enum Condition {
     Dnatted,
     /// `ct state new`
     NewConnection,
+    /// `ct status confirmed`: not the first packet of its connection
+    Followed,
     /// `meta mark MARK`
     Marked(u32),
     /// `ct direction original`
@@ -435,6 +440,8 @@ pub enum Expression {
     SourcePort,
     /// `th dport`
     DestinationPort,
+    /// `tcp dport`, which asks for the protocol first
+    DestinationPortOf(Protocol),
     /// `ether daddr`
     EtherDestination,
     /// A MAC address.

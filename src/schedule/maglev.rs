@@ -1,27 +1,12 @@
-//! Maglev's look-up table (Eisenbud et al., NSDI 2016, section 3.4), with weights.
+//! Maglev's look-up table (Eisenbud et al., NSDI 2016, section 3.4), with weights: for files that name its size. Without
+//! one see [`super::growing`].
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 
 use super::jhash::jhash;
-
-/// The sizes to choose from where the file names none: primes close below powers of two (and the
-/// smallest above 65536), as language and manual list them.
-pub const TABLE_SIZES: [u32; 10] = [
-    251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131_071,
-];
-
-/// The table's size for so many declared servers: the first of [`TABLE_SIZES`] that is at least a hundred
-/// times as large, the last beyond. At a hundred slots a server, equal weights differ by at most one per
-/// cent (the paper's section 5.3).
-pub fn table_size(declared: usize) -> u32 {
-    let [.., largest] = TABLE_SIZES;
-    TABLE_SIZES
-        .into_iter()
-        .find(|size| *size as usize >= declared.saturating_mul(100))
-        .unwrap_or(largest)
-}
+use crate::model::RealServer;
 
 /// What the table knows of a server. Its name and its place in the file play no part, so that balancers
 /// with differently written files agree.
@@ -34,7 +19,20 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The bytes that the permutation is made from: the address, then the port, zero without one.
+    /// That of a real server.
+    pub const fn of(server: &RealServer) -> Self {
+        Self {
+            address: server.address,
+            port: server.port,
+        }
+    }
+
+    /// A number that is the server's own, all but surely.
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.hash(OFFSET_SEED)) << 32 | u64::from(self.hash(SKIP_SEED))
+    }
+
+    /// The bytes that all follows from: the address, then the port, zero without one.
     fn hash(self, seed: u32) -> u32 {
         let port = self.port.unwrap_or(0).to_be_bytes();
         let mut bytes = [0; 18];
@@ -179,16 +177,6 @@ mod tests {
             counts[*owner as usize] += 1;
         }
         counts
-    }
-
-    #[test]
-    fn the_default_sizes_are_prime_and_chosen_by_the_hundred() {
-        assert!(TABLE_SIZES.into_iter().all(is_prime));
-        assert_eq!(table_size(1), 251);
-        assert_eq!(table_size(3), 509);
-        assert_eq!(table_size(10), 1021);
-        assert_eq!(table_size(1310), 131_071);
-        assert_eq!(table_size(100_000), 131_071);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Weights to slots: who owns which, and how a service draws one. Pure arithmetic.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -9,12 +8,14 @@ use crate::model::{
     Family, HashKey, Member, Mode, Model, PoolId, RealServer, Scheduler, Service, State,
 };
 
+pub mod growing;
 pub mod interleave;
 pub mod jhash;
 pub mod maglev;
 pub mod predict;
 pub mod proportion;
 
+use growing::Shareholder;
 use maglev::Identity;
 
 /// The slots of a whole model.
@@ -183,9 +184,13 @@ fn live(servers: &[&RealServer]) -> Vec<usize> {
     }
 }
 
-/// The order that every balancer shares: by address and port, whatever the file's order.
-fn order(server: &RealServer) -> (IpAddr, Option<u16>, &str) {
-    (server.address, server.port, &server.name)
+/// Puts places in the order that every balancer shares: by address and port, whatever the file's order.
+fn sort(places: &mut [usize], servers: &[&RealServer]) {
+    let order = |place: &usize| {
+        let server = servers.get(*place)?;
+        Some((server.address, server.port, &*server.name))
+    };
+    places.sort_by(|a, b| order(a).cmp(&order(b)));
 }
 
 fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) -> Choice {
@@ -196,10 +201,10 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
     if servers.len() == 1 {
         return Choice::Only(0);
     }
-    let at = |place: &usize| servers.get(*place).copied();
     if service.scheduler != Scheduler::RoundRobin {
-        live.sort_by(|a, b| at(a).map(order).cmp(&at(b).map(order)));
+        sort(&mut live, servers);
     }
+    let at = |place: &usize| servers.get(*place).copied();
     let chosen: Vec<&RealServer> = live.iter().filter_map(at).collect();
     let weights: Vec<u16> = chosen.iter().map(|server| server.weight).collect();
     let (draw, local_owners) = match service.scheduler {
@@ -215,19 +220,31 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
             Draw::Hashed(key),
             runs(&rounded(service, &chosen, &weights, sink)),
         ),
-        Scheduler::Maglev { key, table } => {
-            let size = table.unwrap_or_else(|| maglev::table_size(servers.len()));
-            let identities: Vec<(Identity, u16)> = chosen
-                .iter()
-                .map(|server| {
-                    let identity = Identity {
-                        address: server.address,
-                        port: server.port,
-                    };
-                    (identity, server.weight)
-                })
-                .collect();
-            (Draw::Hashed(key), maglev::populate(&identities, size))
+        Scheduler::Maglev {
+            key,
+            table: Some(size),
+        } => {
+            let identities = chosen.iter().map(|server| Identity::of(server));
+            let weighted: Vec<(Identity, u16)> = identities.zip(weights).collect();
+            (Draw::Hashed(key), maglev::populate(&weighted, size))
+        }
+        Scheduler::Maglev { key, table: None } => {
+            // All that are live are in the same state.
+            let serving = chosen.first().map_or(State::Up, |server| server.state);
+            if serving == State::Up {
+                live = shareholders(servers);
+            }
+            let shareholder = |server: &RealServer| Shareholder {
+                identity: Identity::of(server),
+                weight: server.weight,
+                live: server.state == serving,
+            };
+            let all = live.iter().filter_map(at).map(shareholder);
+            let size = growing::size(servers.len());
+            (
+                Draw::Hashed(key),
+                growing::fill(&all.collect::<Vec<_>>(), size),
+            )
         }
     };
     let owners = local_owners
@@ -236,6 +253,21 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
         .map(|place| u32::try_from(*place).unwrap_or(u32::MAX))
         .collect();
     Choice::Slots { draw, owners }
+}
+
+/// The servers that have a share in a table that grows while any is up, in the order that every balancer shares: also those
+/// that are drained or down now. So a change of state moves its server's clients alone.
+fn shareholders(servers: &[&RealServer]) -> Vec<usize> {
+    let has_share =
+        |server: &RealServer| server.weight > 0 && (server.state == State::Up || !server.reserve);
+    let mut places: Vec<usize> = servers
+        .iter()
+        .enumerate()
+        .filter(|(_, server)| has_share(server))
+        .map(|(place, _)| place)
+        .collect();
+    sort(&mut places, servers);
+    places
 }
 
 /// How many slots the Maglev table of a service has for this family; `None` where there is none.
@@ -250,7 +282,7 @@ pub fn maglev_size(model: &Model, service: &Service, family: Family) -> Option<u
         .filter(|server| Family::of(server.address) == family)
         .collect();
     let drawn = servers.len() > 1 && !live(&servers).is_empty();
-    drawn.then(|| table.unwrap_or_else(|| maglev::table_size(servers.len())))
+    drawn.then(|| table.unwrap_or_else(|| growing::size(servers.len())))
 }
 
 /// Each server's slots one after the other: a drawn or hashed slot needs no interleaving.

@@ -224,12 +224,12 @@ fn a_difference_tells_what_becomes_of_a_maglev_table() {
     let lines = |old, new| flbc_in(folder.path(), ["diff", old, new]).stdout;
     let goes = lines("two.flb", "one.flb");
     assert!(
-        goes.contains("~ www: Maglev table of 251 slots goes: one server needs none\n"),
+        goes.contains("~ www: Maglev table of 512 slots goes: one server needs none\n"),
         "{goes}"
     );
     let comes = lines("one.flb", "two.flb");
     assert!(
-        comes.contains("~ www: Maglev table of 251 slots comes\n"),
+        comes.contains("~ www: Maglev table of 512 slots comes\n"),
         "{comes}"
     );
     let another = lines("two.flb", "other.flb");

@@ -49,10 +49,10 @@ service   www (<stdin>:7)
 matches   vip 192.0.2.10 tcp 80 (<stdin>:8)
           before 192.0.2.10 tcp any of rest (<stdin>:14): an exact port beats a range and any
 access    allowed by 198.51.100.0/24 (<stdin>:11)
-scheduler maglev by source-port, 509 slots
+scheduler maglev by source-port, 512 slots
 key       c6 33 64 07 0f a0 00 00 (the client's address and port, to whole words of 4 bytes)
 hash      jhash(key, seed 0x666c6263) = 0xb0186834
-slot      350 = hash * 509 >> 32
+slot      352 = hash * 512 >> 32
 server    web1 10.20.0.11:8080 weight 3 (<stdin>:2)
 leaves    to 10.20.0.11:8080, from 198.51.100.7:4000, the source as it was
 not       web3 10.20.0.13:8080 (<stdin>:4): drain: no new clients

@@ -384,13 +384,13 @@ fn chains_of_others_that_drop_are_found_and_let_balanced_packets_pass_by_the_com
 #[test]
 fn chains_of_others_that_come_first_are_found() {
     let balancer = Balancer::new(Layout::Nat, NAT);
-    balancer.shell("nft 'table ip other { chain grab { type nat hook prerouting priority -150; }; chain usual { type nat hook prerouting priority dstnat; }; }'");
+    balancer.shell("nft 'table ip other { chain grab { type nat hook prerouting priority -190; }; chain usual { type nat hook prerouting priority dstnat; }; }'");
     let said = balancer.doctor();
     assert_eq!(said.to_mend(), BTreeSet::from(["foreign-first"]));
     assert_eq!(
         said.findings.len(),
         1,
-        "what has flbc's own priority is usual"
+        "others' usual priority is after flbc's own"
     );
     assert_eq!(said.remedies(), ["nft list chain ip other grab"]);
     balancer.shell(said.remedies()[0]);

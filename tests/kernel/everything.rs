@@ -164,11 +164,9 @@ fn vip_key(family: Family) -> Expression {
 
 /// A look-up among the ranges of ports of one protocol.
 fn ranged(family: Family, protocol: Protocol, map: &str) -> Vec<Statement> {
-    let key = vec![Expression::Destination(family), Expression::DestinationPort];
-    vec![
-        Statement::Match(Condition::Protocol(protocol)),
-        vmap(Expression::Concat(key), map),
-    ]
+    let port = Expression::DestinationPortOf(protocol);
+    let key = vec![Expression::Destination(family), port];
+    vec![vmap(Expression::Concat(key), map)]
 }
 
 fn vmap(key: Expression, map: &str) -> Statement {
@@ -458,6 +456,7 @@ fn inet(b: &Builder) -> Table {
                     in_set(Expression::Destination(V4), "vip4"),
                     goto("refuse"),
                 ],
+                vec![Statement::Match(Condition::Followed), Statement::Return],
             ],
         ),
         chain("hash4", vec![vec![ct_set(jhash(V4, true)), slotted()]]),

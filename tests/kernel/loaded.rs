@@ -47,6 +47,24 @@ fn apply_rests_on_what_nft_loaded_from_every_example_and_golden() {
     }
 }
 
+/// A restart of the service `nftables`, of rules that came out of `nft list ruleset`: what that writes must be read as the
+/// rules that flbc would send.
+#[test]
+fn apply_rests_on_what_nft_saved_and_restored_of_every_example_and_golden() {
+    let mut moved = Vec::new();
+    for case in examples().into_iter().chain(goldens()) {
+        let path = case.file.to_str().expect("UTF-8");
+        let host = loaded_text(&case.text);
+        let saved = host.list();
+        host.namespace.nft(&format!("flush ruleset\n{saved}"));
+        let ran = host.flbc(&["apply", "--dry-run", path], "");
+        if (ran.code, &*ran.out) != (Some(0), REST) {
+            moved.push((path.to_owned(), ran));
+        }
+    }
+    assert!(moved.is_empty(), "{moved:#?}");
+}
+
 /// Ways to use pools of which the tables do not tell all.
 const POOLS: &str = "
 pool web { server web1 10.20.0.11; server web2 10.20.0.12:8080 weight 3; server six 2001:db8:1::11 }

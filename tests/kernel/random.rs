@@ -145,6 +145,7 @@ impl Author {
                     port,
                     weight,
                     state,
+                    reserve: state == State::Backup,
                     mac: (dr && self.dice.one_in(3)).then_some(MacAddress([2, 0, 0, 0, net, host])),
                     via: None,
                     span: self.span,

@@ -206,6 +206,11 @@ fn over_nat_tables_of_version_0_1_nothing_is_lost() {
     assert_eq!(after, before, "clients come back");
     let again = host.flbc(&["apply", "--keep", "/run/lb.flb"], "");
     assert_eq!(again.out, "no difference\n");
+    let priorities = |text: &str| {
+        text.matches("type nat hook prerouting priority dstnat;")
+            .count()
+    };
+    assert_eq!((priorities(tables), priorities(&host.list())), (1, 0));
     marks_name_servers(&host, service_of_nat);
 }
 

@@ -142,7 +142,7 @@ table inet watch {
 /// that are there, and after those that will replace them.
 fn slow() -> String {
     let rules = "meta mark 0x7 accept\n".repeat(5000);
-    let chain = format!("type nat hook prerouting priority dstnat\n{rules}");
+    let chain = format!("type nat hook prerouting priority -150\n{rules}");
     format!(
         "table inet slow\ndelete table inet slow\ntable inet slow {{ chain slow {{ {chain} }}\n}}\n"
     )

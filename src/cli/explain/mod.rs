@@ -97,7 +97,10 @@ pub(super) fn run(
         Format::Human => human(&explanation, question, now.as_ref(), &sources),
         Format::Json => as_json(&explanation, question, now.as_ref(), &sources),
     };
-    let exit = if explanation.is_answered() || now.is_some_and(|now| now.knows()) {
+    let passes_by = now.as_ref().is_some_and(Now::passes_by);
+    let exit = if passes_by {
+        Exit::Differs
+    } else if explanation.is_answered() || now.is_some_and(|now| now.knows()) {
         Exit::Fine
     } else {
         Exit::Differs

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::apply::{ServerView, View};
+use crate::doctor;
 use crate::emit::netlink::TableFamily;
 use crate::explain::{Explanation, Question};
-use crate::kernel::{Balanced, Kernel, KernelError, Linux};
+use crate::kernel::{Balanced, Flow, Kernel, KernelError, Linux};
 use crate::lower::remembered::{self, Packet, Remembered};
 use crate::model::{Mode, Service};
 
@@ -32,9 +33,14 @@ impl By {
     }
 }
 
-/// What the kernel remembers for a client now, by all that its service could remember by.
+/// What the kernel remembers for a client now.
 #[derive(Debug, Default)]
-pub(super) struct Now(Vec<(By, Option<Known>)>);
+pub(super) struct Now {
+    /// By all that its service could remember by.
+    known: Vec<(By, Option<Known>)>,
+    /// In nat, this very flow, where the kernel follows it and does not translate it.
+    untranslated: Option<Flow>,
+}
 
 /// A server that the kernel remembers.
 #[derive(Debug)]
@@ -72,8 +78,10 @@ impl Now {
             protocol: question.protocol,
         };
         let mut now = Vec::new();
+        let mut plain = None;
         if matches!(service.mode, Mode::Nat(_)) {
             now.push((By::Connection, connection(&mut kernel, question, servers)?));
+            plain = untranslated(&mut kernel, question)?;
         }
         let mut ask = |place: &Remembered| {
             let family = match service.mode {
@@ -105,18 +113,33 @@ impl Now {
             let flow = remembered::flow(&packet).map(|place| ask(&place));
             now.push((By::Flow, flow.transpose()?.flatten()));
         }
-        Ok(Self(now))
+        Ok(Self {
+            known: now,
+            untranslated: plain,
+        })
     }
 
-    /// Whether anything is remembered.
+    /// Whether a server is remembered.
     pub(super) fn knows(&self) -> bool {
-        self.0.iter().any(|(_, known)| known.is_some())
+        self.known.iter().any(|(_, known)| known.is_some())
+    }
+
+    /// Whether the flow reaches no server, whatever the rules say.
+    pub(super) fn passes_by(&self) -> bool {
+        self.untranslated.is_some()
     }
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        if self.0.is_empty() {
+        if self.known.is_empty() {
             return vec!["the kernel remembers nothing of this service's clients".to_owned()];
+        }
+        if let Some(flow) = &self.untranslated {
+            return vec![
+                "this flow is older than its service: the kernel follows it untranslated, and it reaches no server before that is forgotten"
+                    .to_owned(),
+                format!("run {}", doctor::forgetting(flow)),
+            ];
         }
         let line = |(by, known): &(By, Option<Known>)| match (by, known) {
             (By::Connection, Some(known)) => {
@@ -140,12 +163,12 @@ impl Now {
             }
             (By::Flow, None) => "track does not remember the flow".to_owned(),
         };
-        self.0.iter().map(line).collect()
+        self.known.iter().map(line).collect()
     }
 
     /// For programs: what the service does not remember by is not there; what is not remembered is null.
     pub(super) fn json(&self) -> serde_json::Value {
-        let parts = self.0.iter().map(|(by, known)| {
+        let parts = self.known.iter().map(|(by, known)| {
             let known = known.as_ref().map(|known| {
                 serde_json::json!({
                     "server": known.name,
@@ -156,7 +179,11 @@ impl Now {
             });
             (by.name().to_owned(), serde_json::json!(known))
         });
-        serde_json::Value::Object(parts.collect())
+        let mut object: serde_json::Map<String, serde_json::Value> = parts.collect();
+        if object.contains_key(By::Connection.name()) {
+            object.insert("untranslated".to_owned(), self.passes_by().into());
+        }
+        serde_json::Value::Object(object)
     }
 }
 
@@ -182,6 +209,20 @@ impl Known {
 fn name_of(servers: &[ServerView], mark: u32) -> Option<String> {
     let server = servers.iter().find(|server| server.number == mark)?;
     Some(server.name.clone())
+}
+
+/// This very flow, where the kernel does not translate it.
+fn untranslated(kernel: &mut Linux, question: Question) -> Result<Option<Flow>, KernelError> {
+    let [client, vip] = [question.from, question.to];
+    let mut flows = kernel.untranslated(Some(vip.ip()))?.into_iter();
+    Ok(flows.find(|flow| {
+        let ends = [
+            SocketAddr::new(flow.source, flow.source_port),
+            SocketAddr::new(flow.destination, flow.destination_port),
+        ];
+        flow.protocol == question.protocol.number()
+            && (ends == [client, vip] || ends == [vip, client])
+    }))
 }
 
 /// The connection of this very flow, if there is one.

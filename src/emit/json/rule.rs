@@ -160,6 +160,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
         }
         Condition::Dnatted => has(ct("status"), "dnat"),
         Condition::NewConnection => has(ct("state"), "new"),
+        Condition::Followed => has(ct("status"), "confirmed"),
         Condition::Marked(mark) => equals(meta(MetaKey::Mark), Expr::Number(*mark)),
         Condition::FromClient => equals(ct("direction"), string("original")),
         Condition::CtMarkFrom(mark) => Stmt::Match(Match {
@@ -278,6 +279,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
         })),
         Expression::SourcePort => payload("th", "sport"),
         Expression::DestinationPort => payload("th", "dport"),
+        Expression::DestinationPortOf(protocol) => payload(protocol.name(), "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),
         Expression::Mac(mac) => string(mac.to_string()),
         Expression::Transport(offset, length) => transport(*offset, *length),

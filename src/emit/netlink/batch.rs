@@ -203,9 +203,14 @@ fn acknowledge(bytes: &mut [u8], start: usize) {
     }
 }
 
+/// The type of a message to nf_tables.
+pub(crate) const fn of_rules(kind: u8) -> u16 {
+    SUBSYSTEM << 8 | kind as u16
+}
+
 /// A message that asks for one thing, or with `dump` for a list.
 pub(crate) fn request(
-    kind: u8,
+    kind: u16,
     family: u8,
     dump: bool,
     sequence: u32,
@@ -214,7 +219,7 @@ pub(crate) fn request(
     let mut writer = Writer::default();
     let flags = if dump { REQUEST | DUMP } else { REQUEST };
     let header = Header {
-        kind: SUBSYSTEM << 8 | u16::from(kind),
+        kind,
         flags,
         sequence,
         family,
@@ -292,7 +297,7 @@ impl Builder<'_> {
         inside: impl FnOnce(&mut Writer),
     ) {
         let header = Header {
-            kind: SUBSYSTEM << 8 | u16::from(kind),
+            kind: of_rules(kind),
             flags: REQUEST | flags,
             sequence: self.next_sequence(),
             family: family.number(),

@@ -20,6 +20,31 @@ pub(crate) mod message {
     pub(crate) const GET_GENERATION: u8 = 16;
 }
 
+/// Messages and attributes of connection tracking, from `linux/netfilter/nfnetlink_conntrack.h`.
+pub(crate) mod conntrack {
+    /// The type of a message that asks for connections: its subsystem, and the question.
+    pub(crate) const GET: u16 = 1 << 8 | 1;
+    pub(crate) const ORIGINAL: u16 = 1;
+    pub(crate) const STATUS: u16 = 3;
+    pub(crate) const ID: u16 = 12;
+    pub(crate) const ZONE: u16 = 18;
+    pub(crate) const STATUS_MASK: u16 = 26;
+    /// In a direction.
+    pub(crate) const ADDRESSES: u16 = 1;
+    pub(crate) const PROTOCOL: u16 = 2;
+    /// In the addresses: of IPv4, then of IPv6.
+    pub(crate) const SOURCES: [u16; 2] = [1, 3];
+    pub(crate) const DESTINATIONS: [u16; 2] = [2, 4];
+    /// In the protocol.
+    pub(crate) const NUMBER: u16 = 1;
+    pub(crate) const SOURCE_PORT: u16 = 2;
+    pub(crate) const DESTINATION_PORT: u16 = 3;
+    /// A bit of the status: packets went both ways.
+    pub(crate) const ANSWERED: u32 = 0x2;
+    /// A bit of the status: the destination is translated.
+    pub(crate) const TRANSLATED: u32 = 0x20;
+}
+
 /// Attributes of tables.
 pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
@@ -250,6 +275,8 @@ pub(crate) mod ct {
     pub(crate) const NEW: u32 = 0x8;
     /// A bit of the status.
     pub(crate) const DESTINATION_TRANSLATED: u32 = 0x20;
+    /// A bit of the status: it is followed, as its first packet came through.
+    pub(crate) const CONFIRMED: u32 = 0x8;
 }
 
 /// `nat`

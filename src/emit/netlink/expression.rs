@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::Family;
+use crate::model::{Family, Protocol};
 use crate::ruleset::{Expression, Mask};
 
 use super::attribute::Writer;
@@ -78,7 +78,9 @@ fn length(expression: &Expression) -> u32 {
         Expression::Source(family)
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
-        Expression::SourcePort | Expression::DestinationPort => 2,
+        Expression::SourcePort | Expression::DestinationPort | Expression::DestinationPortOf(_) => {
+            2
+        }
         Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
         Expression::EtherDestination | Expression::Mac(_) => 6,
@@ -273,7 +275,9 @@ impl Encoder {
                 self.ct(key, to, Some(ct::ORIGINAL));
             }
             Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
-            Expression::DestinationPort => self.payload(payload::TRANSPORT, 2, 2, to),
+            Expression::DestinationPort | Expression::DestinationPortOf(_) => {
+                self.payload(payload::TRANSPORT, 2, 2, to);
+            }
             Expression::EtherDestination => self.payload(payload::LINK, 0, 6, to),
             Expression::Mac(mac) => self.expr("immediate", |w| {
                 w.u32(immediate::TO, to.number());
@@ -358,6 +362,7 @@ impl Encoder {
                 self.need_network(*family);
             }
             Expression::EtherDestination => self.need_ethernet(),
+            Expression::DestinationPortOf(protocol) => self.need_protocol(*protocol),
             Expression::Concat(fields) => fields.iter().for_each(|field| self.depend(field)),
             Expression::Map(key, _)
             | Expression::Masked(key, _)
@@ -399,6 +404,13 @@ impl Encoder {
                 self.compare(cmp::EQUAL, register, &ether_type.to_be_bytes());
             }
         }
+    }
+
+    /// `meta l4proto tcp`
+    pub(super) fn need_protocol(&mut self, protocol: Protocol) {
+        let register = Register(0);
+        self.meta(meta::L4PROTO, register);
+        self.compare(cmp::EQUAL, register, &[protocol.number()]);
     }
 
     pub(super) fn need_ethernet(&mut self) {

@@ -379,9 +379,9 @@ fn origin_of(chain: &ruleset::Chain, table: &ruleset::Table) -> Option<Span> {
 
 fn hook(hook: &ruleset::Hook) -> Hook {
     let (kind, number, priority) = match hook {
-        ruleset::Hook::NatPrerouting => ("nat", 0, -100),
-        ruleset::Hook::NatOutput => ("nat", 3, -100),
-        ruleset::Hook::NatPostrouting => ("nat", 4, 100),
+        ruleset::Hook::NatPrerouting => ("nat", 0, -150),
+        ruleset::Hook::NatOutput => ("nat", 3, -150),
+        ruleset::Hook::NatPostrouting => ("nat", 4, 50),
         ruleset::Hook::FilterPrerouting => ("filter", 0, -95),
         ruleset::Hook::FilterOutput => ("filter", 3, -95),
         ruleset::Hook::FilterInput => ("filter", 1, 0),

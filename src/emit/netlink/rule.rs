@@ -179,6 +179,7 @@ impl Encoder {
             }
             Condition::Dnatted => self.flag(ct::STATUS, ct::DESTINATION_TRANSLATED),
             Condition::NewConnection => self.flag(ct::STATE, ct::NEW),
+            Condition::Followed => self.flag(ct::STATUS, ct::CONFIRMED),
             Condition::Marked(mark) => {
                 let register = self.take(None);
                 self.meta(meta::MARK, register);

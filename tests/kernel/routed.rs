@@ -200,6 +200,7 @@ fn an_interface_that_is_a_port_of_a_bridge_is_told_with_the_bridge_to_write() {
         "eth0 is a port of br0, which has the neighbours: write br0 in its place, or give the servers by `mac`"
     );
     assert_eq!(said.findings.len(), 1, "{:#?}", said.findings);
+    let _serving = balancer.topology.serve(&[80]);
     for file in [
         "service www { vip 192.0.2.10 udp 80; mode dr on br0; server a 10.20.0.11 }",
         "service www { vip 192.0.2.10 udp 80; mode dr on eth0; server a 10.20.0.11 mac 02:00:00:00:00:11 }",
@@ -211,7 +212,6 @@ fn an_interface_that_is_a_port_of_a_bridge_is_told_with_the_bridge_to_write() {
             BTreeSet::new(),
             "{file}"
         );
-        let _serving = balancer.topology.serve(&[80]);
         balancer.host.flbc(&["apply", "-"], file);
         let answer = asked(
             &balancer.topology.client,

@@ -226,7 +226,7 @@ fn docs_ruleset_names_maps_and_chains_that_exist() {
         } else if kept("returned4") || kept("returned6") {
             "returned4_24"
         } else if kept("track4") || kept("track6") {
-            "track4_300"
+            "track4_300_ip_via"
         } else {
             stem
         };

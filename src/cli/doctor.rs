@@ -66,7 +66,7 @@ pub(super) fn run(
         Ok(model) => model,
         Err(exit) => return exit,
     };
-    let host = match host::look(&doctor::destinations(&model)) {
+    let host = match host::look(&doctor::destinations(&model), &doctor::vips_of(&model)) {
         Ok(host) => host,
         Err(error) => return Report::kernel(&error),
     };

@@ -268,7 +268,7 @@ enum Command {
     },
     /// Says what on this machine would stop a file from working, and how to mend it
     ///
-    /// For the balancer, before or after the file is applied. Looks at interfaces, VIPs, forwarding, reverse path
+    /// For the balancer, before or after the file is applied. Looks at interfaces, bridges, VIPs and what circles around them, forwarding, reverse path
     /// filters, routes to servers and back to clients, neighbours, the table of connections, chains of other programs,
     /// and `nft`, lets the kernel check the rules, and, where it has them, looks for flows that pass their service by. Changes nothing; asks servers and routers for their MAC
     /// addresses (1,024 at most), and waits for them for two and a half seconds. A way

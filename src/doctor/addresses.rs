@@ -1,11 +1,11 @@
 //! The VIPs: whether clients' packets for them come to this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Code, Finding};
-use crate::kernel::host::{Host, Link, Way};
-use crate::model::{Family, Model, Prefix, Service, Vip};
+use crate::kernel::host::{Address, Host, LOOP_GUARD, Link, Way};
+use crate::model::{Family, Mode, Model, Prefix, Service, Vip};
 
 /// Every VIP once, with the first service that has it.
 pub(super) fn vips(model: &Model) -> BTreeMap<IpAddr, (&Service, &Vip)> {
@@ -18,46 +18,127 @@ pub(super) fn vips(model: &Model) -> BTreeMap<IpAddr, (&Service, &Vip)> {
     vips
 }
 
+/// The addresses of all VIPs, to ask whether their packets circle.
+pub fn vips_of(model: &Model) -> BTreeSet<IpAddr> {
+    vips(model).into_keys().collect()
+}
+
 pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
-    for (address, (_, vip)) in vips(model) {
-        let bits = Family::of(address).bits();
+    let mut guarded = host.guarded.clone();
+    for (address, (service, vip)) in vips(model) {
         let twice = host
             .addresses
             .iter()
             .find(|own| own.address == address && own.duplicate);
-        if let Some(own) = twice {
-            let name = host.link_at(own.interface).map_or("", |link| &link.name);
-            let mut finding = Finding::new(
-                Code::VipDuplicate,
+        let finding = match (twice, link_near(host, address), host.way_to(address)) {
+            (Some(own), ..) => Some(duplicate(host, own)),
+            (None, _, Way::Local) => None,
+            (None, Some(near), Way::Nowhere | Way::Out { .. }) => Some(Finding::new(
+                Code::VipNowhere,
+                format!("no interface has the VIP {address}, so nobody on its network can find it"),
                 format!(
-                    "another machine on {name} answers for {address}: a real server of direct return has to hide it (`flbc real-server` writes how)"
+                    "ip address add {address}/{} dev {}",
+                    Family::of(address).bits(),
+                    near.name
                 ),
-                format!("ip address del {address}/{} dev {name}", own.prefix),
+            )),
+            (None, _, way) => routed(host, service, address, way, &mut guarded),
+        };
+        findings.extend(finding.map(|finding| finding.at(vip.span)));
+    }
+}
+
+fn duplicate(host: &Host, own: &Address) -> Finding {
+    let address = own.address;
+    let name = host.link_at(own.interface).map_or("", |link| &link.name);
+    let mut finding = Finding::new(
+        Code::VipDuplicate,
+        format!(
+            "another machine on {name} answers for {address}: a real server of direct return has to hide it (`flbc real-server` writes how)"
+        ),
+        format!("ip address del {address}/{} dev {name}", own.prefix),
+    );
+    let bits = Family::of(address).bits();
+    finding
+        .remedy
+        .push(format!("ip address add {address}/{bits} dev {name} nodad"));
+    finding
+}
+
+/// Of a VIP that a router has to send here. `guarded` has the families that have a rule for the loop guard, or are told to
+/// have one.
+fn routed(
+    host: &Host,
+    service: &Service,
+    address: IpAddr,
+    way: Way,
+    guarded: &mut BTreeSet<Family>,
+) -> Option<Finding> {
+    let family = Family::of(address);
+    let ip = match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip -6",
+    };
+    match way {
+        Way::Local => None,
+        Way::Out { interface, gateway } if circles(host, address) => {
+            let back = gateway.map_or_else(
+                || {
+                    let link = host.link_at(interface).map_or("?", |link| &link.name);
+                    format!("whoever is behind {link}")
+                },
+                |gateway| format!("the router {gateway}"),
             );
-            finding
-                .remedy
-                .push(format!("ip address add {address}/{bits} dev {name} nodad"));
-            findings.push(finding.at(vip.span));
-        } else if host.way_to(address) != Way::Local {
-            let (near, why) = match link_near(host, address) {
-                Some(link) => (
-                    link.name.as_str(),
-                    "so nobody on its network can find it".to_owned(),
+            let bits = family.bits();
+            let mut finding = Finding::new(
+                Code::VipCircles,
+                format!(
+                    "no interface has the VIP {address}: what no service takes goes to {back}, which sends it here again, until its TTL ends"
                 ),
-                None => (
-                    "lo",
-                    "and it is in no network of this machine's: a router has to send it here"
-                        .to_owned(),
-                ),
-            };
+                format!("{ip} route replace blackhole {address}/{bits} table {LOOP_GUARD}"),
+            );
+            if guarded.insert(family) {
+                let rule = format!("{ip} rule add pref 100 not iif lo lookup {LOOP_GUARD}");
+                finding.remedy.insert(0, rule);
+            }
+            Some(finding)
+        }
+        // Stopped by a route that packets from outside see alone.
+        Way::Out { .. } if forwards(host, family) => None,
+        Way::Out { .. } | Way::Nowhere => {
             let finding = Finding::new(
                 Code::VipNowhere,
-                format!("no interface has the VIP {address}, {why}"),
-                format!("ip address add {address}/{bits} dev {near}"),
+                format!(
+                    "no interface has the VIP {address}, and it is in no network of this machine's: a router has to send it here"
+                ),
+                format!("{ip} route get {address}"),
             );
-            findings.push(finding.at(vip.span));
+            Some(finding.known())
         }
+        Way::Refused => matches!(service.mode, Mode::Nat(_)).then(|| {
+            Finding::new(
+                Code::VipRefused,
+                format!(
+                    "a route refuses packets to the VIP {address}, those of this machine itself too: its own connections to it fail, as does a check by the VIP"
+                ),
+                format!("{ip} route show to match {address}"),
+            )
+        }),
     }
+}
+
+/// Whether what no service takes of the VIP's packets is sent on to where it comes from.
+fn circles(host: &Host, vip: IpAddr) -> bool {
+    host.circling.contains(&vip) && forwards(host, Family::of(vip))
+}
+
+/// Whether packets are sent on. In IPv4 the kernel looks at it with the route.
+fn forwards(host: &Host, family: Family) -> bool {
+    let setting = match family {
+        Family::V4 => host.settings.ipv4_forward,
+        Family::V6 => host.settings.ipv6_forward,
+    };
+    setting != Some(0)
 }
 
 /// The interface whose network the address is in.

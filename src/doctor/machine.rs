@@ -171,6 +171,8 @@ fn nft(host: &Host, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::diagnostic::Diagnostics;
     use crate::kernel::host::{Link, Settings, Way};
@@ -194,6 +196,8 @@ mod tests {
                 index: 2,
                 state: LinkState::Up,
                 has_neighbours: true,
+                port_of: None,
+                hairpin: None,
                 forwards_ipv4: true,
                 rp_filter: 0,
             }],
@@ -202,6 +206,8 @@ mod tests {
                 .into_iter()
                 .map(|server| (server, on_link))
                 .collect(),
+            circling: BTreeSet::new(),
+            guarded: BTreeSet::new(),
             settings,
             nft,
         }

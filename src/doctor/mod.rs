@@ -1,7 +1,7 @@
 //! What would stop a configuration from working. Facts in, findings out: nothing here asks the kernel.
 //!
 //! ```text
-//! destinations ──▶ kernel::host::look ──▶ contacts ──▶ kernel::host::unresolved ──▶ examine
+//! destinations, vips_of ──▶ kernel::host::look ──▶ contacts ──▶ kernel::host::unresolved ──▶ examine
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,6 +19,7 @@ mod machine;
 mod older;
 mod paths;
 
+pub use addresses::vips_of;
 pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
 pub use older::{forgetting, older};
 pub use paths::{contacts, destinations};
@@ -32,6 +33,10 @@ pub enum Code {
     InterfaceDown,
     /// No interface has the VIP.
     VipNowhere,
+    /// What no service takes of a VIP's packets goes back to the router that sent it.
+    VipCircles,
+    /// A route refuses the VIP's packets, those of this machine too.
+    VipRefused,
     /// Another machine has the VIP too.
     VipDuplicate,
     /// Nothing is sent on between interfaces.
@@ -44,8 +49,12 @@ pub enum Code {
     NoRouteToClients,
     /// A real server's answers come back only if a router sends them here.
     BehindRouter,
+    /// A real server on a bridge that is its own client waits a second.
+    BridgeWithoutHairpin,
     /// A real server is not on the link that direct return sends it packets by.
     NotOnLink,
+    /// The link that direct return sends packets by is a port of another, which has the neighbours.
+    PortOfAnother,
     /// Nobody answers for the MAC address of a neighbour.
     NeighbourUnresolved,
     /// More neighbours than the kernel keeps.
@@ -74,17 +83,21 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
+        Self::VipCircles,
+        Self::VipRefused,
         Self::VipDuplicate,
         Self::ForwardingOff,
         Self::StrictReversePath,
         Self::NoRouteToServer,
         Self::NoRouteToClients,
         Self::BehindRouter,
+        Self::BridgeWithoutHairpin,
         Self::NotOnLink,
+        Self::PortOfAnother,
         Self::NeighbourUnresolved,
         Self::NeighbourTableSmall,
         Self::ConnectionsNearlyFull,
@@ -105,13 +118,17 @@ impl Code {
             Self::NoSuchInterface => "no-such-interface",
             Self::InterfaceDown => "interface-down",
             Self::VipNowhere => "vip-nowhere",
+            Self::VipCircles => "vip-circles",
+            Self::VipRefused => "vip-refused",
             Self::VipDuplicate => "vip-duplicate",
             Self::ForwardingOff => "forwarding-off",
             Self::StrictReversePath => "strict-rp-filter",
             Self::NoRouteToServer => "no-route-to-server",
             Self::NoRouteToClients => "no-route-to-clients",
             Self::BehindRouter => "behind-router",
+            Self::BridgeWithoutHairpin => "bridge-without-hairpin",
             Self::NotOnLink => "not-on-link",
+            Self::PortOfAnother => "port-of-another",
             Self::NeighbourUnresolved => "neighbour-unresolved",
             Self::NeighbourTableSmall => "neighbour-table-small",
             Self::ConnectionsNearlyFull => "connections-nearly-full",
@@ -135,6 +152,12 @@ impl Code {
                 "An interface that the file names is down, or nothing is connected to it"
             }
             Self::VipNowhere => "No interface has a VIP: nobody finds it but by a router",
+            Self::VipCircles => {
+                "What no service takes of a VIP's packets circles between this machine and a router"
+            }
+            Self::VipRefused => {
+                "In nat, a route refuses this machine's own packets to a VIP too (to know)"
+            }
             Self::VipDuplicate => {
                 "Another machine answers for a VIP, by IPv6 duplicate address detection"
             }
@@ -145,7 +168,13 @@ impl Code {
             Self::BehindRouter => {
                 "In nat, a server's answers come back only if a router sends them here (to know)"
             }
+            Self::BridgeWithoutHairpin => {
+                "In nat, a server on a bridge that is its own client waits a second (to know)"
+            }
             Self::NotOnLink => "In dr, a server is not on the link by which it is sent packets",
+            Self::PortOfAnother => {
+                "In dr, an interface is a port of a bridge or bond, which has the neighbours"
+            }
             Self::NeighbourUnresolved => "Nobody answers for the MAC address of a server or router",
             Self::NeighbourTableSmall => {
                 "There are more neighbours than the kernel keeps MAC addresses of"
@@ -184,7 +213,9 @@ impl Code {
     pub const fn is_to_mend(self) -> bool {
         !matches!(
             self,
-            Self::BehindRouter
+            Self::VipRefused
+                | Self::BehindRouter
+                | Self::BridgeWithoutHairpin
                 | Self::ConnectionsWereDropped
                 | Self::InvalidPackets
                 | Self::NftMissing
@@ -224,6 +255,13 @@ impl Finding {
             remedy: vec![remedy.into()],
             origin: None,
         }
+    }
+
+    /// The same, good to know.
+    #[must_use]
+    pub const fn known(mut self) -> Self {
+        self.mend = false;
+        self
     }
 
     /// The same, about this place.

@@ -98,8 +98,11 @@ pub fn contacts(model: &Model, host: &Host) -> BTreeSet<(u32, IpAddr)> {
         for server in live(model, service) {
             match &service.mode {
                 Mode::Nat(_) => contacts.extend(next_hop(host, server.address)),
-                Mode::Dr(mode) => contacts
-                    .extend(links_to(mode, server, host).map(|link| (link.index, server.address))),
+                Mode::Dr(mode) => contacts.extend(
+                    links_to(mode, server, host)
+                        .filter(|link| link.port_of.is_none())
+                        .map(|link| (link.index, server.address)),
+                ),
             }
         }
     }
@@ -146,6 +149,7 @@ pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Findi
     }
     to_clients(model, facts.host, findings);
     between(model, facts.host, findings);
+    bridges(model, facts.host, findings);
     reverse_paths(model, facts.host, findings);
 }
 
@@ -155,7 +159,7 @@ fn to_nat_server(source: &SourceNat, server: &RealServer, facts: &Facts<'_>) -> 
     let mut findings = Vec::new();
     match host.way_to(address) {
         Way::Local => {}
-        Way::Nowhere => findings.push(Finding::new(
+        Way::Nowhere | Way::Refused => findings.push(Finding::new(
             Code::NoRouteToServer,
             format!("no route leads to the server {name}, {address}"),
             format!("ip route replace {address}/{bits} via GATEWAY"),
@@ -197,6 +201,17 @@ fn to_direct_server(mode: &DirectReturn, server: &RealServer, facts: &Facts<'_>)
     let bits = Family::of(address).bits();
     let mut findings = Vec::new();
     for link in links_to(mode, server, host) {
+        if let Some(master) = link.port_of {
+            let (port, master) = (&link.name, name_of(host, master));
+            findings.push(Finding::new(
+                Code::PortOfAnother,
+                format!(
+                    "{port} is a port of {master}, which has the neighbours: write {master} in its place, or give the servers by `mac`"
+                ),
+                format!("ip -details link show dev {port}"),
+            ));
+            continue;
+        }
         let hop = (link.index, address);
         // Who answers there is there, whatever the routes say.
         if facts.unresolved.is_some() && !is_unresolved(facts, hop) {
@@ -215,6 +230,7 @@ fn to_direct_server(mode: &DirectReturn, server: &RealServer, facts: &Facts<'_>)
         let instead = match host.way_to(address) {
             Way::Local => "it is this machine's own address".to_owned(),
             Way::Nowhere => "no route leads to it".to_owned(),
+            Way::Refused => "a route refuses packets to it".to_owned(),
             Way::Out {
                 interface,
                 gateway: None,
@@ -266,7 +282,8 @@ fn to_clients(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     for service in nat(model) {
         for group in clients(service) {
             let mut samples = group.samples.iter();
-            if samples.any(|sample| host.way_to(*sample) != Way::Nowhere) {
+            let leads = |way| !matches!(way, Way::Nowhere | Way::Refused);
+            if samples.any(|sample| leads(host.way_to(*sample))) {
                 continue;
             }
             if told.insert(group.whose.clone()) {
@@ -352,6 +369,49 @@ fn between(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Where the rules of nat see what a bridge passes on, the bridge itself passes on what they translated: not to where it came
+/// from, so that a server that is drawn for its own connection never gets it. The client asks again after a second, and is
+/// given another.
+fn bridges(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    let mut told = BTreeSet::new();
+    for service in nat(model) {
+        for server in live(model, service) {
+            let called = match Family::of(server.address) {
+                Family::V4 => host.settings.bridges_call_ipv4,
+                Family::V6 => host.settings.bridges_call_ipv6,
+            };
+            let Way::Out {
+                interface,
+                gateway: None,
+            } = host.way_to(server.address)
+            else {
+                continue;
+            };
+            let ports = host
+                .links
+                .iter()
+                .filter(|link| link.port_of == Some(interface) && link.hairpin == Some(false));
+            let mut commands =
+                ports.map(|port| format!("bridge link set dev {} hairpin on", port.name));
+            let Some(first) = commands.next().filter(|_| called == Some(1)) else {
+                continue;
+            };
+            if told.insert(interface) {
+                let mut finding = Finding::new(
+                    Code::BridgeWithoutHairpin,
+                    format!(
+                        "packets on the bridge {} pass the rules (bridge-nf-call-iptables): a server there that is a client of its own VIP waits a second where it is chosen itself, unless its port of the bridge sends back what came in by it",
+                        name_of(host, interface)
+                    ),
+                    first,
+                );
+                finding.remedy.extend(commands);
+                findings.push(finding.at(server.span));
+            }
+        }
+    }
+}
+
 /// Whether strict reverse path filtering drops what comes in where a VIP is, because the way back is another.
 fn reverse_paths(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     let mut told = BTreeSet::new();
@@ -361,7 +421,7 @@ fn reverse_paths(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
             .filter(IpAddr::is_ipv4)
             .filter_map(|sample| match host.way_to(sample) {
                 Way::Out { interface, .. } => Some(interface),
-                Way::Nowhere | Way::Local => None,
+                Way::Nowhere | Way::Refused | Way::Local => None,
             })
             .collect();
         let Some(other) = back.first().map(|index| name_of(host, *index)) else {

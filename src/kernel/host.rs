@@ -13,7 +13,7 @@ use nlink::blocking::Connection;
 use nlink::netlink::InterfaceRef;
 use nlink::netlink::MessageBuilder;
 use nlink::netlink::devconf::Ipv4Devconf;
-use nlink::netlink::messages::RouteMessage;
+use nlink::netlink::messages::{LinkMessage, RouteMessage};
 use nlink::netlink::types::neigh::{NdMsg, NdaAttr, NeighborState, ntf};
 use nlink::netlink::types::route::RouteType;
 use nlink::{NeighborConfig, Route};
@@ -21,7 +21,13 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use super::KernelError;
+use super::arrival::Arrivals;
 use super::conntrack::failed;
+use crate::emit::netlink::attribute::Attributes;
+use crate::model::Family;
+
+/// The routing table of the loop guard: blackholes for VIPs, for packets from outside alone (`not iif lo`).
+pub const LOOP_GUARD: u32 = 4243;
 
 /// How long a neighbour is waited for. One that is there answers in milliseconds; the kernel asks three times, once a second.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -51,6 +57,10 @@ pub struct Link {
     pub state: LinkState,
     /// Whether neighbours on it have MAC addresses.
     pub has_neighbours: bool,
+    /// The number of the bridge, bond or the like that takes what comes in by it, and has the neighbours in its place.
+    pub port_of: Option<u32>,
+    /// Of a port of a bridge, whether a frame may go back by it that came in by it.
+    pub hairpin: Option<bool>,
     /// Whether IPv4 packets that come in by it are sent on.
     pub forwards_ipv4: bool,
     /// Its own `rp_filter`: 0 off, 1 strict, 2 loose. The greater of it and [`Settings::rp_filter`] counts.
@@ -73,8 +83,10 @@ pub struct Address {
 /// Where packets to an address go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Nowhere: there is no route, or one that refuses.
+    /// Nowhere: there is no route.
     Nowhere,
+    /// Nowhere: a route says so (blackhole, unreachable, prohibit).
+    Refused,
     /// The address is this machine's own.
     Local,
     /// Out by the interface of this number.
@@ -105,6 +117,10 @@ pub struct Settings {
     pub invalid: u64,
     /// `netfilter.nf_conntrack_tcp_be_liberal`: whether packets outside of a connection's window are taken for its own
     pub tcp_be_liberal: Option<u64>,
+    /// `bridge.bridge-nf-call-iptables`: whether rules of nat see what a bridge passes on
+    pub bridges_call_ipv4: Option<u64>,
+    /// `bridge.bridge-nf-call-ip6tables`
+    pub bridges_call_ipv6: Option<u64>,
     /// `ipv4.neigh.default.gc_thresh3`: neighbours that are known at most
     pub ipv4_neighbours_at_most: Option<u64>,
     /// `ipv6.neigh.default.gc_thresh3`
@@ -131,6 +147,11 @@ pub struct Host {
     pub addresses: Vec<Address>,
     /// Where packets go, for every address that was asked about.
     pub ways: FxHashMap<IpAddr, Way>,
+    /// Of the VIPs that were asked about, those that are sent on again if the machine that packets to them are sent to
+    /// sends them here.
+    pub circling: BTreeSet<IpAddr>,
+    /// The families whose packets from outside are looked up in the table [`LOOP_GUARD`] first.
+    pub guarded: BTreeSet<Family>,
     /// The settings.
     pub settings: Settings,
     /// The `nft` of the shell.
@@ -154,12 +175,13 @@ impl Host {
     }
 }
 
-/// Reads what there is, and asks the kernel where packets to these addresses go. Needs no privilege.
+/// Reads what there is, and asks the kernel where packets to these addresses go, and whether those to the VIPs would be
+/// sent on. Needs no privilege.
 ///
 /// # Errors
 ///
 /// Those of netlink. A setting that cannot be read is one that is not there.
-pub fn look(destinations: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
+pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
     let doing = "look at the interfaces and routes";
     let connection = Connection::<Route>::new().map_err(failed(doing))?;
     let links = connection.get_links().map_err(failed(doing))?;
@@ -173,8 +195,7 @@ pub fn look(destinations: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
                     let way = match c.lookup_route(address).await {
                         Ok(route) => way(&route, address),
                         // What refuses, and where there is nothing, is told as an error.
-                        Err(error) if refuses(&error) => Way::Nowhere,
-                        Err(error) => return Err(error),
+                        Err(error) => refusal(&error).ok_or(error)?,
                     };
                     ways.insert(address, way);
                 }
@@ -182,6 +203,11 @@ pub fn look(destinations: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
             })
         })
         .map_err(failed(doing))?;
+    let routing: BTreeSet<u32> = links
+        .iter()
+        .filter(|link| link.kind() == Some("vrf"))
+        .map(LinkMessage::ifindex)
+        .collect();
     let links = links.iter().filter_map(|link| {
         Some(Link {
             name: link.name()?.to_owned(),
@@ -194,6 +220,9 @@ pub fn look(destinations: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
                 LinkState::Unconnected
             },
             has_neighbours: link.mac_address().is_some() && !link.is_loopback(),
+            // A port of a VRF keeps its neighbours.
+            port_of: link.master().filter(|master| !routing.contains(master)),
+            hairpin: hairpin(link),
             forwards_ipv4: link.ipv4_devconf(Ipv4Devconf::Forwarding) != Some(0),
             rp_filter: link.ipv4_devconf(Ipv4Devconf::RpFilter).unwrap_or(0),
         })
@@ -209,20 +238,60 @@ pub fn look(destinations: &BTreeSet<IpAddr>) -> Result<Host, KernelError> {
     Ok(Host {
         links: links.collect(),
         addresses: addresses.collect(),
+        circling: circling(&ways, vips)?,
+        guarded: guarded(&connection).map_err(failed(doing))?,
         ways,
         settings: settings(),
         nft: nft(),
     })
 }
 
-fn refuses(error: &nlink::Error) -> bool {
-    let errno = error
-        .errno()
-        .map(|number| Errno::from_raw_os_error(number.abs()));
-    matches!(
-        errno,
-        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL | Errno::NOENT)
-    )
+/// Whether a port of a bridge sends back what came in by it.
+fn hairpin(link: &LinkMessage) -> Option<bool> {
+    /// `IFLA_BRPORT_MODE`
+    const MODE: u16 = 4;
+    let about = link.link_info()?;
+    let port = about
+        .slave_data()
+        .filter(|_| about.slave_kind() == Some("bridge"))?;
+    let mode = Attributes::new(port).find(MODE)?;
+    Some(mode.value.first() != Some(&0))
+}
+
+fn refusal(error: &nlink::Error) -> Option<Way> {
+    let number = error.errno()?.abs();
+    match Errno::from_raw_os_error(number) {
+        Errno::NETUNREACH | Errno::NOENT => Some(Way::Nowhere),
+        Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL => Some(Way::Refused),
+        _ => None,
+    }
+}
+
+/// The VIPs that are sent on to where they would come from.
+fn circling(
+    ways: &FxHashMap<IpAddr, Way>,
+    vips: &BTreeSet<IpAddr>,
+) -> Result<BTreeSet<IpAddr>, KernelError> {
+    let arrivals = Arrivals::new()?;
+    let mut circling = BTreeSet::new();
+    for vip in vips {
+        if let Some(Way::Out { interface, gateway }) = ways.get(vip)
+            && arrivals.is_sent_on(*vip, *gateway, *interface)?
+        {
+            circling.insert(*vip);
+        }
+    }
+    Ok(circling)
+}
+
+/// Whether there is the rule `not iif lo lookup LOOP_GUARD`.
+fn guarded(connection: &Connection<Route>) -> nlink::Result<BTreeSet<Family>> {
+    let rules = connection.run(|c| Box::pin(async move { c.get_rules().await }))?;
+    let guards = rules.iter().filter(|rule| {
+        rule.is_invert() && rule.iifname() == Some("lo") && rule.table() == LOOP_GUARD
+    });
+    let family = |v6| if v6 { Family::V6 } else { Family::V4 };
+    Ok(guards.map(|rule| family(rule.is_ipv6())).collect())
 }
 
 fn way(route: &RouteMessage, to: IpAddr) -> Way {
@@ -240,7 +309,7 @@ fn way(route: &RouteMessage, to: IpAddr) -> Way {
             },
             None => Way::Nowhere,
         },
-        _ => Way::Nowhere,
+        _ => Way::Refused,
     }
 }
 
@@ -353,6 +422,8 @@ fn settings() -> Settings {
         connections_dropped: summed(&statistics, &["drop", "early_drop"]),
         invalid: summed(&statistics, &["invalid"]),
         tcp_be_liberal: setting("netfilter/nf_conntrack_tcp_be_liberal"),
+        bridges_call_ipv4: setting("bridge/bridge-nf-call-iptables"),
+        bridges_call_ipv6: setting("bridge/bridge-nf-call-ip6tables"),
         ipv4_neighbours_at_most: setting("ipv4/neigh/default/gc_thresh3"),
         ipv6_neighbours_at_most: setting("ipv6/neigh/default/gc_thresh3"),
     }

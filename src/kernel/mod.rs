@@ -15,6 +15,7 @@ use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
 use crate::model::{MacAddress, Protocol, Served};
 use crate::ruleset::name;
 
+mod arrival;
 pub mod cache;
 mod conntrack;
 mod error;

@@ -279,7 +279,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 ///
 /// ```text
 /// meta pkttype != host accept
-/// @ll,96,32 & 0x84000000 == 0x80000000 meta iiftype ether @ll,96,32 & 0x00000fff != 0 accept
+/// @ll,96,32 & 0x84000000 == 0x80000000 meta iiftype ether @ll,96,32 & 0x00000fff != 0x00000000 accept
 /// ```
 ///
 /// The types of tags are 0x8100 and 0x88a8. Neither IPv4 nor IPv6 (0x0800, 0x86dd) has these two bits as tags have them,

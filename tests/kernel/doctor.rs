@@ -34,26 +34,26 @@ const DR: &str = "service www {
 ";
 
 /// A balancer that has its VIPs, and nothing wrong.
-struct Balancer {
-    topology: Topology,
-    host: Host,
+pub(crate) struct Balancer {
+    pub(crate) topology: Topology,
+    pub(crate) host: Host,
     file: &'static str,
 }
 
 /// What the doctor said.
-struct Said {
-    code: i32,
-    findings: Vec<Value>,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) findings: Vec<Value>,
 }
 
 impl Said {
     /// The codes of what is to be mended.
-    fn to_mend(&self) -> BTreeSet<&str> {
+    pub(crate) fn to_mend(&self) -> BTreeSet<&str> {
         let found = self.findings.iter().filter(|one| one["mend"] == true);
         found.map(|one| one["code"].as_str().unwrap()).collect()
     }
 
-    fn remedies(&self) -> Vec<&str> {
+    pub(crate) fn remedies(&self) -> Vec<&str> {
         let all = self.findings.iter().filter(|one| one["mend"] == true);
         all.flat_map(|one| one["remedy"].as_array().unwrap())
             .map(|command| command.as_str().unwrap())
@@ -63,9 +63,15 @@ impl Said {
 
 impl Balancer {
     fn new(layout: Layout, file: &'static str) -> Self {
-        let topology = Topology::new(layout, 2);
-        topology.balancer.ip("addr add 192.0.2.10/32 dev lo
+        let balancer = Self::without_vips(layout, file);
+        balancer.topology.balancer.ip("addr add 192.0.2.10/32 dev lo
             addr add 2001:db8::10/128 dev lo");
+        balancer
+    }
+
+    /// The same, but that its VIPs are routed here and nothing else.
+    pub(crate) fn without_vips(layout: Layout, file: &'static str) -> Self {
+        let topology = Topology::new(layout, 2);
         let host = Host::new(&topology.balancer);
         host.apply(file);
         Self {
@@ -75,7 +81,7 @@ impl Balancer {
         }
     }
 
-    fn doctor_of(&self, file: &str, more: &[&str]) -> Said {
+    pub(crate) fn doctor_of(&self, file: &str, more: &[&str]) -> Said {
         let arguments = [&["doctor", "--format", "json"], more, &["-"]].concat();
         let ran = self.host.flbc(&arguments, file);
         assert_eq!(ran.err, "");
@@ -89,19 +95,19 @@ impl Balancer {
         }
     }
 
-    fn doctor(&self) -> Said {
+    pub(crate) fn doctor(&self) -> Said {
         self.doctor_of(self.file, &[])
     }
 
     /// Runs a line as root's shell on the balancer would.
     #[track_caller]
-    fn shell(&self, line: &str) {
+    pub(crate) fn shell(&self, line: &str) {
         let done = self.topology.balancer.command("sh", &["-ec", line], "");
         assert!(done.success, "{line}: {}", done.stderr);
     }
 
     #[track_caller]
-    fn assert_well(&self) {
+    pub(crate) fn assert_well(&self) {
         let said = self.doctor();
         assert_eq!((said.code, &*said.findings), (0, &[][..]));
     }
@@ -149,8 +155,6 @@ fn what_stops_nat_is_found_and_mended_by_the_command_that_is_told() {
             "forwarding-off",
         ),
         ("sysctl -w net.ipv6.conf.all.forwarding=0", "forwarding-off"),
-        ("ip address del 192.0.2.10/32 dev lo", "vip-nowhere"),
-        ("ip address del 2001:db8::10/128 dev lo", "vip-nowhere"),
         ("ip route del default", "no-route-to-clients"),
         (
             "ip route add unreachable 10.20.0.11/32",

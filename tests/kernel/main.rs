@@ -55,6 +55,7 @@ mod refused;
 mod renumbered;
 mod replace;
 mod rivals;
+mod routed;
 mod scheduler;
 mod sctp;
 mod set;

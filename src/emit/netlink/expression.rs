@@ -422,6 +422,11 @@ impl Encoder {
         if self.ethernet {
             return;
         }
+        self.ethernet();
+    }
+
+    /// `meta iiftype ether`
+    pub(super) fn ethernet(&mut self) {
         self.ethernet = true;
         let register = Register(0);
         self.meta(meta::INTERFACE_TYPE, register);

@@ -218,12 +218,7 @@ impl Encoder {
                 self.mask(register, &chance(*power).to_be_bytes());
                 self.compare(cmp::EQUAL, register, &[0; 4]);
             }
-            Condition::FromEthernet => {
-                let register = self.take(None);
-                self.meta(meta::INTERFACE_TYPE, register);
-                let ethernet = meta::INTERFACE_ETHERNET.to_ne_bytes();
-                self.compare(cmp::EQUAL, register, &ethernet);
-            }
+            Condition::FromEthernet => self.ethernet(),
             Condition::WordIs(word, value) => self.word(*word, cmp::EQUAL, *value),
             Condition::WordIsNot(word, value) => self.word(*word, cmp::DIFFERENT, *value),
             Condition::FromThisHost => {

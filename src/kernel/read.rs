@@ -164,7 +164,6 @@ fn read_element(attributes: Attributes<'_>, names: &mut Names) -> Option<(Elemen
             _ => {}
         }
     }
-    element.key_end = element.key_end.filter(|end| **end != element.key);
     Some((element, counter))
 }
 

@@ -280,11 +280,9 @@ fn inet(b: &Builder) -> Table {
             KeyType::AddressPort(V4),
             verdicts,
             vec![
+                // The single one first: without an end, nft would take the next key for it.
+                b.element(Key::AddressPorts(v4, Ports::One(6001)), to("refuse")),
                 b.element(Key::AddressPorts(v4, Ports::Range(5000, 5999)), to("dice")),
-                b.element(
-                    Key::AddressPorts(v4, Ports::Range(6001, 6002)),
-                    to("refuse"),
-                ),
             ],
         ))),
         ranges(set(

@@ -160,7 +160,7 @@ impl Shape {
 pub struct Element {
     /// The key, or the first of a range of keys. Empty for the catch-all element, which flbc never makes.
     pub key: Bytes,
-    /// The last of a range of keys.
+    /// The last of a range of keys; where a set has ranges, every element has one.
     pub key_end: Option<Box<Bytes>>,
     /// The value.
     pub data: Data,
@@ -314,17 +314,25 @@ impl Lowering<'_> {
     }
 
     fn set(&mut self, set: &ruleset::Set) -> Set {
+        let shape = shape(set);
+        let ranges = !shape.fields.is_empty();
         Set {
             name: set.name.clone(),
-            shape: shape(set),
-            elements: set.elements.iter().map(|e| self.element(e)).collect(),
+            shape,
+            elements: set
+                .elements
+                .iter()
+                .map(|e| self.element(e, ranges))
+                .collect(),
             origin: set.dynamic,
             origins: set.elements.iter().map(|e| e.origin).collect(),
         }
     }
 
-    fn element(&mut self, element: &ruleset::Element) -> Element {
+    fn element(&mut self, element: &ruleset::Element, ranges: bool) -> Element {
         let (key, key_end) = key(element.key);
+        // A single key among ranges ends where it begins: nft sends it so, and counts on it when it lists.
+        let key_end = key_end.or_else(|| ranges.then(|| Box::new(key)));
         let value = |bytes: &[u8]| Data::Value(Bytes::new(bytes).unwrap_or_default());
         let data = match &element.data {
             None => Data::None,

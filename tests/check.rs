@@ -83,7 +83,11 @@ fn schedulers_and_their_aliases() {
         ("hash by source", Scheduler::Hash(HashKey::Source)),
         ("sh", Scheduler::Hash(HashKey::Source)),
         ("maglev", maglev(HashKey::SourcePort, None)),
+        ("mh", maglev(HashKey::Source, None)),
+        ("mh table 251", maglev(HashKey::Source, Some(251))),
         ("mh by source table 251", maglev(HashKey::Source, Some(251))),
+        ("mh by source-port", maglev(HashKey::SourcePort, None)),
+        ("sh by source-port", Scheduler::Hash(HashKey::SourcePort)),
     ] {
         assert_eq!(service(&format!("scheduler {text}")).scheduler, scheduler);
     }

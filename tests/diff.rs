@@ -51,7 +51,7 @@ fn the_same_meaning_is_no_difference() {
     let rewritten = "# The same.\n
 service old { server o1 10.20.0.91\n vip 192.0.2.99 tcp 1 }
 define first = 10.20.0.21
-service dns { vip 192.0.2.53 udp 53; mode dr on eth0; scheduler mh table 13
+service dns { vip 192.0.2.53 udp 53; mode dr on eth0; scheduler mh by source-port table 13
     server d1 $first weight 1; server d2 10.20.0.22; server d3 10.20.0.23 }
 service www { pool web; vip 192.0.2.10 tcp 443; vip 192.0.2.10 tcp 80; scheduler wrr }
 pool web { server web1 10.20.0.11:8080 weight 3; server web2 10.20.0.12:8080 }

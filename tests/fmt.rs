@@ -150,18 +150,24 @@ fn a_list_is_broken_only_beyond_a_hundred_columns() {
 #[test]
 fn aliases_of_schedulers_are_spelled_out_where_the_meaning_stays() {
     check(
-        "service a { scheduler rr; scheduler wrr; scheduler sh; scheduler mh table 251; scheduler mh by source }",
+        "service a { scheduler rr; scheduler wrr; scheduler sh; scheduler mh; scheduler mh table 251; scheduler mh by source }",
         "service a {
     scheduler round-robin
     scheduler round-robin
     scheduler hash by source
-    scheduler maglev table 251
+    scheduler maglev by source
+    scheduler maglev by source table 251
     scheduler maglev by source
 }
 ",
     );
+    // With a key of its own `sh` stays, and `mh` is `maglev`.
     let with_key = "service a {\n    scheduler sh by source-port\n}\n";
     check(with_key, with_key);
+    check(
+        "service a { scheduler mh by source-port table 251 }",
+        "service a {\n    scheduler maglev by source-port table 251\n}\n",
+    );
 }
 
 #[test]

@@ -326,7 +326,7 @@ fn one_of_a_hundred_servers_leaves() {
 /// Two balancers, two files: names, order and the number of services differ, servers do not.
 #[test]
 fn balancers_with_the_same_servers_agree() {
-    let here = service("a", 1, "maglev", &weighted(&[1, 2, 3]));
+    let here = service("a", 1, "maglev by source", &weighted(&[1, 2, 3]));
     let there = service(
         "b",
         1,

@@ -55,7 +55,7 @@ pub(super) fn read_scheduler(
                 let why = "has no table of a size to choose";
                 refuse_option("table", table, value.text, why, reader)
             }
-            Algorithm::Maglev => true,
+            Algorithm::Maglev | Algorithm::SourceMaglev => true,
         };
         (fits && !damaged).then(|| match algorithm {
             Algorithm::RoundRobin => Scheduler::RoundRobin,
@@ -64,6 +64,10 @@ pub(super) fn read_scheduler(
             Algorithm::SourceHash => Scheduler::Hash(key.unwrap_or(HashKey::Source)),
             Algorithm::Maglev => Scheduler::Maglev {
                 key: key.unwrap_or(HashKey::SourcePort),
+                table: size.map(|(size, _)| size),
+            },
+            Algorithm::SourceMaglev => Scheduler::Maglev {
+                key: key.unwrap_or(HashKey::Source),
                 table: size.map(|(size, _)| size),
             },
         })

@@ -209,7 +209,12 @@ fn spell_out_scheduler(words: &mut Vec<&str>) {
     if let Some(name) = words.get_mut(1) {
         match *name {
             "rr" | "wrr" => *name = "round-robin",
-            "mh" => *name = "maglev",
+            "mh" => {
+                *name = "maglev";
+                if words.get(2) != Some(&"by") {
+                    words.splice(2..2, ["by", "source"]);
+                }
+            }
             // With a key of its own it would mean something else.
             "sh" if alone => {
                 *name = "hash";

@@ -97,6 +97,7 @@ impl Words<'_> {
             Statement::Scheduler { name, by, table } => {
                 let (alias, key) = match self.0.text(name.span) {
                     "rr" | "wrr" => ("Bare:round-robin".into(), None),
+                    "mh" if by.is_none() => ("Bare:maglev".into(), Some(" by=Bare:source".into())),
                     "mh" => ("Bare:maglev".into(), None),
                     "sh" if by.is_none() => ("Bare:hash".into(), Some(" by=Bare:source".into())),
                     _ => (self.one(*name), None),

@@ -17,6 +17,8 @@ pub(crate) enum Algorithm {
     SourceHash,
     /// `maglev`
     Maglev,
+    /// `mh`: `maglev by source`, as IPVS hashes
+    SourceMaglev,
 }
 
 /// A scheduler's name or alias.
@@ -26,7 +28,8 @@ pub(crate) fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
         "random" => Algorithm::Random,
         "hash" => Algorithm::Hash,
         "sh" => Algorithm::SourceHash,
-        "maglev" | "mh" => Algorithm::Maglev,
+        "maglev" => Algorithm::Maglev,
+        "mh" => Algorithm::SourceMaglev,
         _ => return Err(explain(text)),
     })
 }
@@ -143,7 +146,7 @@ mod tests {
             ("rr", Algorithm::RoundRobin),
             ("wrr", Algorithm::RoundRobin),
             ("sh", Algorithm::SourceHash),
-            ("mh", Algorithm::Maglev),
+            ("mh", Algorithm::SourceMaglev),
         ] {
             assert_eq!(algorithm(text), Ok(algorithm_));
         }

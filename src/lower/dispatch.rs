@@ -70,6 +70,13 @@ pub(super) struct Entry {
     made: bool,
 }
 
+impl Entry {
+    /// Whether its packets go on to this chain.
+    pub(super) fn leads_to(&self, chain: &str) -> bool {
+        matches!(&self.data, Data::Goto(to) if **to == *chain)
+    }
+}
+
 /// The VIPs of a service, and where each leads.
 pub(super) fn entries<'a>(
     input: &Input<'_>,

@@ -1,6 +1,6 @@
 //! What becomes of packets for a VIP that no rule has sent to a server.
 
-use crate::model::{Family, OnEmpty};
+use crate::model::{Family, Mode, OnEmpty};
 use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Table, name};
 
 use super::Input;
@@ -9,6 +9,7 @@ use super::empty;
 
 pub(super) const GUARD: &str = "guard";
 const UNBALANCED: &str = "unbalanced";
+const UNTAKEN: &str = "untaken";
 
 /// `ct status dnat accept`, `jump guard`
 ///
@@ -20,9 +21,10 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         .services
         .iter()
         .flat_map(|plan| {
-            let verdict = match plan.service.on_empty {
-                OnEmpty::Reject => Data::Goto(UNBALANCED.into()),
-                OnEmpty::Drop => Data::Drop,
+            let verdict = match (plan.service.on_empty, &plan.service.mode) {
+                (OnEmpty::Reject, Mode::Nat(_)) => Data::Goto(UNTAKEN.into()),
+                (OnEmpty::Reject, Mode::Dr(_)) => Data::Goto(UNBALANCED.into()),
+                (OnEmpty::Drop, Mode::Nat(_) | Mode::Dr(_)) => Data::Drop,
             };
             dispatch::entries(input, plan.service, move |_| verdict.clone())
         })
@@ -41,17 +43,29 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         purpose,
         rules,
     };
-    table.chains.extend([
-        chain(
-            UNBALANCED,
-            None,
-            "what began while the rules were replaced, or is invalid, is dropped; other packets are refused",
-            vec![
-                // ct state invalid,new drop
-                Rule::fixed([Statement::Match(Condition::InvalidOrNew), Statement::Drop]),
+    // ct state new drop
+    let unbalanced = (
+        UNBALANCED,
+        Condition::NewConnection,
+        "what began while the rules were replaced is to be sent again; other packets are refused",
+    );
+    // ct state invalid,new drop
+    let untaken = (
+        UNTAKEN,
+        Condition::InvalidOrNew,
+        "the same by nat, where what connection tracking calls invalid is dropped too",
+    );
+    for (name, dropped, purpose) in [unbalanced, untaken] {
+        let is_used = |entry: &dispatch::Entry| entry.leads_to(name);
+        if entries.iter().any(is_used) {
+            let rules = vec![
+                Rule::fixed([Statement::Match(dropped), Statement::Drop]),
                 Rule::fixed([empty::statement(OnEmpty::Reject)]),
-            ],
-        ),
+            ];
+            table.chains.push(chain(name, None, purpose, rules));
+        }
+    }
+    table.chains.extend([
         chain(
             GUARD,
             None,

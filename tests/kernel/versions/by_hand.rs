@@ -107,8 +107,8 @@ const EDITS: [(&str, &str, &str, &str); 28] = [
     (
         "inet",
         "balanced_in",
-        "ct state new",
-        "ct state new counter",
+        "ct state invalid,new",
+        "ct state invalid,new counter",
     ),
     // Rules one more, one less, and in another order.
     ("netdev", "send", "drop\n", "drop\n\t\tdrop\n"),

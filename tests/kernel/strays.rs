@@ -21,8 +21,8 @@ fn last(wire: &Wire) -> Segment {
     let frames: Vec<Frame> = wire.taken();
     let segments = frames.iter().filter(|frame| !frame.outgoing);
     segments
-        .filter_map(Segment::of)
-        .last()
+        .rev()
+        .find_map(Segment::of)
         .expect("the server was sent something")
 }
 

@@ -4,12 +4,19 @@
 //! and nothing depends on the numbers of servers and slots.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use rustc_hash::FxHashMap;
 
 use crate::emit::listing::{ListedTable, Listing};
-use crate::model::Protocol;
-use crate::outline::{Outline, ServerOutline, ServiceOutline};
-use crate::ruleset::name::{ranges_of, service_of};
+use crate::model::{Family, HashKey, Model, Protocol};
+use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline};
+use crate::ruleset::name::{self, ranges_of, service_of};
+use crate::schedule::Plan;
+use crate::schedule::maglev::Identity;
+use crate::schedule::moved::Owned;
 
+use super::moved::{by_what_was_had, owned_by_numbers};
 use super::view::unabbreviate;
 
 /// A real server as the texts tell it.
@@ -37,6 +44,88 @@ pub fn outline(listing: &Listing) -> Outline {
         }
     }
     outline
+}
+
+/// Whom a plan moves, from what a text says.
+pub fn moves(listing: &Listing, model: &Model, plan: &Plan<'_>) -> Vec<ServiceMoves> {
+    let mut all: FxHashMap<&str, (usize, Owned<'static>)> = FxHashMap::default();
+    for (at, table) in listing.tables.values().enumerate() {
+        let servers = servers(table);
+        let slots = table.sets.get("slot").into_iter().flatten();
+        let slots: FxHashMap<&str, &str> = slots
+            .filter_map(|element| Some((&*element.key, element.data.as_deref()?)))
+            .collect();
+        let chains = table.chains.iter();
+        for (chain, rules) in chains.filter(|(chain, _)| service_of(chain).is_some()) {
+            // The last goes on, the one before it draws.
+            let draws = rules.iter().rev().nth(1);
+            if let Some((first, owned)) = draws.and_then(|rule| drawn(rule, &slots, &servers)) {
+                // Numbers are each table's own.
+                all.insert(chain, (first as usize * 2 + at, owned));
+            }
+        }
+    }
+    let had =
+        |service: &str, family: Family| all.get(&*name::service_chain(service, family)).cloned();
+    by_what_was_had((model, plan), had)
+}
+
+/// The first slot of a rule that draws by a hash, or its only server, and who has which clients.
+fn drawn(
+    rule: &str,
+    slots: &FxHashMap<&str, &str>,
+    servers: &BTreeMap<&str, Listed>,
+) -> Option<(u32, Owned<'static>)> {
+    let identity = |number: &str| servers.get(number)?.identity();
+    if let Some((key, first, count)) = hashed(rule) {
+        let numbers = (first..first.checked_add(count)?).map(hexadecimal);
+        let owners = numbers.map(|slot| slots.get(&*slot).copied());
+        let owners = owners.collect::<Option<Vec<&str>>>()?;
+        return Some((first, owned_by_numbers(key, &owners, identity)?));
+    }
+    let (_, number) = rule.split_once("mark set ")?;
+    Some((parsed(number)?, Owned::by_one(identity(number)?)))
+}
+
+impl Listed {
+    fn identity(&self) -> Option<Identity> {
+        let endpoint = &self.outline.endpoint;
+        let with_port = endpoint.parse::<SocketAddr>().ok();
+        let alone = || {
+            endpoint
+                .parse::<IpAddr>()
+                .ok()
+                .map(|address| (address, None))
+        };
+        let (address, port) = with_port
+            .map(|endpoint| (endpoint.ip(), Some(endpoint.port())))
+            .or_else(alone)?;
+        Some(Identity { address, port })
+    }
+}
+
+/// What a rule hashes, the first slot and how many there are:
+/// `meta mark set jhash ip saddr . th sport mod 5 seed 0x666c6263 offset 0x01000000`.
+fn hashed(rule: &str) -> Option<(HashKey, u32, u32)> {
+    let (_, rest) = rule.split_once("mark set jhash ")?;
+    let (key, rest) = rest.split_once(" mod ")?;
+    let key = if key.ends_with("sport") {
+        HashKey::SourcePort
+    } else {
+        HashKey::Source
+    };
+    let (count, rest) = rest.split_once(' ')?;
+    let (_, first) = rest.split_once("offset ")?;
+    Some((key, parsed(first)?, count.parse().ok()?))
+}
+
+fn parsed(number: &str) -> Option<u32> {
+    u32::from_str_radix(number.strip_prefix("0x")?, 16).ok()
+}
+
+/// A number as the text has it.
+fn hexadecimal(number: u32) -> String {
+    format!("{number:#010x}")
 }
 
 /// By number. What any map says of a server's number is a setting of that server.

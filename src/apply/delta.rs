@@ -15,7 +15,7 @@ use crate::lower::{Part, Scope};
 use crate::model::{
     Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service,
 };
-use crate::outline::{Difference, Focus, Outline};
+use crate::outline::{Difference, Focus, Outline, between_plans};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
@@ -155,7 +155,9 @@ impl<'a> Delta<'a> {
             outline.mark(side.overrides);
             outline
         };
-        Difference::between(&outline(self.old), &outline(self.new))
+        let new = (self.new.model, self.new.plan);
+        let moves = between_plans(self.old.plan, new, |name| focus.services.contains(name));
+        Difference::between(&outline(self.old), &outline(self.new), &moves)
     }
 
     /// The numbers of the new side; its slots stay where they are. A block whose servers have other numbers than before

@@ -29,6 +29,7 @@ mod census;
 mod commit;
 mod delta;
 mod dying;
+mod moved;
 mod moves;
 mod numbers;
 mod older;
@@ -437,7 +438,7 @@ pub fn unload(
             moves.resume(unfinished, &nobody);
         }
         let mut applied = Applied {
-            difference: Difference::between(&outline, &Outline::default()),
+            difference: Difference::between(&outline, &Outline::default(), &[]),
             totals: Totals::of(&changes),
             ..Applied::default()
         };

@@ -60,7 +60,7 @@ pub fn restore(
         let mut now = kernel.observe(table)?;
         let mut changes = diff(&now, before.observed.as_desired(table), &id);
         let mut applied = Applied {
-            difference: told::difference(&now, &before.observed),
+            difference: told::difference(&now, &before.observed, &[]),
             totals: Totals::of(&changes),
             ..Applied::default()
         };

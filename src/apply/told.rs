@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::diff::Observed;
 use crate::emit::netlink::{Data, Desired, Element, TableFamily};
-use crate::outline::{Difference, Outline, ServerOutline, Servers};
+use crate::outline::{Difference, Outline, ServerOutline, Servers, ServiceMoves};
 use crate::ruleset::name::{self, service_of};
 
 use super::view::{address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip};
@@ -48,8 +48,12 @@ impl Tables for Desired {
     }
 }
 
-/// What differs, as far as both tell.
-pub(super) fn difference(old: &impl Tables, new: &impl Tables) -> Difference {
+/// What differs, as far as both tell, and whom that moves.
+pub(super) fn difference(
+    old: &impl Tables,
+    new: &impl Tables,
+    clients: &[ServiceMoves],
+) -> Difference {
     let (mut old, mut new) = (outline(old), outline(new));
     for (name, old) in &mut old.pools {
         if let Some(new) = new.pools.get_mut(name) {
@@ -61,7 +65,7 @@ pub(super) fn difference(old: &impl Tables, new: &impl Tables) -> Difference {
             level(&mut old.servers, &mut new.servers);
         }
     }
-    Difference::between(&old, &new)
+    Difference::between(&old, &new, clients)
 }
 
 /// What tables tell: services with their VIPs, and servers, each where its comment says that it belongs.

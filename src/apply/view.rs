@@ -228,7 +228,8 @@ pub(super) fn value(element: &Element) -> Option<&[u8]> {
     }
 }
 
-fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
+/// The server of each slot, by their numbers.
+pub(super) fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
     let slots = table.set("slot").into_iter().flat_map(|s| &s.elements);
     slots
         .filter_map(|e| Some((mark(e)?, u32::from_ne_bytes(value(e)?.try_into().ok()?))))

@@ -15,6 +15,7 @@ use crate::schedule::schedule;
 
 use super::census::Census;
 use super::delta::{Delta, Side};
+use super::moved::moves_from;
 use super::moves::Moves;
 use super::numbers::numbers;
 use super::older::newly_served;
@@ -114,7 +115,8 @@ pub(super) fn anew(
     id: &Arc<str>,
     sink: &mut Diagnostics,
 ) -> Result<Work, Failure> {
-    let places = (&numbers(&observed)).into();
+    let known = numbers(&observed);
+    let places = (&known).into();
     let numbers = number::assign(request.plan, request.table, &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
@@ -124,7 +126,8 @@ pub(super) fn anew(
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
-        told::difference(&observed, &wanted)
+        let clients = moves_from(&observed, &known, request);
+        told::difference(&observed, &wanted, &clients)
     };
     let mut changes = diff(&observed, wanted, id);
     let before = Census::of_tables(&observed);

@@ -11,7 +11,9 @@ use crate::apply::against;
 use crate::diagnostic::{Diagnostics, escape, reason};
 use crate::emit;
 use crate::emit::listing::{self, Listing};
+use crate::model::Model;
 use crate::outline::Difference;
+use crate::schedule;
 use crate::source::Sources;
 
 /// Compares what a file compiles to with what was compiled earlier.
@@ -32,9 +34,12 @@ pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Ex
         Ok(input) => input,
         Err(error) => return Report::unread(&error),
     };
-    let ruleset = crate::compile(input, table, &mut sources, &mut sink);
+    let model = crate::read(input, &mut sources, &mut sink);
+    let ruleset = model
+        .as_ref()
+        .and_then(|model| crate::rules(model, table, &mut sink));
     report.human(&sink, &sources);
-    let Some(ruleset) = ruleset else {
+    let (Some(model), Some(ruleset)) = (model, ruleset) else {
         return Exit::Bad;
     };
     let mut text = Vec::new();
@@ -44,7 +49,7 @@ pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Ex
         listing::read(&text).map_err(|error| error.to_string())
     });
     match new {
-        Ok(new) => compare(&old, &new),
+        Ok(new) => compare(&old, &new, &model),
         Err(why) => Report::failure(&escape(&why)),
     }
 }
@@ -62,11 +67,13 @@ fn earlier(rules: &Path) -> Result<Listing, String> {
     listing::read(&text).map_err(|error| error.to_string())
 }
 
-fn compare(old: &Listing, new: &Listing) -> Exit {
+fn compare(old: &Listing, new: &Listing, model: &Model) -> Exit {
     if old == new {
         return say("no difference\n", Exit::Fine);
     }
-    let difference = Difference::between(&against::outline(old), &against::outline(new));
+    let plan = schedule::schedule(model, &mut Diagnostics::new());
+    let moves = against::moves(old, model, &plan);
+    let difference = Difference::between(&against::outline(old), &against::outline(new), &moves);
     warn(&difference.warnings);
     let mut text = difference.lines.join("\n");
     if difference.is_empty() {

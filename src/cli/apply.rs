@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::{KernelError, Linux, Refusal};
 use crate::model::Model;
-use crate::outline::{Difference, Outline};
+use crate::outline::{Difference, Outline, between_plans};
 use crate::schedule;
 use crate::source::Sources;
 
@@ -126,17 +126,14 @@ pub(super) fn unload(report: &Report, table: &str) -> Exit {
 
 /// `flbc diff`
 pub(super) fn diff(report: &Report, old: &Path, new: &Path) -> Exit {
-    let mut outlines = Vec::new();
-    for file in [old, new] {
-        match outline(report, file) {
-            Ok(outline) => outlines.push(outline),
-            Err(exit) => return exit,
-        }
-    }
-    let [old, new] = &*outlines else {
-        return Exit::Bad;
+    let (old, new) = match (read(report, old), read(report, new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let difference = Difference::between(old, new);
+    let [old_plan, new_plan] =
+        [&old, &new].map(|model| schedule::schedule(model, &mut Diagnostics::new()));
+    let moves = between_plans(&old_plan, (&new, &new_plan), |_| true);
+    let difference = Difference::between(&Outline::of(&old), &Outline::of(&new), &moves);
     warn(&difference.warnings);
     if difference.is_empty() {
         return Exit::Fine;
@@ -146,14 +143,14 @@ pub(super) fn diff(report: &Report, old: &Path, new: &Path) -> Exit {
     say(&text, Exit::Differs)
 }
 
-fn outline(report: &Report, file: &Path) -> Result<Outline, Exit> {
+fn read(report: &Report, file: &Path) -> Result<Model, Exit> {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let model = report.model(file, &mut sources, &mut sink)?;
     // For its warnings.
     schedule::schedule(&model, &mut sink);
     report.human(&sink, &sources);
-    Ok(Outline::of(&model))
+    Ok(model)
 }
 
 fn lines(difference: &Difference) -> String {

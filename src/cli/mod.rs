@@ -120,8 +120,9 @@ enum Command {
     ///
     /// Reads what the kernel has in flbc's own two tables, and commits the difference as one transaction: at every
     /// instant the kernel has the old configuration or the new one, whole. What did not change is not touched:
-    /// counters go on, and so do connections and turns. Prints what changed in the file's own words. Connections to
-    /// servers that are gone or down are forgotten.
+    /// counters go on, and so do connections and turns. Prints what changed in the file's own words, and of services
+    /// with `hash` and `maglev` how many clients get another server, as diff does. Connections to servers that are gone
+    /// or down are forgotten.
     Apply {
         /// Change nothing: print the difference and let the kernel check it
         #[arg(long)]
@@ -200,7 +201,9 @@ enum Command {
     },
     /// Prints what differs between two files, in their own words
     ///
-    /// Compares what the files mean: comments, order of statements and formatting do not count.
+    /// Compares what the files mean: comments, order of statements and formatting do not count. Of services with `hash`
+    /// and `maglev` it tells how many clients get another server, and the least that could be: the clients of
+    /// servers that go, and the shares of those that come. Warns where the scheduler that a service had would move far fewer.
     Diff {
         /// The file to start from, `-` for standard input
         old: PathBuf,

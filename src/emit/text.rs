@@ -561,6 +561,7 @@ impl fmt::Display for ExpressionText<'_> {
                 write!(f, "ct original {} daddr", protocol(*family))
             }
             Expression::SourcePort => write!(f, "th sport"),
+            Expression::SourcePortOf(protocol) => write!(f, "{} sport", protocol.name()),
             Expression::DestinationPort => write!(f, "th dport"),
             Expression::DestinationPortOf(protocol) => write!(f, "{} dport", protocol.name()),
             Expression::EtherDestination => write!(f, "ether daddr"),

@@ -60,6 +60,10 @@ fn value(expression: &Expression, packet: &Packet) -> Option<Vec<u8>> {
         Expression::Source(_) => octets(packet.from.ip()),
         Expression::Destination(_) => octets(packet.to.ip()),
         Expression::SourcePort => packet.from.port().to_be_bytes().to_vec(),
+        Expression::SourcePortOf(protocol) => {
+            let port = (packet.protocol == *protocol).then(|| packet.from.port())?;
+            port.to_be_bytes().to_vec()
+        }
         Expression::DestinationPort => packet.to.port().to_be_bytes().to_vec(),
         Expression::DestinationPortOf(protocol) => {
             let port = (packet.protocol == *protocol).then(|| packet.to.port())?;

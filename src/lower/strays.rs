@@ -38,8 +38,8 @@ struct Answers {
 ///     ip6 daddr @vip6 goto guard
 ///     ct state new return
 ///     tcp flags & (fin | syn | rst | ack) == syn | ack return
-///     meta l4proto tcp ip saddr . th sport @answers4 drop
-///     meta l4proto tcp ip saddr . th sport @answers4_range drop
+///     ip saddr . tcp sport @answers4 drop
+///     ip saddr . tcp sport @answers4_range drop
 ///     meta l4proto tcp ip saddr @answers4_any drop
 /// }
 /// ```
@@ -61,17 +61,16 @@ pub(super) fn lower(input: &Input<'_>, families: &[Family], table: &mut Table) {
         ]);
     }
     rules.extend(sets.iter().map(|(family, set)| {
-        let mut key = vec![Expression::Source(*family)];
+        let address = Expression::Source(*family);
+        let from = |key| Statement::Match(Condition::InSet(key, set.name.clone()));
         if matches!(set.key, KeyType::AddressPort(_)) {
-            key.push(Expression::SourcePort);
+            let port = Expression::SourcePortOf(Protocol::Tcp);
+            let key = Expression::Concat(vec![address, port]);
+            return Rule::fixed([from(key), Statement::Drop]);
         }
-        let key = match key.pop() {
-            Some(only) if key.is_empty() => only,
-            last => Expression::Concat(key.into_iter().chain(last).collect()),
-        };
         Rule::fixed([
             Statement::Match(Condition::Protocol(Protocol::Tcp)),
-            Statement::Match(Condition::InSet(key, set.name.clone())),
+            from(address),
             Statement::Drop,
         ])
     }));

@@ -116,6 +116,12 @@ fn known_chain(family: Family) -> Name {
     name::per_family("known", family, "")
 }
 
+/// It is a chain of its own: nft lists the ports of a key by the protocol that the same rule asked for, and what it lists
+/// so is another rule to it when it reads that again.
+fn forgetting_chain(family: Family) -> Name {
+    name::per_family("forget", family, "")
+}
+
 fn judging_chain(family: Family) -> Name {
     name::per_family("tracked", family, "")
 }
@@ -310,16 +316,24 @@ pub(super) fn lower(
         }
         let flow = Flow::of_client(family);
         // An element keeps its value however often it is updated: one whose server is gone must go.
-        let forget = Statement::Delete {
+        let delete = Statement::Delete {
             map: MAP.into(),
             key: flow.key(),
             value: Expression::MetaMark,
         };
+        let forget = Statement::Goto(forgetting_chain(family));
         let mut rules = beginning_anew(input, family, &resting.name(), &forget);
         // meta mark vmap @keeper
         // meta mark vmap @tracker
+        // goto forget4
         let judges = client.map(|(keep, _)| keep.clone()).into_iter();
         let judges = judges.chain([follow.clone(), forget]);
+        // delete @track { KEY : meta mark }
+        table.chains.push(plain(
+            forgetting_chain(family),
+            "a flow that is to be given a server anew",
+            vec![Rule::fixed([delete])],
+        ));
         rules.extend(judges.map(|statement| Rule::fixed([statement])));
         table.chains.push(plain(
             judging_chain(family),
@@ -381,8 +395,8 @@ fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> BTreeSet<u32> {
 /// not.
 ///
 /// ```text
-/// @th,96,32 & 0x00170000 == 0x00020000 meta l4proto tcp meta mark @resting delete @track { KEY : meta mark } return
-/// @th,96,32 & 0xff000000 == 0x01000000 meta l4proto sctp meta mark @resting delete @track { KEY : meta mark } return
+/// @th,96,32 & 0x00170000 == 0x00020000 meta l4proto tcp meta mark @resting goto forget4
+/// @th,96,32 & 0xff000000 == 0x01000000 meta l4proto sctp meta mark @resting goto forget4
 /// ```
 fn beginning_anew(
     input: &Input<'_>,
@@ -414,7 +428,6 @@ fn beginning_anew(
             Statement::Match(Condition::Protocol(protocol)),
             Statement::Match(Condition::InSet(Expression::MetaMark, resting.clone())),
             forget.clone(),
-            Statement::Return,
         ]))
     };
     protocols.into_iter().filter_map(rule).collect()

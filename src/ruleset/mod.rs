@@ -442,6 +442,8 @@ pub enum Expression {
     OriginalDestination(Family),
     /// `th sport`
     SourcePort,
+    /// `tcp sport`, which asks for the protocol first
+    SourcePortOf(Protocol),
     /// `th dport`
     DestinationPort,
     /// `tcp dport`, which asks for the protocol first

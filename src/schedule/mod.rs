@@ -12,6 +12,7 @@ pub mod growing;
 pub mod interleave;
 pub mod jhash;
 pub mod maglev;
+pub mod moved;
 pub mod predict;
 pub mod proportion;
 
@@ -270,10 +271,21 @@ fn shareholders(servers: &[&RealServer]) -> Vec<usize> {
     places
 }
 
-/// How many slots the Maglev table of a service has for this family; `None` where there is none.
+/// The Maglev table of a service for one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaglevTable {
+    /// It has so many slots.
+    Slots(u32),
+    /// A single server needs none.
+    OneServer,
+    /// None takes clients.
+    Nobody,
+}
+
+/// The Maglev table of a service for this family; `None` where another scheduler chooses, or no server of it is declared.
 ///
 /// The size alone: the table is not made.
-pub fn maglev_size(model: &Model, service: &Service, family: Family) -> Option<u32> {
+pub fn maglev_table(model: &Model, service: &Service, family: Family) -> Option<MaglevTable> {
     let Scheduler::Maglev { table, .. } = service.scheduler else {
         return None;
     };
@@ -281,8 +293,18 @@ pub fn maglev_size(model: &Model, service: &Service, family: Family) -> Option<u
         .real_servers(service)
         .filter(|server| Family::of(server.address) == family)
         .collect();
-    let drawn = servers.len() > 1 && !live(&servers).is_empty();
-    drawn.then(|| table.unwrap_or_else(|| growing::size(servers.len())))
+    Some(match servers.len() {
+        0 => return None,
+        _ if live(&servers).is_empty() => MaglevTable::Nobody,
+        1 => MaglevTable::OneServer,
+        many => MaglevTable::Slots(table.unwrap_or_else(|| growing::size(many))),
+    })
+}
+
+/// The block of a service that shares it with no other, for one family, without warnings.
+pub fn alone<'m>(model: &'m Model, service: &'m Service, family: Family) -> Option<Block<'m>> {
+    let unheard = &mut Diagnostics::new();
+    block(model, service, family, Vec::new(), unheard)
 }
 
 /// Each server's slots one after the other: a drawn or hashed slot needs no interleaving.

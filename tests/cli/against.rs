@@ -106,6 +106,51 @@ fn every_kind_of_change_is_told_in_words() {
     );
 }
 
+/// The slots of the text are compared with those of the file, as diff compares two files.
+#[test]
+fn whom_it_moves_is_told_as_diff_tells_it() {
+    let old = "service www { vip 192.0.2.10 tcp 80; vip 2001:db8::10 tcp 80; scheduler maglev; server 10.20.0.[1-5]:81; server 2001:db8:1::1 }
+service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth1; scheduler hash by source; server 10.20.0.[1-3] }
+service old { vip 192.0.2.54 udp 53; scheduler maglev table 509; server 10.20.0.[1-5] }
+service turn { vip 192.0.2.55 udp 53; server 10.20.0.[1-5] }
+";
+    let new = old
+        .replace("[1-5]:81;", "[1-6]:81; server 2001:db8:1::2;")
+        .replace("[1-3]", "[1-4]")
+        .replace(" table 509", "");
+    let folder = folder(&[("old.flb", old), ("new.flb", &new)]);
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let compiled = flbc(["compile", &at("old.flb")]);
+    fs::write(folder.path().join("old.nft"), compiled.stdout).unwrap();
+    let texts = flbc([
+        "apply",
+        "--dry-run",
+        "--against",
+        &at("old.nft"),
+        &at("new.flb"),
+    ]);
+    let files = flbc(["diff", &at("old.flb"), &at("new.flb")]);
+    let moves = |said: &str| -> Vec<String> {
+        let lines = said.lines().filter(|line| line.contains(" moves "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        moves(&texts.stdout),
+        moves(&files.stdout),
+        "{}",
+        texts.stdout
+    );
+    assert_eq!(moves(&texts.stdout).len(), 4, "{}", texts.stdout);
+    assert_eq!(texts.stderr, files.stderr);
+    assert!(
+        texts
+            .stderr
+            .contains("`scheduler maglev by source-port table 509` in service `old`"),
+        "{}",
+        texts.stderr
+    );
+}
+
 #[test]
 fn what_is_no_output_of_compile_is_refused_with_its_line() {
     let folder = folder(&[

@@ -112,7 +112,7 @@ fn apply_says_what_it_changes_in_what_nft_loaded_and_then_rests() {
         (
             "server web1 10.20.0.11;",
             "server web1 10.20.0.11 weight 2;",
-            "~ pool web: web1 weight 1 -> 2\n~ pool web more: web1 weight 1 -> 2\n~ own: web1 weight 1 -> 2\n",
+            "~ pool web: web1 weight 1 -> 2\n~ pool web more: web1 weight 1 -> 2\n~ own: web1 weight 1 -> 2\n~ hashes: moves 15.0 % of the clients of IPv4 (the least possible: 15.0 %)\n",
         ),
         (
             "server own1 10.20.0.31; server own2",
@@ -122,7 +122,7 @@ fn apply_says_what_it_changes_in_what_nft_loaded_and_then_rests() {
         (
             "server dr1 10.20.0.51;",
             "server dr1 10.20.0.61;",
-            "~ pool dr: dr1 10.20.0.51 -> 10.20.0.61\n~ a-service-whose-name-is-too-long-for-the-comments: dr1 10.20.0.51 -> 10.20.0.61\n",
+            "~ pool dr: dr1 10.20.0.51 -> 10.20.0.61\n~ a-service-whose-name-is-too-long-for-the-comments: dr1 10.20.0.51 -> 10.20.0.61\n~ direct: moves 66.7 % of the clients of IPv4 (the least possible: 33.3 %)\n",
         ),
         (
             "vip 192.0.2.15 udp any",

@@ -39,6 +39,7 @@ mod guard;
 mod hops;
 mod laboratory;
 mod loaded;
+mod moved;
 mod namespace;
 mod nat;
 mod numbering;

@@ -289,6 +289,7 @@ fn expression(expression_: &Expression) -> Expr<'_> {
             dir: Some(CTDir::Original),
         })),
         Expression::SourcePort => payload("th", "sport"),
+        Expression::SourcePortOf(protocol) => payload(protocol.name(), "sport"),
         Expression::DestinationPort => payload("th", "dport"),
         Expression::DestinationPortOf(protocol) => payload(protocol.name(), "dport"),
         Expression::EtherDestination => payload("ether", "daddr"),

@@ -78,9 +78,10 @@ fn length(expression: &Expression) -> u32 {
         Expression::Source(family)
         | Expression::Destination(family)
         | Expression::OriginalDestination(family) => u32::from(family.bits()) / 8,
-        Expression::SourcePort | Expression::DestinationPort | Expression::DestinationPortOf(_) => {
-            2
-        }
+        Expression::SourcePort
+        | Expression::SourcePortOf(_)
+        | Expression::DestinationPort
+        | Expression::DestinationPortOf(_) => 2,
         Expression::Transport(_, bits) => u32::from(bits / 8),
         Expression::Masked(value, _) => length(value),
         Expression::EtherDestination | Expression::Mac(_) => 6,
@@ -274,7 +275,9 @@ impl Encoder {
                 };
                 self.ct(key, to, Some(ct::ORIGINAL));
             }
-            Expression::SourcePort => self.payload(payload::TRANSPORT, 0, 2, to),
+            Expression::SourcePort | Expression::SourcePortOf(_) => {
+                self.payload(payload::TRANSPORT, 0, 2, to);
+            }
             Expression::DestinationPort | Expression::DestinationPortOf(_) => {
                 self.payload(payload::TRANSPORT, 2, 2, to);
             }
@@ -362,7 +365,9 @@ impl Encoder {
                 self.need_network(*family);
             }
             Expression::EtherDestination => self.need_ethernet(),
-            Expression::DestinationPortOf(protocol) => self.need_protocol(*protocol),
+            Expression::SourcePortOf(protocol) | Expression::DestinationPortOf(protocol) => {
+                self.need_protocol(*protocol);
+            }
             Expression::Concat(fields) => fields.iter().for_each(|field| self.depend(field)),
             Expression::Map(key, _)
             | Expression::Masked(key, _)

@@ -1,0 +1,301 @@
+//! What differs between two configurations, in words.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{Family, Prefix};
+use crate::schedule::MaglevTable;
+
+use super::{Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline};
+
+/// For so many services it is told one by one what would move fewer clients.
+const ADVISED: usize = 10;
+
+/// What differs between two configurations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// One line each, in the order of names: `+ service dns`, `~ www: web1 weight 3 -> 5`; then whom it moves.
+    pub lines: Vec<String>,
+    /// How many services and pools are new.
+    pub added: usize,
+    /// How many changed.
+    pub changed: usize,
+    /// How many are gone.
+    pub removed: usize,
+    /// What the operator should know before it happens, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// From `old` to `new`, which moves clients.
+    pub fn between(old: &Outline, new: &Outline, moves: &[ServiceMoves]) -> Self {
+        let mut difference = Self::default();
+        difference.group("pool", &old.pools, &new.pools, servers);
+        difference.group("service", &old.services, &new.services, service);
+        difference.tell_consequences(old, new, moves);
+        difference
+    }
+
+    /// Tells what becomes of tables and clients. Services that did not change themselves, as they share a pool that did,
+    /// are told together where it is the same for each.
+    fn tell_consequences(&mut self, old: &Outline, new: &Outline, moves: &[ServiceMoves]) {
+        let mut consequences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (name, tables) in &new.tables {
+            let scheduler = |outline: &Outline| {
+                let service = outline.services.get(name);
+                service.and_then(|service| service.settings.get("scheduler").cloned())
+            };
+            let before = old.tables.get(name);
+            if let Some(before) = before.filter(|_| scheduler(old) == scheduler(new)) {
+                consequences.insert(name, resized(before, tables));
+            }
+        }
+        for one in moves {
+            let lines = consequences.entry(&one.service).or_default();
+            lines.extend(one.lines());
+        }
+        let mut told: Vec<(&str, usize, Vec<String>)> = Vec::new();
+        let mut alike: HashMap<Vec<String>, usize> = HashMap::new();
+        consequences.retain(|_, lines| !lines.is_empty());
+        for (name, lines) in consequences {
+            if old.services.get(name) == new.services.get(name) {
+                let at = *alike.entry(lines.clone()).or_insert(told.len());
+                if let Some((_, others, _)) = told.get_mut(at) {
+                    *others += 1;
+                    continue;
+                }
+            }
+            told.push((name, 0, lines));
+        }
+        for (name, others, lines) in told {
+            let who = match others {
+                0 => name.to_owned(),
+                1 => format!("{name} and 1 other service"),
+                many => format!("{name} and {many} other services"),
+            };
+            let lines = lines.into_iter();
+            self.lines
+                .extend(lines.map(|line| format!("~ {who}: {line}")));
+        }
+        let mut advice = moves.iter().filter_map(ServiceMoves::advice);
+        self.warnings.extend(advice.by_ref().take(ADVISED));
+        match advice.count() {
+            0 => {}
+            more => self.warnings.push(format!("and so in {more} more")),
+        }
+    }
+
+    fn group<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        old: &BTreeMap<String, T>,
+        new: &BTreeMap<String, T>,
+        compare: fn(&T, &T) -> Vec<String>,
+    ) {
+        for (name, change) in changes(old, new) {
+            match change {
+                Change::Added(_) => {
+                    self.added += 1;
+                    self.lines.push(format!("+ {kind} {name}"));
+                }
+                Change::Removed(_) => {
+                    self.removed += 1;
+                    self.lines.push(format!("- {kind} {name}"));
+                }
+                Change::Changed(old, new) => {
+                    self.changed += 1;
+                    let place = if kind == "service" {
+                        name.to_owned()
+                    } else {
+                        format!("{kind} {name}")
+                    };
+                    let lines = compare(old, new).into_iter();
+                    self.lines
+                        .extend(lines.map(|line| format!("~ {place}: {line}")));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    /// `1 added, 2 changed, 0 removed`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} added, {} changed, {} removed",
+            self.added, self.changed, self.removed
+        )
+    }
+}
+
+enum Change<'a, T> {
+    Added(&'a T),
+    Removed(&'a T),
+    Changed(&'a T, &'a T),
+}
+
+/// What differs between two maps, in the order of names.
+fn changes<'a, T: PartialEq>(
+    old: &'a BTreeMap<String, T>,
+    new: &'a BTreeMap<String, T>,
+) -> BTreeMap<&'a str, Change<'a, T>> {
+    let mut all = BTreeMap::new();
+    for (name, was) in old {
+        match new.get(name) {
+            None => all.insert(name.as_str(), Change::Removed(was)),
+            Some(is) if is != was => all.insert(name.as_str(), Change::Changed(was, is)),
+            Some(_) => None,
+        };
+    }
+    for (name, is) in new {
+        if !old.contains_key(name) {
+            all.insert(name.as_str(), Change::Added(is));
+        }
+    }
+    all
+}
+
+fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
+    let mut lines = list("vip", &old.vips, &new.vips);
+    lines.extend(settings("", &old.settings, &new.settings));
+    lines.extend(access(&old.access, &new.access));
+    lines.extend(list("pool", &old.pools, &new.pools));
+    lines.extend(servers(&old.servers, &new.servers));
+    if lines.is_empty() {
+        lines.push("order of pools".to_owned());
+    }
+    lines
+}
+
+/// What became of the Maglev tables of a service whose scheduler stays.
+fn resized(
+    old: &BTreeMap<Family, MaglevTable>,
+    new: &BTreeMap<Family, MaglevTable>,
+) -> Vec<String> {
+    use MaglevTable::{Nobody, OneServer, Slots};
+    let families: BTreeSet<Family> = old.keys().chain(new.keys()).copied().collect();
+    let mut lines = Vec::new();
+    for family in &families {
+        let of = if families.len() > 1 {
+            format!(" for {family}")
+        } else {
+            String::new()
+        };
+        let goes = |slots, why| format!("Maglev table of {slots} slots{of} goes{why}");
+        lines.extend(match (old.get(family), new.get(family)) {
+            (Some(Slots(was)), Some(Slots(is))) => {
+                (was != is).then(|| format!("Maglev table{of} {was} -> {is} slots"))
+            }
+            (Some(Slots(was)), Some(OneServer)) => Some(goes(was, ": one server needs none")),
+            (Some(Slots(was)), Some(Nobody)) => Some(goes(was, ": no server takes clients")),
+            (Some(Slots(was)), None) => Some(goes(was, "")),
+            (None | Some(OneServer | Nobody), Some(Slots(is))) => {
+                Some(format!("Maglev table of {is} slots{of} comes"))
+            }
+            (None | Some(OneServer | Nobody), None | Some(OneServer | Nobody)) => None,
+        });
+    }
+    lines
+}
+
+/// How many prefixes are named one by one; of more it is told how many there are.
+const PREFIXES: usize = 8;
+
+/// `+ allow from 10.0.0.0/8, 192.0.2.0/24`, `- deny from (1203 prefixes)`
+fn access(
+    old: &BTreeMap<&'static str, Arc<[Prefix]>>,
+    new: &BTreeMap<&'static str, Arc<[Prefix]>>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for name in ["allow from", "deny from"] {
+        let of = |access: &BTreeMap<&'static str, Arc<[Prefix]>>| {
+            let list = access.get(name).cloned();
+            list.unwrap_or_else(|| Arc::from([]))
+        };
+        let (old, new) = (of(old), of(new));
+        for (sign, these, others) in [("-", &old, &new), ("+", &new, &old)] {
+            // Both are sorted.
+            let only: Vec<Prefix> = these
+                .iter()
+                .filter(|prefix| others.binary_search(prefix).is_err())
+                .copied()
+                .collect();
+            match only.len() {
+                0 => {}
+                1..=PREFIXES => {
+                    let words: Vec<String> = only.iter().map(ToString::to_string).collect();
+                    lines.push(format!("{sign} {name} {}", words.join(", ")));
+                }
+                many => lines.push(format!("{sign} {name} ({many} prefixes)")),
+            }
+        }
+    }
+    lines
+}
+
+fn list(kind: &str, old: &[String], new: &[String]) -> Vec<String> {
+    let gone = old.iter().filter(|item| !new.contains(item));
+    let come = new.iter().filter(|item| !old.contains(item));
+    gone.map(|item| format!("- {kind} {item}"))
+        .chain(come.map(|item| format!("+ {kind} {item}")))
+        .collect()
+}
+
+fn servers(old: &Servers, new: &Servers) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, change) in changes(old, new) {
+        match change {
+            Change::Added(server) => lines.push(format!("+ server {}", described(name, server))),
+            Change::Removed(_) => lines.push(format!("- server {name}")),
+            Change::Changed(old, new) => {
+                if old.endpoint != new.endpoint {
+                    lines.push(format!("{name} {} -> {}", old.endpoint, new.endpoint));
+                }
+                lines.extend(settings(&format!("{name} "), &old.settings, &new.settings));
+            }
+        }
+    }
+    if lines.is_empty() && old != new {
+        lines.push("order of servers".to_owned());
+    }
+    lines
+}
+
+/// `web4 10.20.0.14:8080 weight 2`
+fn described(name: &str, server: &ServerOutline) -> String {
+    let mut words = vec![name.to_owned()];
+    if server.endpoint != name {
+        words.push(server.endpoint.clone());
+    }
+    for (setting, value) in &server.settings {
+        match (setting.as_str(), value.as_str()) {
+            ("weight", "1") | ("state", "up") => {}
+            ("state", state) => words.push(state.to_owned()),
+            (setting, value) => words.push(format!("{setting} {value}")),
+        }
+    }
+    words.join(" ")
+}
+
+fn settings(
+    place: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<String> {
+    changes(old, new)
+        .into_iter()
+        .map(|(name, change)| match change {
+            Change::Added(value) => format!("{place}+ {name} {value}"),
+            Change::Removed(value) => format!("{place}- {name} {value}"),
+            Change::Changed(old, new) if name == "state" => format!("{place}{old} -> {new}"),
+            Change::Changed(old, new) => format!("{place}{name} {old} -> {new}"),
+        })
+        .collect()
+}

@@ -1,0 +1,219 @@
+//! A configuration in the operator's words, and what differs between two of them.
+//!
+//! So that a run can say `web1 weight 3 -> 5` rather than which slots changed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use crate::model::{
+    AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
+    RealServer,
+};
+use crate::schedule::{MaglevTable, maglev_table};
+
+mod difference;
+mod moved;
+
+pub use difference::Difference;
+pub use moved::{ServiceMoves, between_plans, moves};
+
+/// One configuration: what it is made of, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Pools that services use.
+    pub pools: BTreeMap<String, Servers>,
+    /// Services.
+    pub services: BTreeMap<String, ServiceOutline>,
+    /// The Maglev tables of services that have any: they follow from the rest.
+    pub tables: BTreeMap<String, BTreeMap<Family, MaglevTable>>,
+}
+
+/// Real servers by name.
+pub type Servers = BTreeMap<String, ServerOutline>;
+
+/// One service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceOutline {
+    /// Its VIPs, sorted.
+    pub vips: Vec<String>,
+    /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
+    pub settings: BTreeMap<String, String>,
+    /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
+    pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
+    /// Its pools, in the order written.
+    pub pools: Vec<String>,
+    /// Its own servers.
+    pub servers: Servers,
+}
+
+/// One real server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerOutline {
+    /// Its place among the servers, from 0: round-robin takes them in this order.
+    pub place: usize,
+    /// Address and port.
+    pub endpoint: String,
+    /// `weight`, `state`, `mac` and `via`, each with its value.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Services and pools that matter, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Focus {
+    /// The services.
+    pub services: FxHashSet<Arc<str>>,
+    /// The pools.
+    pub pools: FxHashSet<Arc<str>>,
+}
+
+impl Outline {
+    /// The outline of a model.
+    pub fn of(model: &Model) -> Self {
+        Self::detailed(model, |_| true, |_| true)
+    }
+
+    /// The same, where all but what is in focus has a name and nothing else.
+    pub fn focused(model: &Model, focus: &Focus) -> Self {
+        Self::detailed(
+            model,
+            |service| focus.services.contains(service),
+            |pool| focus.pools.contains(pool),
+        )
+    }
+
+    /// Marks what was set beside the file: `drain (set)`.
+    pub fn mark(&mut self, overrides: &[Override]) {
+        for one in overrides {
+            let servers = match &one.place {
+                Place::Pool(pool) => self.pools.get_mut(&**pool),
+                Place::Service(service) => {
+                    let service = self.services.get_mut(&**service);
+                    service.map(|service| &mut service.servers)
+                }
+            };
+            let Some(server) = servers.and_then(|servers| servers.get_mut(&*one.server)) else {
+                continue;
+            };
+            let standing = one.standing();
+            for (name, set) in [
+                ("state", standing.state != one.file.state),
+                ("weight", standing.weight != one.file.weight),
+            ] {
+                if set && let Some(value) = server.settings.get_mut(name) {
+                    value.push_str(" (set)");
+                }
+            }
+        }
+    }
+
+    fn detailed(
+        model: &Model,
+        wants_service: impl Fn(&str) -> bool,
+        wants_pool: impl Fn(&str) -> bool,
+    ) -> Self {
+        let mut outline = Self::default();
+        let mut lists = Lists::default();
+        for service in &model.services {
+            for pool in service.members.iter().filter_map(|member| match member {
+                Member::Pool(id) => Some(model.pool(*id)),
+                Member::Server(_) => None,
+            }) {
+                if !outline.pools.contains_key(&*pool.name) {
+                    let mut servers = Servers::new();
+                    if wants_pool(&pool.name) {
+                        for server in &pool.real_servers {
+                            insert(&mut servers, server);
+                        }
+                    }
+                    outline.pools.insert(pool.name.to_string(), servers);
+                }
+            }
+            if !wants_service(&service.name) {
+                let empty = ServiceOutline::default();
+                outline.services.insert(service.name.to_string(), empty);
+                continue;
+            }
+            let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
+            vips.sort_unstable();
+            let mut entry = ServiceOutline {
+                vips,
+                ..ServiceOutline::default()
+            };
+            let mut set = |name: &str, value: String| {
+                entry.settings.insert(name.to_owned(), value);
+            };
+            set("mode", service.mode.to_string());
+            set("scheduler", service.scheduler.to_string());
+            set("on-empty", service.on_empty.to_string());
+            if let Some(persistence) = &service.persistence {
+                set("persist", persistence.to_string());
+            }
+            if let Some(track) = &service.track {
+                set("track", DurationWords(track.timeout).to_string());
+            }
+            let tables = service.families().filter_map(|family| {
+                let table = maglev_table(model, service, family)?;
+                Some((family, table))
+            });
+            outline
+                .tables
+                .insert(service.name.to_string(), tables.collect());
+            let access = &service.access;
+            for (name, list) in [("allow from", &access.allow), ("deny from", &access.deny)] {
+                if !list.is_empty() {
+                    entry.access.insert(name, lists.sorted(list));
+                }
+            }
+            for member in &service.members {
+                match member {
+                    Member::Server(server) => insert(&mut entry.servers, server),
+                    Member::Pool(id) => entry.pools.push(model.pool(*id).name.to_string()),
+                }
+            }
+            outline.services.insert(service.name.to_string(), entry);
+        }
+        outline
+    }
+}
+
+/// Lists of prefixes that services share are sorted once.
+#[derive(Default)]
+struct Lists {
+    known: HashMap<*const Vec<AccessEntry>, Arc<[Prefix]>>,
+}
+
+impl Lists {
+    fn sorted(&mut self, list: &AccessList) -> Arc<[Prefix]> {
+        let known = self.known.entry(Arc::as_ptr(list));
+        let sorted = known.or_insert_with(|| {
+            let mut prefixes: Vec<Prefix> = list.iter().map(|entry| entry.prefix).collect();
+            prefixes.sort_unstable();
+            prefixes.dedup();
+            prefixes.into()
+        });
+        sorted.clone()
+    }
+}
+
+fn insert(servers: &mut Servers, server: &RealServer) {
+    let mut settings = BTreeMap::from([
+        ("weight".to_owned(), server.weight.to_string()),
+        ("state".to_owned(), server.state.to_string()),
+    ]);
+    if let Some(mac) = server.mac {
+        settings.insert("mac".to_owned(), mac.to_string());
+    }
+    if let Some(via) = &server.via {
+        let words = via.to_string();
+        let value = words.strip_prefix("via ").unwrap_or(&words);
+        settings.insert("via".to_owned(), value.to_owned());
+    }
+    let outline = ServerOutline {
+        place: servers.len(),
+        endpoint: server.endpoint(),
+        settings,
+    };
+    servers.insert(server.name.to_string(), outline);
+}

@@ -60,8 +60,8 @@ pub fn carry<E>(
             }
             let counted = read(family, &set.name)?;
             if moves && !anew.whole {
-                let moved = anew.clear(&counted, renumbered);
-                changes.extend(cleared(family, &set.name, moved));
+                let old = anew.clear(&counted, renumbered);
+                changes.extend(cleared(family, &set.name, old));
             }
             let kept = anew.kept(&set.shape, counted, renumbered);
             if set.shape.is_dynamic() {

@@ -22,7 +22,7 @@ fn last(wire: &Wire) -> Segment {
     let segments = frames.iter().filter(|frame| !frame.outgoing);
     segments
         .filter_map(Segment::of)
-        .last()
+        .next_back()
         .expect("the server was sent something")
 }
 

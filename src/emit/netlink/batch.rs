@@ -348,7 +348,7 @@ impl Builder<'_> {
             }
             Step::CarryElements { set, elements } => {
                 self.list(NEW_ELEMENTS, family, set, elements, |w, _, one| {
-                    write_carried(w, one)
+                    write_carried(w, one);
                 });
             }
             // None is refused for not being there: each is, as soon as it has been added.

@@ -251,7 +251,7 @@ fn over_dr_tables_of_version_0_1_flows_and_clients_stay() {
 fn a_run_that_is_killed_over_the_connections_is_completed_by_the_next() {
     let [file, tables] = NAT;
     let mut unfinished = 0;
-    for delay in (0..400).step_by(20) {
+    for delay in (0..200).step_by(10) {
         let host = Host::alone();
         host.namespace.ip(
             "address add 10.20.0.1/24 dev eth0\naddress add 192.0.2.10/32 dev lo\nlink set lo up",
@@ -267,12 +267,22 @@ fn a_run_that_is_killed_over_the_connections_is_completed_by_the_next() {
         });
         host.write("lb.flb", file);
         let mut child = host.start(&["apply", "/run/lb.flb"]);
-        thread::sleep(Duration::from_millis(150 + delay));
+        // The journal is there from right before the transaction to when the last connection has its new number.
+        let is_unfinished = || {
+            let left = host.folder().join("flbc").read_dir().into_iter().flatten();
+            let mut names = left.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.any(|name| name.ends_with(".unfinished"))
+        };
+        for _ in 0..10_000 {
+            if is_unfinished() || child.try_wait().unwrap().is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
-        let left = host.folder().join("flbc").read_dir().into_iter().flatten();
-        let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let was_unfinished = left.any(|name| name.ends_with(".unfinished"));
+        let was_unfinished = is_unfinished();
         // Some have the new number and some the old one.
         let marks: std::collections::BTreeSet<u32> =
             connections(&host).iter().map(|c| c.mark).collect();

@@ -495,7 +495,7 @@ impl fmt::Display for WordText {
             Header::Network => "nh",
             Header::Transport => "th",
         };
-        write!(f, "@{header},{},32", self.0.offset)?;
+        write!(f, "@{header},{},{}", self.0.offset, self.0.bits)?;
         match self.0.mask {
             u32::MAX => Ok(()),
             mask => write!(f, " & {}", Mark(mask)),

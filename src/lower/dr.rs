@@ -279,26 +279,32 @@ fn services(input: &Input<'_>, table: &mut Table) {
 ///
 /// ```text
 /// meta pkttype != host accept
-/// @ll,96,32 & 0x84000000 == 0x80000000 meta iiftype ether @ll,96,32 & 0x00000fff != 0x00000000 accept
+/// @ll,96,32 & 0xff000000 == 0x81000000 meta iiftype ether @ll,112,16 & 0x00000fff != 0x00000000 accept
+/// @ll,96,32 & 0xff000000 == 0x88000000 meta iiftype ether @ll,112,16 & 0x00000fff != 0x00000000 accept
 /// ```
 ///
-/// The types of tags are 0x8100 and 0x88a8. Neither IPv4 nor IPv6 (0x0800, 0x86dd) has these two bits as tags have them,
-/// and what else does is nothing that could be for a service.
+/// The types of tags are 0x8100 and 0x88a8. Neither IPv4 nor IPv6 (0x0800, 0x86dd) begins like one of them, and what else
+/// does is nothing that could be for a service.
 fn strangers() -> Vec<Rule> {
-    let type_and_tag = |mask| Word {
+    let link = |offset, bits, mask| Word {
         header: Header::Link,
-        offset: 96,
+        offset,
+        bits,
         mask,
+    };
+    let tagged = |kind| {
+        Rule::fixed([
+            Statement::Match(Condition::WordIs(link(96, 32, 0xff00_0000), kind)),
+            // What has no Ethernet header has others' bytes there.
+            Statement::Match(Condition::FromEthernet),
+            Statement::Match(Condition::WordIsNot(link(112, 16, 0x0fff), 0)),
+            Statement::Accept,
+        ])
     };
     vec![
         Rule::fixed([Statement::Match(Condition::ForOthers), Statement::Accept]),
-        Rule::fixed([
-            Statement::Match(Condition::WordIs(type_and_tag(0x8400_0000), 0x8000_0000)),
-            // What has no Ethernet header has others' bytes there.
-            Statement::Match(Condition::FromEthernet),
-            Statement::Match(Condition::WordIsNot(type_and_tag(0x0fff), 0)),
-            Statement::Accept,
-        ]),
+        tagged(0x8100_0000),
+        tagged(0x8800_0000),
     ]
 }
 

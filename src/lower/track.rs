@@ -395,7 +395,7 @@ fn drawn(block: &Block<'_>, numbers: &BlockNumbers) -> BTreeSet<u32> {
 /// not.
 ///
 /// ```text
-/// @th,96,32 & 0x00170000 == 0x00020000 meta l4proto tcp meta mark @resting goto forget4
+/// tcp flags & (fin | syn | rst | ack) == syn meta mark @resting goto forget4
 /// @th,96,32 & 0xff000000 == 0x01000000 meta l4proto sctp meta mark @resting goto forget4
 /// ```
 fn beginning_anew(
@@ -412,23 +412,25 @@ fn beginning_anew(
         .map(|vip| vip.protocol)
         .collect();
     let rule = |protocol: Protocol| {
-        // First what is cheap to ask, and which few packets have; then whether it means anything.
-        let (mask, value) = match protocol {
-            Protocol::Tcp => (0x0017_0000, 0x0002_0000),
-            Protocol::Sctp => (0xff00_0000, 0x0100_0000),
+        let mut conditions = match protocol {
+            Protocol::Tcp => vec![Condition::TcpSyn],
+            // First what is cheap to ask, and which few packets have; then whether it means anything.
+            Protocol::Sctp => {
+                let kind = Word {
+                    header: Header::Transport,
+                    offset: 96,
+                    bits: 32,
+                    mask: 0xff00_0000,
+                };
+                let init = Condition::WordIs(kind, 0x0100_0000);
+                vec![init, Condition::Protocol(protocol)]
+            }
             Protocol::Udp => return None,
         };
-        let word = Word {
-            header: Header::Transport,
-            offset: 96,
-            mask,
-        };
-        Some(Rule::fixed([
-            Statement::Match(Condition::WordIs(word, value)),
-            Statement::Match(Condition::Protocol(protocol)),
-            Statement::Match(Condition::InSet(Expression::MetaMark, resting.clone())),
-            forget.clone(),
-        ]))
+        conditions.push(Condition::InSet(Expression::MetaMark, resting.clone()));
+        let conditions = conditions.into_iter().map(Statement::Match);
+        let statements: Vec<_> = conditions.chain([forget.clone()]).collect();
+        Some(Rule::fixed(statements))
     };
     protocols.into_iter().filter_map(rule).collect()
 }

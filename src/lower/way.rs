@@ -198,6 +198,7 @@ const fn network(offset: u16, mask: u32) -> Word {
     Word {
         header: Header::Network,
         offset,
+        bits: 32,
         mask,
     }
 }
@@ -234,11 +235,17 @@ fn impossible_sources(family: Family) -> Vec<Rule> {
 
 /// The bits of a hop limit under a mask, and the value that they have there.
 fn hops(family: Family, mask: u8, value: u8) -> Statement {
-    let (offset, shift) = match family {
-        Family::V4 => (64, 24),
-        Family::V6 => (32, 0),
+    // In IPv4 it is the first of four bytes; in IPv6 the last, and is looked at alone.
+    let (offset, bits, shift) = match family {
+        Family::V4 => (64, 32, 24),
+        Family::V6 => (56, 8, 0),
     };
-    let word = network(offset, u32::from(mask) << shift);
+    let word = Word {
+        header: Header::Network,
+        offset,
+        bits,
+        mask: u32::from(mask) << shift,
+    };
     Statement::Match(Condition::WordIs(word, u32::from(value) << shift))
 }
 

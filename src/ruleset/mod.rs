@@ -373,25 +373,30 @@ pub enum Condition {
     OneOfPower(u8),
     /// `meta iiftype ether`
     FromEthernet,
-    /// `@nh,OFFSET,32 & MASK == VALUE`: see [`Word`]
+    /// `@nh,OFFSET,BITS & MASK == VALUE`: see [`Word`]
     WordIs(Word, u32),
-    /// `@nh,OFFSET,32 & MASK != VALUE`
+    /// `@nh,OFFSET,BITS & MASK != VALUE`
     WordIsNot(Word, u32),
     /// `fib saddr type local`
     FromThisHost,
 }
 
-/// Four bytes of a packet, and which of their bits count.
+/// One, two or four bytes of a packet, and which of their bits count.
 ///
-/// The kernel looks at those in nft's main loop, where any other expression is a call: asked of each packet they cost
+/// The kernel looks at four in nft's main loop, where any other expression is a call: asked of each packet they cost
 /// next to nothing. They name no protocol, so that nft asks for none.
+///
+/// The bits are one run, and a byte in front of it is left out: nft 1.1 lists `@nh,32,32 & 0xfe` as a field of seven bits,
+/// which it reads again as one byte, and a mask with gaps as something else that it cannot read or that means another thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Word {
     /// Of which header.
     pub header: Header,
     /// Where, in bits from the start of the header.
     pub offset: u16,
-    /// Which bits count.
+    /// How many bits: 8, 16 or 32.
+    pub bits: u8,
+    /// Which of them count.
     pub mask: u32,
 }
 

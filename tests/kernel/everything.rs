@@ -113,19 +113,21 @@ fn chain(name: &str, rules: Vec<Vec<Statement>>) -> Chain {
     }
 }
 
-fn word(header: Header, offset: u16, mask: u32, value: u32) -> Statement {
+fn word(header: Header, (offset, bits): (u16, u8), mask: u32, value: u32) -> Statement {
     let word = Word {
         header,
         offset,
+        bits,
         mask,
     };
     Statement::Match(Condition::WordIs(word, value))
 }
 
-fn no_word(header: Header, offset: u16, mask: u32, value: u32) -> Statement {
+fn no_word(header: Header, (offset, bits): (u16, u8), mask: u32, value: u32) -> Statement {
     let word = Word {
         header,
         offset,
+        bits,
         mask,
     };
     Statement::Match(Condition::WordIsNot(word, value))
@@ -686,7 +688,7 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
             "words",
             vec![
                 vec![
-                    word(Header::Network, 96, u32::MAX, u32::MAX),
+                    word(Header::Network, (96, 32), u32::MAX, u32::MAX),
                     Statement::Drop,
                 ],
                 vec![
@@ -697,15 +699,15 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
                     ),
                 ],
                 vec![
-                    word(Header::Network, 64, 0xffff_0000, 0),
-                    no_word(Header::Transport, 96, u32::MAX, 7),
+                    word(Header::Network, (64, 32), 0xffff_0000, 0),
+                    no_word(Header::Transport, (96, 32), u32::MAX, 7),
                     Statement::SetHopLimit {
                         family: V6,
                         hops: 31,
                     },
                 ],
                 vec![
-                    word(Header::Transport, 96, 0x0017_0000, 0x0002_0000),
+                    word(Header::Network, (56, 8), 0xfe, 0x02),
                     Statement::SetHopLimit {
                         family: V4,
                         hops: 127,
@@ -779,9 +781,9 @@ fn netdev(b: &Builder, on: &str, via: &str) -> Table {
             vec![
                 vec![Statement::Match(Condition::ForOthers), Statement::Accept],
                 vec![
-                    word(Header::Link, 96, 0x8400_0000, 0x8000_0000),
+                    word(Header::Link, (96, 32), 0xff00_0000, 0x8100_0000),
                     Statement::Match(Condition::FromEthernet),
-                    no_word(Header::Link, 96, 0x0fff, 0),
+                    no_word(Header::Link, (112, 16), 0x0fff, 0),
                     Statement::Accept,
                 ],
                 vec![vmap(vip_key(V4), "vip4")],

@@ -244,7 +244,7 @@ fn word(word: Word) -> Expr<'static> {
         Header::Network => PayloadBase::NH,
         Header::Transport => PayloadBase::TH,
     };
-    let whole = raw(base, word.offset, 32);
+    let whole = raw(base, word.offset, word.bits.into());
     match word.mask {
         u32::MAX => whole,
         mask => {

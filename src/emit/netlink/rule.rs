@@ -241,11 +241,13 @@ impl Encoder {
             Header::Transport => payload::TRANSPORT,
         };
         let register = self.take(None);
-        self.payload(base, (word.offset / 8).into(), 4, register);
+        let length = u32::from(word.bits) / 8;
+        self.payload(base, (word.offset / 8).into(), length, register);
+        let bytes = |number: u32| number.to_be_bytes().into_iter().skip(4 - length as usize);
         if word.mask != u32::MAX {
-            self.mask(register, &word.mask.to_be_bytes());
+            self.mask(register, &bytes(word.mask).collect::<Vec<_>>());
         }
-        self.compare(operator, register, &value.to_be_bytes());
+        self.compare(operator, register, &bytes(value).collect::<Vec<_>>());
     }
 
     fn set(&mut self, target: Target, value: &Expression) {

@@ -103,9 +103,9 @@ fn objects(family: &str, table: &Table) -> Vec<String> {
 /// The kernel's words for it.
 const fn hook(hook: &Hook) -> &'static str {
     match hook {
-        Hook::NatPrerouting => " Nat hook 0 priority -100",
-        Hook::NatOutput => " Nat hook 3 priority -100",
-        Hook::NatPostrouting => " Nat hook 4 priority 100",
+        Hook::NatPrerouting => " Nat hook 0 priority -150",
+        Hook::NatOutput => " Nat hook 3 priority -150",
+        Hook::NatPostrouting => " Nat hook 4 priority 50",
         Hook::FilterPrerouting => " Filter hook 0 priority -95",
         Hook::FilterOutput => " Filter hook 3 priority -95",
         Hook::FilterInput => " Filter hook 1 priority 0",

@@ -299,7 +299,15 @@ fn clients_stay_through_every_change_that_keeps_their_server() {
             base.clone(),
         ];
         for edit in &edits {
-            stage.host.apply(edit);
+            let applied = stage.host.flbc(&["apply", "-"], edit);
+            assert_eq!(applied.code, Some(0), "{way:?}\n{edit}\n{}", applied.err);
+            // Another scheduler moves whom it does not remember, and that is warned of.
+            let mut warnings = applied.err.lines();
+            assert!(
+                warnings.all(|line| line.contains("that are not remembered")),
+                "{}",
+                applied.err
+            );
             assert_eq!(ask(), first, "{way:?}\n{edit}");
         }
     }

@@ -275,6 +275,12 @@ fn clients_that_are_remembered_stay() {
             "~ www: moves 25.6 % of the clients of IPv4 that are not remembered (the least possible: 25.0 %)\n",
             "{statements}"
         );
+        let other = statements.replace("maglev", "hash");
+        let said = told(&service(statements, 3), &service(&other, 3));
+        assert!(
+            said.contains("`scheduler maglev by source-port` in service `www` would move 0.0 % of the clients of IPv4 that are not remembered instead of "),
+            "{said}"
+        );
     }
 }
 

@@ -25,18 +25,14 @@ const WORTH_TELLING: f64 = 5.0;
 impl ServiceMoves {
     /// A line for each family: `moves 9.1 % of the clients of IPv4 (the least possible: 9.1 %)`
     pub(super) fn lines(&self) -> Vec<String> {
-        let which = if self.remembers {
-            " that are not remembered"
-        } else {
-            ""
-        };
         let families = self.families.iter();
         families
             .map(|(family, moved)| {
                 let about = if moved.exact { "" } else { "about " };
                 format!(
-                    "moves {about}{} of the clients of {family}{which} (the least possible: {})",
+                    "moves {about}{} of {} (the least possible: {})",
                     percent(moved.share),
+                    self.whom(*family),
                     percent(moved.least)
                 )
             })
@@ -49,8 +45,9 @@ impl ServiceMoves {
         let families = self.families.iter().zip(shares);
         let each = families.map(|((family, moved), share)| {
             format!(
-                "{} of the clients of {family} instead of {}",
+                "{} of {} instead of {}",
                 percent(*share),
+                self.whom(*family),
                 percent(moved.share)
             )
         });
@@ -59,6 +56,15 @@ impl ServiceMoves {
             self.service,
             each.collect::<Vec<_>>().join(" and ")
         ))
+    }
+
+    fn whom(&self, family: Family) -> String {
+        let which = if self.remembers {
+            " that are not remembered"
+        } else {
+            ""
+        };
+        format!("the clients of {family}{which}")
     }
 }
 

@@ -537,7 +537,8 @@ fn every_client_comes_back_through_random_applies() {
             // Else connections that are known would not be asked about again.
             stage.topology.balancer.run(|| {
                 let mut kernel = flbc::kernel::Linux::open().unwrap();
-                flbc::kernel::Kernel::forget(&mut kernel, &|_| true).unwrap()
+                flbc::kernel::Kernel::judge(&mut kernel, &|_| flbc::kernel::Verdict::Forget)
+                    .unwrap()
             });
             answers
         };

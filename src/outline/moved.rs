@@ -136,7 +136,12 @@ pub fn moves<'o>(
         if families.is_empty() {
             continue;
         }
-        let instead = other(service, &owned).and_then(|scheduler| {
+        let fits = |scheduler: &Scheduler| {
+            let blocks = planned.families.iter().filter_map(|(_, place)| *place);
+            let mut blocks = blocks.filter_map(|place| plan.blocks.get(place));
+            blocks.all(|block| has_room(scheduler, block.servers.len()))
+        };
+        let instead = other(service, &owned).filter(fits).and_then(|scheduler| {
             let other = Service {
                 scheduler,
                 ..service.clone()
@@ -164,13 +169,19 @@ pub fn moves<'o>(
 /// How many clients of a family move to a service as it would be; `None` if it cannot be.
 fn share_with(model: &Model, service: &Service, family: Family, had: &Owned<'_>) -> Option<f64> {
     let block = alone(model, service, family)?;
-    let fits = match service.scheduler {
+    let has = Owned::of(&block)?;
+    Some(moved(had, &has).share)
+}
+
+/// Whether a scheduler that draws by a hash can have so many servers.
+///
+/// It is asked for every family of a service, also for one whose clients all stay: one line of the file is for both.
+fn has_room(scheduler: &Scheduler, servers: usize) -> bool {
+    match scheduler {
         Scheduler::Maglev {
             table: Some(size), ..
-        } => block.servers.len() <= size as usize,
+        } => servers <= *size as usize,
         Scheduler::Maglev { table: None, .. } | Scheduler::Hash(_) => true,
         Scheduler::RoundRobin | Scheduler::Random => false,
-    };
-    let has = Owned::of(&block).filter(|_| fits)?;
-    Some(moved(had, &has).share)
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::values::{name, nearest};
-use crate::diagnostic::{Code, Diagnostic, quote};
+use super::values::name;
+use crate::diagnostic::{Code, Diagnostic, nearest, quote};
 use crate::source::{Sources, Span};
 use crate::syntax::tree::{DefineDecl, Item, Tree, WordKind};
 

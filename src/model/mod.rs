@@ -320,6 +320,24 @@ pub enum Scheduler {
     },
 }
 
+impl Scheduler {
+    /// Whether the packets of one flow go to one server only if flows are remembered.
+    pub const fn needs_tracking(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::Random => true,
+            Self::Hash(_) | Self::Maglev { .. } => false,
+        }
+    }
+
+    /// Whether the order in which servers stand in the file counts.
+    pub const fn keeps_file_order(self) -> bool {
+        match self {
+            Self::RoundRobin => true,
+            Self::Random | Self::Hash(_) | Self::Maglev { .. } => false,
+        }
+    }
+}
+
 /// What a hashing scheduler looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HashKey {

@@ -202,7 +202,7 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
     if servers.len() == 1 {
         return Choice::Only(0);
     }
-    if service.scheduler != Scheduler::RoundRobin {
+    if !service.scheduler.keeps_file_order() {
         sort(&mut live, servers);
     }
     let at = |place: &usize| servers.get(*place).copied();

@@ -11,6 +11,7 @@ use crate::source::{FileId, Sources};
 
 use super::grammar::{Piece, Pieces, Rule};
 use super::parse::parse;
+use super::vocabulary::SCHEDULER_ALIASES;
 
 /// The canonical form of a file, with all its comments; reads no file that it includes.
 ///
@@ -205,23 +206,17 @@ fn canonical(piece: &Piece<'_>, indent: usize) -> String {
 
 /// Writes a scheduler's alias as what it stands for.
 fn spell_out_scheduler(words: &mut Vec<&str>) {
-    let alone = words.len() == 2;
-    if let Some(name) = words.get_mut(1) {
-        match *name {
-            "rr" | "wrr" => *name = "round-robin",
-            "mh" => {
-                *name = "maglev";
-                if words.get(2) != Some(&"by") {
-                    words.splice(2..2, ["by", "source"]);
-                }
-            }
-            // With a key of its own it would mean something else.
-            "sh" if alone => {
-                *name = "hash";
-                words.extend(["by", "source"]);
-            }
-            _ => {}
-        }
+    let Some(name) = words.get_mut(1) else { return };
+    let mut known = SCHEDULER_ALIASES.iter();
+    let Some((_, meant, key)) = known.find(|(alias, ..)| alias == name) else {
+        return;
+    };
+    *name = meant;
+    // A key that is written counts more than the alias's own.
+    if let Some(key) = key
+        && words.get(2) != Some(&"by")
+    {
+        words.splice(2..2, ["by", key]);
     }
 }
 

@@ -17,3 +17,4 @@ mod vocabulary;
 pub use format::format;
 pub use parse::parse;
 pub use program::{Input, parse_program, read_file};
+pub use vocabulary::{Home, Keyword, Often, OptionWord, SCHEDULER_ALIASES};

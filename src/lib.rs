@@ -13,22 +13,30 @@
 // For what pest generates without its `std`.
 extern crate alloc;
 
+// In the rooms that work on statements, a new variant of flbc's own enums is a question to every `match`: the compiler
+// asks it, and a wildcard would answer in the dark.
 pub mod apply;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod check;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;
 pub mod doctor;
 pub mod emit;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod explain;
 pub mod kernel;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod lower;
 pub mod model;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod outline;
 pub mod real_server;
 pub mod ruleset;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod schedule;
 pub mod source;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod syntax;
 
 use diagnostic::Diagnostics;

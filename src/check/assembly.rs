@@ -30,7 +30,12 @@ pub(super) fn assemble(
     let scheduler = said
         .and_then(|setting| setting.scheduler)
         .unwrap_or_else(|| scheduler::default_for(&mode));
-    let track = track::of(&draft, &mode, scheduler, reader);
+    let track = track::of(
+        (&draft.own, settings),
+        damage.statement,
+        (&mode, scheduler),
+        reader,
+    );
     let on_empty = settings.on_empty.said().copied();
     let on_empty = on_empty.unwrap_or_else(|| on_empty::default_for(&mode));
     let persistence = settings.persist.said().copied();

@@ -48,7 +48,7 @@ impl<'a> Constants<'a> {
                         damaged |= self.look_ahead(tree, sources);
                     }
                 }
-                _ => {}
+                Item::Defaults(_) | Item::Pool(_) | Item::Service(_) => {}
             }
         }
         damaged

@@ -63,8 +63,8 @@ fn check_superfluous(
     reader: &mut Reader<'_>,
 ) {
     let server = service.members.iter().find_map(|member| match member {
-        Member::Server(server) if Family::of(server.address) == family => Some(server),
-        _ => None,
+        Member::Server(server) => (Family::of(server.address) == family).then_some(server),
+        Member::Pool(_) => None,
     });
     if let Some(server) = server {
         let message = format!(
@@ -92,13 +92,10 @@ fn check_missing_snat(
     facts: &Facts<'_>,
     reader: &mut Reader<'_>,
 ) {
-    let Mode::Nat(SourceNat::Fixed { ipv4, ipv6 }) = &service.mode else {
+    let Mode::Nat(source @ SourceNat::Fixed { .. }) = &service.mode else {
         return;
     };
-    let is_missing = match family {
-        Family::V4 => ipv4.is_none(),
-        Family::V6 => ipv6.is_none(),
-    };
+    let is_missing = source.fixed(family).is_none();
     if let Some(mode) = facts
         .settings
         .mode

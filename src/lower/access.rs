@@ -12,13 +12,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::{Access, AccessEntry, AccessList, Family, Mode, Prefix, Service};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, Mask, Name, Rule,
-    Statement, Table, Target, name,
+    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, MarkOf, Mask, Name, Rule,
+    Statement, Table, name,
 };
 use crate::schedule::jhash;
 use crate::source::Span;
 
-use super::block::{Counted, SetBuilder};
+use super::set::{Counted, SetBuilder};
 use super::{Input, empty};
 
 const AWAY: &str = "away";
@@ -27,9 +27,7 @@ const DENIED: &str = "denied";
 
 /// The lists of one table.
 pub(super) struct Gates {
-    /// `ct mark` or `meta mark`, to write and to read.
-    mark: Target,
-    value: Expression,
+    mark: MarkOf,
     /// Every list, by what it comes to.
     lists: BTreeMap<Content, u32>,
     /// What each pair of lists comes to in each family; pairs are known by their places in memory.
@@ -198,11 +196,7 @@ fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>) -> BTreeMap<T, u32> {
 
 impl Gates {
     /// The lists of the services of this mode.
-    pub(super) fn of(
-        input: &Input<'_>,
-        wanted: fn(&Mode) -> bool,
-        (mark, value): (Target, Expression),
-    ) -> Self {
+    pub(super) fn of(input: &Input<'_>, wanted: fn(&Mode) -> bool, mark: MarkOf) -> Self {
         let guarded = || {
             let services = input.services(wanted);
             services.filter(|plan| !plan.service.access.is_open())
@@ -232,7 +226,6 @@ impl Gates {
         let services = numbered(names);
         Self {
             mark,
-            value,
             lists,
             by_place,
             services,
@@ -251,7 +244,7 @@ impl Gates {
             return Vec::new();
         };
         let set = |number| Statement::Set {
-            target: self.mark,
+            target: self.mark.target(),
             value: Expression::Mark(number),
         };
         let origin = service.span;
@@ -260,7 +253,7 @@ impl Gates {
             None | Some(Admission::Everybody) => Vec::new(),
             Some(Admission::Nobody) => vec![Rule::of(origin, away)],
             Some(Admission::Listed(list)) => {
-                let denied = Statement::Match(Condition::MarkIs(self.value.clone(), 0));
+                let denied = Statement::Match(Condition::MarkIs(self.mark.expression(), 0));
                 vec![
                     Rule::of(origin, [set(*list), Statement::Jump(access_chain(family))]),
                     Rule::of(origin, [&[denied][..], &away].concat()),
@@ -285,7 +278,7 @@ impl Gates {
             purpose: "this client may not come",
             rules: vec![Rule::fixed([
                 Statement::Set {
-                    target: self.mark,
+                    target: self.mark.target(),
                     value: Expression::Mark(0),
                 },
                 Statement::Return,
@@ -327,7 +320,7 @@ impl Gates {
             });
         }
         let decide = Rule::fixed([Statement::Vmap {
-            key: self.value.clone(),
+            key: self.mark.expression(),
             map: map.name(),
         }]);
         table.chains.push(Chain {
@@ -400,14 +393,14 @@ impl Gates {
                     )
                 };
                 Rule::fixed([Statement::Vmap {
-                    key: Expression::Concat(vec![source, self.value.clone()]),
+                    key: Expression::Concat(vec![source, self.mark.expression()]),
                     map: map.name(),
                 }])
             })
             .collect();
         if has_closed {
             rules.push(Rule::fixed([
-                Statement::Match(Condition::InSet(self.value.clone(), closed.name())),
+                Statement::Match(Condition::InSet(self.mark.expression(), closed.name())),
                 Statement::Goto(DENIED.into()),
             ]));
         }

@@ -1,10 +1,9 @@
 //! What clients get when no server is left.
 
 use crate::model::{Mode, OnEmpty, Protocol};
-use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Target};
+use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target};
 
 use super::Input;
-use super::guard::GUARD;
 use super::number::REFUSED;
 
 /// The chain that refuses, in either table.
@@ -25,21 +24,6 @@ pub(super) fn mark_chain() -> Chain {
                 value: Expression::Mark(REFUSED),
             },
             Statement::Accept,
-        ])],
-    }
-}
-
-/// `meta mark 0xffffffff goto guard`
-///
-/// Others mark packets too: the guard knows what is flbc's. There is no connection yet, so it takes none for a new one.
-pub(super) fn marked_chain() -> Chain {
-    Chain {
-        name: "refused".into(),
-        hook: Some(Hook::RawPrerouting),
-        purpose: "what direct return refuses",
-        rules: vec![Rule::fixed([
-            Statement::Match(Condition::Marked(REFUSED)),
-            Statement::Goto(GUARD.into()),
         ])],
     }
 }

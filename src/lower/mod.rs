@@ -24,6 +24,8 @@ mod quoted;
 pub mod region;
 pub mod remembered;
 mod scope;
+mod service;
+mod set;
 mod strays;
 mod track;
 mod traffic;

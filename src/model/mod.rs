@@ -252,6 +252,17 @@ pub enum SourceNat {
     },
 }
 
+impl SourceNat {
+    /// The fixed source address of a family's connections, if they have one.
+    pub fn fixed(&self, family: Family) -> Option<IpAddr> {
+        match (self, family) {
+            (Self::Keep | Self::Masquerade, _) => None,
+            (Self::Fixed { ipv4, .. }, Family::V4) => ipv4.map(IpAddr::V4),
+            (Self::Fixed { ipv6, .. }, Family::V6) => ipv6.map(IpAddr::V6),
+        }
+    }
+}
+
 /// Where direct return takes packets from and where it puts them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DirectReturn {

@@ -338,6 +338,10 @@ fn not_an_option(span: Span, word: &str) -> Diagnostic {
 }
 
 /// What a message calls the argument that a rule reads; nothing for what need not stand there.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules, also those of what is no argument"
+)]
 fn argument(rule: Rule) -> Option<&'static str> {
     Some(match rule {
         Rule::action => "`reject` or `drop`",

@@ -11,7 +11,7 @@ use crate::source::{FileId, Sources};
 
 use super::grammar::{Piece, Pieces, Rule};
 use super::parse::parse;
-use super::vocabulary::SCHEDULER_ALIASES;
+use super::vocabulary::{Keyword, PieceKind, SCHEDULER_ALIASES};
 
 /// The canonical form of a file, with all its comments; reads no file that it includes.
 ///
@@ -78,28 +78,32 @@ enum Last {
 
 impl Printer {
     fn take(&mut self, piece: &Piece<'_>, newlines: usize) {
-        match piece.rule() {
-            Rule::comment => {
+        match PieceKind::of(piece.rule()) {
+            PieceKind::Semicolon => {}
+            PieceKind::Comment => {
                 let text = piece.text().trim_end().to_owned();
                 match &mut self.held {
                     Some((_, comments)) => comments.push((text, newlines)),
                     None => self.comment(&text, newlines),
                 }
             }
-            Rule::open => self.open(),
-            Rule::close => {
+            PieceKind::Open => self.open(),
+            PieceKind::Close => {
                 self.release(false);
                 self.depth = self.depth.saturating_sub(1);
                 self.line(0, "}", Last::Close);
             }
-            rule => {
+            kind @ (PieceKind::Statement(_) | PieceKind::Malformed) => {
                 self.release(false);
                 let line = Line {
                     text: canonical(piece, self.depth * INDENT),
                     newlines,
-                    is_header: matches!(rule, Rule::service | Rule::defaults),
+                    is_header: matches!(
+                        kind,
+                        PieceKind::Statement(Keyword::Service | Keyword::Defaults)
+                    ),
                 };
-                if line.is_header || rule == Rule::pool {
+                if line.is_header || kind == PieceKind::Statement(Keyword::Pool) {
                     self.held = Some((line, Vec::new()));
                 } else {
                     self.line(line.newlines, &line.text, Last::Statement);

@@ -13,6 +13,7 @@ mod parse;
 mod program;
 mod statement;
 mod vocabulary;
+mod word;
 
 pub use format::format;
 pub use parse::parse;

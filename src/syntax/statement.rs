@@ -77,6 +77,10 @@ pub(super) fn statement(piece: &Piece<'_>) -> Option<StatementDecl> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules; a part that is no mode makes the statement malformed"
+)]
 fn mode(part: &Piece<'_>) -> Option<ModeDecl> {
     Some(match part.rule() {
         Rule::nat => ModeDecl::Nat,
@@ -102,6 +106,10 @@ fn via(part: &Piece<'_>) -> Option<ViaDecl> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules; what is neither name nor address is an option"
+)]
 fn server(piece: &Piece<'_>) -> Option<ServerDecl> {
     let (mut first, mut second, mut options) = (None, None, Vec::new());
     for part in piece.parts() {

@@ -7,6 +7,8 @@ use crate::source::{FileId, Span};
 
 use super::vocabulary::{Keyword, OptionWord};
 
+pub use super::word::{Word, WordKind};
+
 /// The statements of one file, in order.
 #[derive(Debug)]
 pub struct Tree {
@@ -16,26 +18,6 @@ pub struct Tree {
     pub items: Vec<Item>,
     /// A top-level statement could not be read, so what seems undefined may stand there.
     pub damaged: bool,
-}
-
-/// One word of a statement's arguments: its place, and how to read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word {
-    /// The whole word, with `$` or quotes.
-    pub span: Span,
-    /// How it was written.
-    pub kind: WordKind,
-}
-
-/// How a word was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WordKind {
-    /// `10.0.0.1`, `tcp`, `5m`
-    Bare,
-    /// `$NAME`
-    Constant,
-    /// `"eth0"`
-    Quoted,
 }
 
 /// Words with commas between them; never empty.

@@ -104,6 +104,37 @@ statements! {
     Server "server" server Many [Service Pool]: "server [NAME] ADDR[:PORT] [weight N] [mac MAC] [via IFACE [from MAC]] [drain | down | backup]", "server web1 10.20.0.11:8080 weight 3";
 }
 
+/// What a piece of a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    /// A statement that the grammar reads.
+    Statement(Keyword),
+    /// What no rule reads.
+    Malformed,
+    /// `{`
+    Open,
+    /// `}`
+    Close,
+    /// `;`
+    Semicolon,
+    /// `# ...`
+    Comment,
+}
+
+impl PieceKind {
+    /// What the rule of a piece makes it.
+    pub(super) const fn of(rule: Rule) -> Self {
+        match (Keyword::of_rule(rule), rule) {
+            (Some(keyword), _) => Self::Statement(keyword),
+            (None, Rule::open) => Self::Open,
+            (None, Rule::close) => Self::Close,
+            (None, Rule::semicolon) => Self::Semicolon,
+            (None, Rule::comment) => Self::Comment,
+            (None, _) => Self::Malformed,
+        }
+    }
+}
+
 impl Keyword {
     /// The statement that starts with this word.
     pub fn of(word: &str) -> Option<Self> {
@@ -141,10 +172,15 @@ impl BlockKind {
         }
     }
 
-    /// The block that a keyword starts.
-    pub(super) fn of_keyword(keyword: &str) -> Option<Self> {
+    /// The block that a statement starts.
+    pub(super) fn started_by(keyword: Keyword) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.keyword().text() == keyword)
+        all.find(|kind| kind.keyword() == keyword)
+    }
+
+    /// The block that a word starts.
+    pub(super) fn of_keyword(word: &str) -> Option<Self> {
+        Keyword::of(word).and_then(Self::started_by)
     }
 
     /// The block that a keyword starts, if need be with a slip of the hand.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Setting, Settings, duration_or_off};
 use crate::check::reader::Reader;
-use crate::check::service::Draft;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{Mode, Scheduler, Tracking};
 use crate::source::Span;
@@ -19,23 +18,27 @@ pub(super) fn read(duration: Word, span: Span, reader: &mut Reader<'_>) -> Setti
 }
 
 /// What holds for a service: what is said where its mode has tracking, and what its scheduler cannot do without.
+///
+/// `own` is what the service itself says, `holding` what holds with the defaults. If the service `is_damaged`, its mode
+/// may stand in what could not be read.
 pub(in crate::check) fn of(
-    draft: &Draft<'_, '_>,
-    mode: &Mode,
-    scheduler: Scheduler,
+    (own, holding): (&Settings, &Settings),
+    is_damaged: bool,
+    (mode, scheduler): (&Mode, Scheduler),
     reader: &mut Reader<'_>,
 ) -> Option<Tracking> {
     match mode {
         Mode::Nat(_) => {
             // A default that does not fit is not applied.
-            if let Some(track) = draft.own.track.said() {
-                refuse_in_nat(*track, draft, reader);
+            let is_known = !own.mode.is_unsaid() || !is_damaged;
+            if let Some(track) = own.track.said().filter(|_| is_known) {
+                refuse_in_nat(*track, holding, reader);
             }
             None
         }
         Mode::Dr(_) => {
-            let said = draft.settings.track.said().copied();
-            said.or_else(|| implied(&draft.settings, scheduler))
+            let said = holding.track.said().copied();
+            said.or_else(|| implied(holding, scheduler))
         }
     }
 }
@@ -49,13 +52,10 @@ fn implied(settings: &Settings, scheduler: Scheduler) -> Option<Tracking> {
     })
 }
 
-fn refuse_in_nat(track: Tracking, draft: &Draft<'_, '_>, reader: &mut Reader<'_>) {
-    if draft.own.mode.is_unsaid() && draft.damage.statement {
-        return;
-    }
+fn refuse_in_nat(track: Tracking, holding: &Settings, reader: &mut Reader<'_>) {
     let message = "`track` is for `mode dr`: in `nat` the kernel itself remembers connections";
     let fault = Diagnostic::new(Code::DrOnly, track.span, message);
-    let fault = match draft.settings.mode.said() {
+    let fault = match holding.mode.said() {
         Some(mode) => fault.related(mode.span, "the mode is set here"),
         None => fault,
     };

@@ -17,6 +17,7 @@ use crate::source::Span;
 
 use super::Input;
 use super::block::{self, SetBuilder};
+use super::layout::Layout;
 use super::region::{Extent, Region};
 
 /// Room for so many clients of one family, of all services together. It never changes: another size would be another
@@ -121,8 +122,8 @@ impl Way {
     }
 
     /// The same where the mark is the server's.
-    fn key_by_server(self, mark: &Expression) -> Expression {
-        let service = Mask::Mark(self.extent.mask());
+    fn key_by_server(self, mark: &Expression, layout: Layout) -> Expression {
+        let service = Mask::Mark(self.extent.mask(layout));
         self.key(Expression::Masked(Box::new(mark.clone()), service))
     }
 
@@ -147,6 +148,7 @@ fn map_name(family: Family) -> Name {
 
 /// What remembers clients in one table.
 pub(super) struct Memory {
+    layout: Layout,
     mark: Expression,
     target: Target,
     /// Every way there is, with the timeouts and the first statement that asked for it.
@@ -167,6 +169,7 @@ impl Memory {
         let keeper = "real server that clients may return to, to the chain that remembers them";
         let alive = "real servers that clients may return to";
         let mut memory = Self {
+            layout: input.layout(),
             mark: match target {
                 Target::CtMark => Expression::CtMark,
                 _ => Expression::MetaMark,
@@ -240,7 +243,7 @@ impl Memory {
             }
             let forget = Statement::Delete {
                 map: way.map(),
-                key: way.key_by_server(&self.mark),
+                key: way.key_by_server(&self.mark, self.layout),
                 value: self.mark.clone(),
             };
             chains.push(Chain {
@@ -272,7 +275,7 @@ impl Memory {
         let chain = |(way, timeout): &(Way, u32)| {
             let update = Statement::Update {
                 map: way.map(),
-                key: way.key_by_server(&self.mark),
+                key: way.key_by_server(&self.mark, self.layout),
                 timeout: *timeout,
                 value: self.mark.clone(),
             };

@@ -93,6 +93,7 @@ pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&P
     let plan = schedule::schedule(&model, &mut sink);
     let request = Request {
         table,
+        layout: None,
         model: &model,
         plan: &plan,
         overrides: &overrides,

@@ -18,10 +18,10 @@ use crate::ruleset::{
 use crate::schedule::jhash;
 use crate::source::Span;
 
+use super::layout::Layout;
 use super::set::{Counted, SetBuilder};
 use super::{Input, empty};
 
-const AWAY: &str = "away";
 const CLOSED: &str = "access_closed";
 const DENIED: &str = "denied";
 
@@ -179,15 +179,17 @@ fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<Entry> {
     merged
 }
 
-/// Numbers that follow from hashes, and are 0 for nobody and the same for no two.
-fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>) -> BTreeMap<T, u32> {
+/// Numbers that follow from hashes, and are 0 for nobody and the same for no two. A refusal goes out while the connection
+/// still has one of them for its mark: so they leave to others what servers' numbers do.
+fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>, layout: Layout) -> BTreeMap<T, u32> {
     let by_hash: BTreeSet<(u32, T)> = all.collect();
     let mut taken = FxHashSet::default();
     let mut numbers = BTreeMap::new();
     for (hash, one) in by_hash {
-        let mut number = hash.max(1);
+        let step = layout.spread(1);
+        let mut number = layout.spread(hash).max(step);
         while !taken.insert(number) {
-            number = number.wrapping_add(1).max(1);
+            number = number.wrapping_add(step).max(step);
         }
         numbers.insert(one, number);
     }
@@ -210,8 +212,12 @@ impl Gates {
                 content.or_insert_with(|| Content::of(access, *family));
             }
         }
+        let layout = input.layout();
         let listed = contents.values().filter(|content| content.is_list());
-        let lists = numbered(listed.map(|content| (content.hash(), content.clone())));
+        let lists = numbered(
+            listed.map(|content| (content.hash(), content.clone())),
+            layout,
+        );
         let admission = |content: &Content| match lists.get(content) {
             Some(number) => Admission::Listed(*number),
             None if content.closed => Admission::Nobody,
@@ -223,7 +229,7 @@ impl Gates {
             let name = &plan.service.name;
             (jhash::jhash(name.as_bytes(), jhash::SEED), name.clone())
         });
-        let services = numbered(names);
+        let services = numbered(names, layout);
         Self {
             mark,
             lists,
@@ -248,7 +254,7 @@ impl Gates {
             value: Expression::Mark(number),
         };
         let origin = service.span;
-        let away = [set(*number), Statement::Goto(AWAY.into())];
+        let away = [set(*number), Statement::Goto(name::AWAY.into())];
         match admission {
             None | Some(Admission::Everybody) => Vec::new(),
             Some(Admission::Nobody) => vec![Rule::of(origin, away)],
@@ -298,7 +304,7 @@ impl Gates {
     /// ```
     fn lower_away(&self, input: &Input<'_>, table: &mut Table) {
         let mut map = SetBuilder::by_mark(
-            AWAY,
+            name::AWAY,
             Some(DataType::Verdict),
             "what those get who may not come to a service; counts them",
         )
@@ -324,7 +330,7 @@ impl Gates {
             map: map.name(),
         }]);
         table.chains.push(Chain {
-            name: AWAY.into(),
+            name: name::AWAY.into(),
             hook: None,
             purpose: "the mark is a service that this client may not use",
             rules: vec![decide, Rule::fixed([Statement::Drop])],

@@ -36,7 +36,7 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     let mut table = Table::default();
     input.services(is_dr).next()?;
     if empty::refuses_in_dr(input) {
-        table.chains.push(empty::mark_chain());
+        table.chains.push(empty::mark_chain(input));
     }
     sending(input, &mut table);
     services(input, &mut table);

@@ -4,7 +4,7 @@ use crate::model::{Mode, OnEmpty, Protocol};
 use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target};
 
 use super::Input;
-use super::number::REFUSED;
+use super::number::refused;
 
 /// The chain that refuses, in either table.
 const REFUSE: &str = "refuse";
@@ -13,7 +13,7 @@ const REFUSE: &str = "refuse";
 ///
 /// Debian 12's kernel cannot reject in a netdev table. So the packet goes on, marked, as far as the inet
 /// table's first chance: nothing but netdev chains comes between.
-pub(super) fn mark_chain() -> Chain {
+pub(super) fn mark_chain(input: &Input<'_>) -> Chain {
     Chain {
         name: REFUSE.into(),
         hook: None,
@@ -21,7 +21,7 @@ pub(super) fn mark_chain() -> Chain {
         rules: vec![Rule::fixed([
             Statement::Set {
                 target: Target::MetaMark,
-                value: Expression::Mark(REFUSED),
+                value: Expression::Mark(refused(input.layout())),
             },
             Statement::Accept,
         ])],

@@ -42,7 +42,7 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     }
     table.chains.push(empty::refuse_chain());
     if empty::refuses_in_dr(input) {
-        table.chains.push(guard::refused_chain());
+        table.chains.push(guard::refused_chain(input));
     }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);

@@ -17,6 +17,7 @@ use crate::source::Span;
 
 use super::Input;
 use super::block;
+use super::layout::Layout;
 use super::region::{Extent, Region};
 use super::set::SetBuilder;
 
@@ -122,8 +123,8 @@ impl Way {
     }
 
     /// The same where the mark is the server's.
-    fn key_by_server(self, mark: &Expression) -> Expression {
-        let service = Mask::Mark(self.extent.mask());
+    fn key_by_server(self, mark: &Expression, layout: Layout) -> Expression {
+        let service = Mask::Mark(self.extent.mask(layout));
         self.key(Expression::Masked(Box::new(mark.clone()), service))
     }
 
@@ -148,6 +149,7 @@ fn map_name(family: Family) -> Name {
 
 /// What remembers clients in one table.
 pub(super) struct Memory {
+    layout: Layout,
     mark: MarkOf,
     /// Every way there is, with the timeouts and the first statement that asked for it.
     keepers: BTreeMap<(Way, u32), Span>,
@@ -167,6 +169,7 @@ impl Memory {
         let keeper = "real server that clients may return to, to the chain that remembers them";
         let alive = "real servers that clients may return to";
         let mut memory = Self {
+            layout: input.layout(),
             mark,
             keepers: BTreeMap::new(),
             keeper: SetBuilder::by_mark("keeper", Some(DataType::Verdict), keeper),
@@ -236,7 +239,7 @@ impl Memory {
             }
             let forget = Statement::Delete {
                 map: way.map(),
-                key: way.key_by_server(&self.mark.expression()),
+                key: way.key_by_server(&self.mark.expression(), self.layout),
                 value: self.mark.expression(),
             };
             chains.push(Chain {
@@ -268,7 +271,7 @@ impl Memory {
         let chain = |(way, timeout): &(Way, u32)| {
             let update = Statement::Update {
                 map: way.map(),
-                key: way.key_by_server(&self.mark.expression()),
+                key: way.key_by_server(&self.mark.expression(), self.layout),
                 timeout: *timeout,
                 value: self.mark.expression(),
             };

@@ -45,6 +45,8 @@ pub enum How {
     Missing,
     /// It is there and is another.
     Different,
+    /// It is there, and no packet meets it.
+    Dormant,
 }
 
 /// `extra rule 3 of chain input in inet`
@@ -54,6 +56,7 @@ impl fmt::Display for Drift {
             How::Extra => "extra",
             How::Missing => "missing",
             How::Different => "different",
+            How::Dormant => "dormant",
         };
         write!(f, "{how} ")?;
         match &self.what {
@@ -83,6 +86,9 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
             (Some(_), None) => tell(What::Table, How::Missing),
             (None, Some(_)) => tell(What::Table, How::Extra),
             (Some(left), Some(found)) => {
+                if found.dormant {
+                    tell(What::Table, How::Dormant);
+                }
                 sets(left, found, &mut tell);
                 chains(left, found, &mut tell);
             }

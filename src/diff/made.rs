@@ -95,6 +95,7 @@ fn made(table: Table, id: Option<Arc<str>>) -> ObservedTable {
     });
     ObservedTable {
         id,
+        dormant: false,
         sets: table.sets.into_iter().map(set).collect(),
         chains: chains.collect(),
     }

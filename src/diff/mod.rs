@@ -43,16 +43,33 @@ pub fn diff(observed: &Observed, mut desired: Desired, id: &Arc<str>) -> Vec<Cha
         let steps = match (observed.table(family), desired.take_table(family)) {
             (None, None) => Vec::new(),
             (Some(_), None) => vec![Step::DeleteTable],
-            (None, Some(wanted)) => {
-                let mut steps = vec![Step::AddTable { id: id.clone() }];
-                steps.extend(Plan::new(&ObservedTable::default(), wanted).steps());
-                steps
-            }
+            (None, Some(wanted)) => anew(wanted, id),
+            (Some(has), Some(wanted)) if has.dormant => awake(has, wanted, id),
             (Some(has), Some(wanted)) => Plan::new(has, wanted).steps(),
         };
         changes.extend(steps.into_iter().map(|step| Change { family, step }));
     }
     changes
+}
+
+/// Makes a table.
+fn anew(wanted: Table, id: &Arc<str>) -> Vec<Step> {
+    let mut steps = vec![Step::AddTable { id: id.clone() }];
+    steps.extend(Plan::new(&ObservedTable::default(), wanted).steps());
+    steps
+}
+
+/// Wakes a dormant table first: the kernel then unhooks what goes later. Newer kernels take no chain with a hook after that in
+/// the same transaction, so that the table is made anew where there is one.
+fn awake(has: &ObservedTable, wanted: Table, id: &Arc<str>) -> Vec<Step> {
+    let mut steps = vec![Step::WakeTable];
+    steps.extend(Plan::new(has, wanted.clone()).steps());
+    let hooks = |step: &Step| matches!(step, Step::AddChain { hook: Some(_), .. });
+    if steps.iter().any(hooks) {
+        steps = vec![Step::DeleteTable];
+        steps.extend(anew(wanted, id));
+    }
+    steps
 }
 
 /// The steps for one table, by when they can be taken.

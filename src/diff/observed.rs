@@ -26,6 +26,9 @@ pub struct Observed {
 pub struct ObservedTable {
     /// The text by which the table is known again; `None` where the kernel does not tell one from another.
     pub id: Option<Arc<str>>,
+    /// Whether no packet meets its rules, because somebody said so.
+    #[serde(skip)]
+    pub dormant: bool,
     /// Named sets and maps.
     pub sets: Vec<ObservedSet>,
     /// Chains.
@@ -242,6 +245,7 @@ impl Working {
                     ..ObservedTable::default()
                 });
             }
+            Step::WakeTable => self.table.as_mut().ok_or(Why::Missing)?.dormant = false,
             Step::DeleteTable => {
                 self.table.take().ok_or(Why::Missing)?;
                 self.chains.clear();

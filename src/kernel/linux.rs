@@ -93,8 +93,10 @@ impl Linux {
             family.number(),
             |w| w.string(table::NAME, name),
             |_, attributes| {
+                let flags = attributes.find(table::FLAGS).and_then(Attribute::u32);
                 found = Some(ObservedTable {
                     id: identity(attributes),
+                    dormant: flags.is_some_and(|flags| flags & table::DORMANT != 0),
                     ..ObservedTable::default()
                 });
             },

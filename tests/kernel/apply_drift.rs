@@ -38,8 +38,32 @@ fn what_somebody_changed_by_hand_is_told_and_put_right() {
             "`svc_www_v4`",
         ),
         ("delete table netdev flbc", "netdev"),
+        // Its rules are all there, and no packet meets them.
+        (
+            "add table inet flbc { flags dormant; }",
+            "dormant table in inet",
+        ),
+        (
+            "add table netdev flbc { flags dormant; }",
+            "dormant table in netdev",
+        ),
+        (
+            "delete chain inet flbc input / add table inet flbc { flags dormant; }",
+            "dormant table in inet",
+        ),
+        (
+            "delete chain netdev flbc on_eth0 / add table netdev flbc { flags dormant; }",
+            "dormant table in netdev",
+        ),
+        (
+            "add chain netdev flbc own { type filter hook ingress device eth1 priority 7; } / add table netdev flbc { flags dormant; }",
+            "dormant table in netdev",
+        ),
     ] {
-        host.namespace.nft(&format!("{by_hand}\n"));
+        // The kernel does not make a table dormant and change its hooks in one transaction.
+        for by_hand in by_hand.split(" / ") {
+            host.namespace.nft(&format!("{by_hand}\n"));
+        }
         assert_ne!(host.state(), whole, "{by_hand}");
         let ran = host.flbc(&["apply", "-"], FILE);
         assert_eq!(ran.code, Some(0), "{by_hand}: {ran:?}");

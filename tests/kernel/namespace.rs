@@ -132,7 +132,7 @@ pub(crate) fn sorted(text: &str) -> String {
             continue;
         }
         match line.trim() {
-            "flags dynamic" => filled_by_packets = true,
+            "flags dynamic" | "flags dynamic,timeout" => filled_by_packets = true,
             "}" => filled_by_packets = false,
             _ => {}
         }
@@ -174,6 +174,10 @@ pub(crate) fn objects(listing: &str) -> BTreeSet<String> {
                 objects.insert(format!("{table}\n{}", lines.join("\n")));
                 lines.clear();
             }
+        }
+        // What is said of the table itself stands apart.
+        if !lines.is_empty() {
+            objects.insert(format!("{table}\n{}", lines.join("\n")));
         }
     }
     objects

@@ -323,6 +323,10 @@ impl Builder<'_> {
                     w.bytes(table::USERDATA, &text_userdata(table::COMMENT, id));
                 });
             }
+            Step::WakeTable => self.message(message::NEW_TABLE, 0, family, 0, |w| {
+                w.string(table::NAME, name);
+                w.u32(table::FLAGS, 0);
+            }),
             Step::DeleteTable => self.message(message::DELETE_TABLE, 0, family, 0, |w| {
                 w.string(table::NAME, name);
             }),

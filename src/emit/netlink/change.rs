@@ -24,6 +24,8 @@ pub enum Step {
         /// A random text that the table carries as its comment, so that it can be known again.
         id: Arc<str>,
     },
+    /// Lets packets meet the rules of a table again that somebody has made dormant.
+    WakeTable,
     /// Removes the table and all that is in it.
     DeleteTable,
     /// Declares a set.
@@ -129,6 +131,7 @@ impl Change {
             | Step::AddRule { origin, .. } => *origin,
             Step::AddElements { origins, .. } => origins.get(element.unwrap_or_default()).copied(),
             Step::AddTable { .. }
+            | Step::WakeTable
             | Step::DeleteTable
             | Step::DeleteSet { .. }
             | Step::DeleteElements { .. }
@@ -168,6 +171,7 @@ impl fmt::Display for Change {
         let plural = |n: usize| if n == 1 { "element" } else { "elements" };
         match &self.step {
             Step::AddTable { .. } => write!(f, "add the table"),
+            Step::WakeTable => write!(f, "wake the dormant table"),
             Step::DeleteTable => write!(f, "delete the table"),
             Step::AddSet { set, .. } => write!(f, "add set `{set}`"),
             Step::DeleteSet { set } => write!(f, "delete set `{set}`"),

@@ -51,6 +51,8 @@ pub(crate) mod table {
     pub(crate) const FLAGS: u16 = 2;
     pub(crate) const HANDLE: u16 = 4;
     pub(crate) const USERDATA: u16 = 6;
+    /// Of its flags: no packet meets its rules.
+    pub(crate) const DORMANT: u32 = 1;
     /// In its userdata.
     pub(crate) const COMMENT: u8 = 0;
 }

@@ -46,7 +46,7 @@ fn watch(host: &Host) {
     let rules = "
         ip daddr 224.0.0.0/4 accept
         ip6 daddr ff00::/8 accept
-        meta mark and 0xff != 0 counter counter name low_of_packet
+        meta mark and 0xff != 0 counter name low_of_packet
         ct mark and 0xff != 0 counter name low_of_connection
         meta mark != 0 counter name any_of_packet
         ct mark != 0 counter name any_of_connection";
@@ -262,6 +262,10 @@ fn a_table_keeps_its_shift_whatever_is_lost() {
     assert_eq!(apply(&json, &[], plain), "no difference\n");
     leaves_eight_bits(&numbers(&json));
 
+    let human = host.flbc(&["status"], "").out;
+    assert!(human.starts_with("mark-shift 8\n\nservice "), "{human}");
+    let status = host.flbc(&["status", "--json"], "").out;
+    assert!(status.contains("\"mark_shift\":8,"), "{status}");
     assert_eq!(keeps(&first), "no difference\n");
     assert!(keeps(&second).contains("~ more: "), "of what is remembered");
     host.forget();
@@ -295,6 +299,8 @@ fn a_table_keeps_its_shift_whatever_is_lost() {
     host.flbc(&["unload"], "");
     apply(&host, &[], &first);
     assert!(!host.list().contains("mark_shift"));
+    let status = host.flbc(&["status", "--json"], "").out;
+    assert!(!status.contains("mark_shift"), "{status}");
 }
 
 /// How often clients were turned away.

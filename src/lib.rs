@@ -13,25 +13,34 @@
 // For what pest generates without its `std`.
 extern crate alloc;
 
+// In the rooms that work on statements, a new variant of flbc's own enums is a question to every `match`: the compiler
+// asks it, and a wildcard would answer in the dark.
 pub mod apply;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod check;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;
 pub mod doctor;
 pub mod emit;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod explain;
 pub mod kernel;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod lower;
 pub mod model;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod outline;
 pub mod real_server;
 pub mod ruleset;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod schedule;
 pub mod source;
+#[deny(clippy::wildcard_enum_match_arm)]
 pub mod syntax;
 
 use diagnostic::Diagnostics;
+use lower::layout::Layout;
 use model::Model;
 use ruleset::Ruleset;
 use source::Sources;
@@ -50,22 +59,26 @@ pub fn read(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Opti
 /// Compiles one file set, for an empty kernel.
 ///
 /// Every fault goes to `sink`; with an error among them there is no ruleset. `table` is the name of the
-/// tables, as [`ruleset::name::check_table`] allows it.
+/// tables, as [`ruleset::name::check_table`] allows it; `layout` says which bits of marks their numbers are in.
 pub fn compile(
     input: Input,
-    table: &str,
+    (table, layout): (&str, Layout),
     sources: &mut Sources,
     sink: &mut Diagnostics,
 ) -> Option<Ruleset> {
     let model = read(input, sources, sink)?;
-    rules(&model, table, sink)
+    rules(&model, (table, layout), sink)
 }
 
 /// The same for a file set that was read.
-pub fn rules(model: &Model, table: &str, sink: &mut Diagnostics) -> Option<Ruleset> {
+pub fn rules(
+    model: &Model,
+    (table, layout): (&str, Layout),
+    sink: &mut Diagnostics,
+) -> Option<Ruleset> {
     check::require_source_macs(model, sink);
     let plan = schedule::schedule(model, sink);
-    let numbers = lower::number::fresh(&plan, table, sink);
+    let numbers = lower::number::fresh(&plan, table, layout, sink);
     // Millions of servers without a number would be lowered in vain.
     (sink.errors() == 0).then(|| lower::lower(model, &plan, &numbers, table))
 }

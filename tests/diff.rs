@@ -378,7 +378,8 @@ fn of_many_services_ten_are_warned_of() {
 #[test]
 fn what_fits_one_family_alone_is_not_advised() {
     let ipv4 = "vip 192.0.2.10 tcp 80; server 10.20.0.1; server 10.20.0.2";
-    let ipv6 = "vip 2001:db8::10 tcp 80; server 2001:db8:1::1; server 2001:db8:1::2; server 2001:db8:1::3";
+    let ipv6 =
+        "vip 2001:db8::10 tcp 80; server 2001:db8:1::1; server 2001:db8:1::2; server 2001:db8:1::3";
     let of = |rest: &str| format!("service www {{ {rest} }}\n");
     let old = of(&format!("scheduler maglev table 2; {ipv4}"));
     let warns = |new: String| diff(&old, &new).2.starts_with("warning: `scheduler maglev");

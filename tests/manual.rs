@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use flbc::diagnostic::{Code, Severity};
+use flbc::syntax::{Keyword, OptionWord, SCHEDULER_ALIASES};
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
@@ -123,6 +124,37 @@ fn every_example_of_flb_5_compiles() {
         "the first file of flb.5",
         first.split(".Ed").next().unwrap(),
     );
+}
+
+/// The table of words, the manual and the fuzzer's dictionary know the same language.
+#[test]
+fn flb_5_and_the_dictionary_have_every_word() {
+    let page = read("man/flb.5");
+    let dictionary = read("fuzz/flb.dict");
+    let items = |word: &str| {
+        let item = format!(".It Ic {word}");
+        let mut lines = page.lines();
+        lines.any(|line| {
+            line.strip_prefix(&item)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+    };
+    let statements = Keyword::ALL.iter().map(|keyword| keyword.text());
+    let options = OptionWord::ALL.iter().map(|option| option.text());
+    for word in statements.chain(options) {
+        assert!(items(word), "flb.5 has no item for `{word}`");
+        let quoted = format!("\"{word}");
+        assert!(
+            dictionary.lines().any(|line| line.starts_with(&quoted)),
+            "fuzz/flb.dict has no `{word}`"
+        );
+    }
+    for (alias, ..) in SCHEDULER_ALIASES {
+        assert!(
+            page.contains(&format!(".Ic {alias} ")),
+            "flb.5 does not name `{alias}`"
+        );
+    }
 }
 
 /// The blocks of a page that begin with this line.

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flbc::diagnostic::Diagnostics;
 use flbc::emit;
+use flbc::lower::layout::Layout;
 use flbc::lower::number;
 use flbc::model::{Family, Model};
 use flbc::schedule::predict::predict;
@@ -265,7 +266,7 @@ fn rules(text: &str) -> (String, String) {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let input = Input::Stdin(text.into());
-    let ruleset = flbc::compile(input, "flbc", &mut sources, &mut sink);
+    let ruleset = flbc::compile(input, ("flbc", Layout::default()), &mut sources, &mut sink);
     let ruleset = ruleset.unwrap_or_else(|| panic!("{:?}\n{text}", sink.sorted()));
     let (mut json, mut nft) = (Vec::new(), Vec::new());
     emit::json(&ruleset, &mut json).unwrap();
@@ -487,7 +488,7 @@ fn more_services_than_marks_can_tell_apart() {
         many.services = (0..services).map(of_its_own).collect();
         let mut sink = Diagnostics::new();
         let plan = schedule(&many, &mut sink);
-        let numbers = number::fresh(&plan, "flbc", &mut sink);
+        let numbers = number::fresh(&plan, "flbc", Layout::default(), &mut sink);
         let numbers: HashSet<u32> = numbers
             .blocks
             .iter()

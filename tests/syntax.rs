@@ -4,7 +4,7 @@
 
 use flbc::diagnostic::Diagnostics;
 use flbc::source::Sources;
-use flbc::syntax::parse;
+use flbc::syntax::{Home, Keyword, OptionWord, parse};
 
 mod shape;
 
@@ -69,6 +69,97 @@ fn statement(statement: &str, expected: &str) {
         &format!("service a {{\n{statement}\n}}\n"),
         &format!("service a {{\n    {expected}\n}}\n"),
     );
+}
+
+/// A file in which a statement stands where it may: `{}` is its place.
+fn around(keyword: Keyword) -> &'static str {
+    match keyword.homes().first() {
+        Some(Home::Top) | None => "{}\n",
+        Some(Home::Service) => "service a {\n{}\n}\n",
+        Some(Home::Pool) => "pool a {\n{}\n}\n",
+        Some(Home::Defaults) => "defaults {\n{}\n}\n",
+    }
+}
+
+/// A statement's example with what it needs behind it to be whole: a pool is declared by its block.
+fn whole(keyword: Keyword) -> String {
+    let example = keyword.example();
+    match (example.ends_with('{'), keyword) {
+        (true, _) => format!("{example} }}"),
+        (false, Keyword::Pool) => format!("{example} {{ }}"),
+        (false, _) => example.to_owned(),
+    }
+}
+
+/// What the table of words says of a statement, the grammar does.
+#[test]
+fn the_grammar_reads_what_the_table_of_words_has() {
+    for &keyword in Keyword::ALL {
+        let statement = whole(keyword);
+        assert!(
+            statement.starts_with(keyword.text()) && keyword.usage().starts_with(keyword.text())
+        );
+        assert_eq!(Keyword::of(keyword.text()), Some(keyword));
+        let (shape, found) = read(&around(keyword).replace("{}", &statement));
+        assert_eq!(found, [""; 0], "`{statement}`");
+        assert!(
+            shape.contains(keyword.text()),
+            "`{statement}` is read as {shape}"
+        );
+    }
+    for &option in OptionWord::ALL {
+        assert!(option.usage().starts_with(option.text()));
+        assert_eq!(OptionWord::of(option.text()), Some(option));
+        let (shape, found) = read(&format!(
+            "pool a {{\nserver 10.0.0.1 {}\n}}\n",
+            option.example()
+        ));
+        assert_eq!(found, [""; 0]);
+        assert!(shape.contains(option.text()), "{shape}");
+        // A word that starts an option is no address, so that the word before it is no name.
+        let (shape, _) = read(&format!("pool a {{\nserver web {}\n}}\n", option.example()));
+        assert!(
+            !shape.contains("name=Bare:web"),
+            "`{}` is taken for an address: {shape}",
+            option.text()
+        );
+    }
+}
+
+/// A comma too many before a statement costs the one fault: the grammar knows that a statement starts there.
+#[test]
+fn every_statement_stops_what_is_damaged_before_it() {
+    for &keyword in Keyword::ALL {
+        let text = around(keyword).replace("{}", &format!("oops a,\n{}", whole(keyword)));
+        let (shape, found) = read(&text);
+        assert_eq!(found.len(), 1, "before `{}`: {found:?}", keyword.text());
+        assert!(
+            shape.contains(keyword.text()),
+            "`{}` is lost: {shape}",
+            keyword.text()
+        );
+    }
+}
+
+/// Out of its place a statement is refused, with the place where it belongs.
+#[test]
+fn a_statement_stands_where_the_table_of_words_says() {
+    let blocks = [
+        (Home::Service, "service a", "in a service"),
+        (Home::Pool, "pool a", "in a pool"),
+        (Home::Defaults, "defaults", "in `defaults`"),
+    ];
+    for &keyword in Keyword::ALL {
+        let homes = keyword.homes();
+        if !homes.contains(&Home::Top) {
+            let (_, found) = read(&format!("{}\n", keyword.example()));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains("misplaced-statement"), "{found:?}");
+            for (home, _, words) in blocks {
+                assert_eq!(found[0].contains(words), homes.contains(&home), "{found:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use rustc_hash::FxHashMap;
 
 use crate::emit::listing::{ListedTable, Listing};
+use crate::lower::layout::Layout;
 use crate::model::{Family, HashKey, Model, Protocol};
 use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline};
 use crate::ruleset::name::{self, ranges_of, service_of};
@@ -25,6 +26,15 @@ struct Listed {
     /// The service, or `pool NAME`, that it was declared in.
     group: String,
     outline: ServerOutline,
+}
+
+/// Which bits of marks the numbers of a text are in.
+pub fn layout(listing: &Listing) -> Layout {
+    let chains = listing
+        .tables
+        .values()
+        .flat_map(|table| table.chains.keys());
+    Layout::of_chains(chains.map(|chain| &**chain))
 }
 
 /// What a text says, in words.

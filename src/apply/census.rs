@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::Observed;
 use crate::lower::identity;
+use crate::lower::layout::Layout;
 use crate::lower::number::{BlockNumbers, Numbering};
 use crate::lower::region::Region;
 use crate::model::{Family, Mode, Model, State, Vip};
@@ -18,6 +19,8 @@ use super::View;
 /// Real servers and their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Census {
+    /// Which bits of marks the numbers are in.
+    pub(super) layout: Layout,
     pub(super) blocks: Vec<Residents>,
     pub(super) services: Vec<Listed>,
 }
@@ -133,7 +136,10 @@ impl Census {
         wants_block: impl Fn(usize) -> bool,
         wants_service: impl Fn(&Arc<str>) -> bool,
     ) -> Self {
-        let mut census = Self::default();
+        let mut census = Self {
+            layout: numbers.layout,
+            ..Self::default()
+        };
         let mut places: Vec<Option<usize>> = vec![None; plan.blocks.len()];
         let blocks = plan.blocks.iter().zip(&numbers.blocks).zip(&mut places);
         for (at, ((block, numbers), place)) in blocks.enumerate() {
@@ -170,7 +176,10 @@ impl Census {
     /// That of tables that were read.
     pub(super) fn of_tables(observed: &Observed) -> Self {
         let view = View::of(observed);
-        let mut census = Self::default();
+        let mut census = Self {
+            layout: view.layout,
+            ..Self::default()
+        };
         let drawn = view.chains.values().flat_map(|drawn| &drawn.servers);
         let drawn_somewhere: FxHashSet<u32> = drawn.copied().collect();
         for (service, seen) in &view.services {

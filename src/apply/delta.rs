@@ -10,6 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use crate::diagnostic::Diagnostics;
+use crate::lower::layout::Layout;
 use crate::lower::number::{self, BlockNumbers, Numbering, Places};
 use crate::lower::{Part, Scope};
 use crate::model::{
@@ -164,10 +165,13 @@ impl<'a> Delta<'a> {
     /// is another one.
     pub(super) fn assign(
         &mut self,
-        table: &str,
+        (table, layout): (&str, Layout),
         old: &Numbering,
         sink: &mut Diagnostics,
     ) -> Numbering {
+        if layout != old.layout {
+            self.part_all();
+        }
         let settled = self.was.iter().map(|was| {
             let numbers = old.blocks.get((*was)?)?;
             Some(numbers.first_slot)
@@ -176,7 +180,7 @@ impl<'a> Delta<'a> {
             settled: settled.collect(),
             others: self.going(old),
         };
-        let new = number::assign(self.new.plan, table, &places, sink);
+        let new = number::assign(self.new.plan, (table, layout), &places, sink);
         self.part(old, &new);
         new
     }
@@ -200,6 +204,17 @@ impl<'a> Delta<'a> {
             }
         }
         going
+    }
+
+    /// Parts everything: all numbers are others.
+    fn part_all(&mut self) {
+        self.was.fill(None);
+        self.stays.fill(false);
+        for side in [self.old, self.new] {
+            let services = side.plan.services.iter();
+            let names = services.map(|plan| plan.service.name.clone());
+            self.focus.services.extend(names);
+        }
     }
 
     /// Parts what is the same but for its numbers: a newcomer elsewhere can have drawn one of them.

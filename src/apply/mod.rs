@@ -19,6 +19,7 @@ use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
 use crate::kernel::cache::{Cache, Left};
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::lower::Scope;
+use crate::lower::layout::Layout;
 use crate::model::{Model, Override};
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
@@ -52,6 +53,7 @@ pub use restore::{before, restore};
 use settle::{remember, settle};
 pub use siblings::Claimed;
 pub use view::{ServerView, ServiceView, View};
+pub use work::tell_layouts;
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
 const TRIES: usize = 20;
@@ -139,6 +141,8 @@ impl From<KernelError> for Failure {
 pub struct Request<'a> {
     /// The name of both tables.
     pub table: &'a str,
+    /// Which bits of marks numbers are to be in; `None`: those that they are in, or all where there are no tables.
+    pub layout: Option<Layout>,
     /// What should be there.
     pub model: &'a Model,
     /// Its slots.

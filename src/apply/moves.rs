@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::cache::Cache;
 use crate::kernel::{Connection, Verdict};
+use crate::lower::layout::Layout;
 use crate::lower::region::Region;
 use crate::model::{Ports, Vip};
 
@@ -29,6 +30,8 @@ struct Fate {
 /// What became of all servers whose numbers may have changed.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
+    /// Which bits of marks the numbers are in that servers have now.
+    layout: Layout,
     fates: FxHashMap<u32, Fate>,
     /// The number of each service that remembered its clients, and the one it has now.
     regions: FxHashMap<u32, Option<u32>>,
@@ -47,6 +50,7 @@ pub(super) struct Moves {
 impl Moves {
     pub(super) fn between(old: &Census, new: &Census) -> Self {
         let mut moves = Self {
+            layout: new.layout,
             now: new.numbers().collect(),
             ..Self::default()
         };
@@ -62,6 +66,8 @@ impl Moves {
     }
 
     fn regions(&mut self, old: &Census, new: &Census, paths: &Paths<'_>) {
+        // The same number stands for other servers where numbers lie further apart.
+        let same_layout = old.layout == new.layout;
         let stays: FxHashSet<Region> = new.blocks.iter().filter_map(|b| b.region).collect();
         for service in &old.services {
             let Some(block) = service.block.and_then(|at| old.blocks.get(at)) else {
@@ -75,7 +81,7 @@ impl Moves {
             // A service whose name changed has the number that it had.
             let renamed = || {
                 let known = paths.chains.contains_key(&*service.chain);
-                Some(region).filter(|region| !known && stays.contains(region))
+                Some(region).filter(|region| same_layout && !known && stays.contains(region))
             };
             let to = own.or_else(renamed).map(Region::service);
             self.memories |= to != Some(region.service());
@@ -185,11 +191,10 @@ impl Moves {
             return Rewritten::Stays;
         }
         let number = fate.and_then(|fate| fate.to);
+        let of_service = |number| Region::containing(number, self.layout).map(Region::service);
         match to.zip(number) {
             Some((to, number)) if (to, number) == (service, server) => Rewritten::Stays,
-            Some((to, number)) if Region::containing(number).map(Region::service) == Some(to) => {
-                Rewritten::As(to, number)
-            }
+            Some((to, number)) if of_service(number) == Some(to) => Rewritten::As(to, number),
             Some(_) | None => Rewritten::Goes,
         }
     }

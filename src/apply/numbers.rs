@@ -7,15 +7,20 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
+use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdict};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::identity_in;
+use crate::lower::layout::Layout;
 use crate::lower::number::Places;
 use crate::lower::region::Region;
+use crate::ruleset::name;
 
 /// The numbers that the kernel has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedNumbers {
+    /// Which bits they are in.
+    pub layout: Layout,
     /// Every server.
     pub servers: Vec<KnownServer>,
     /// What the chain of each service and family draws, by the chain's name.
@@ -58,20 +63,32 @@ impl From<&ObservedNumbers> for Places {
     }
 }
 
+/// Which bits of marks the numbers of tables are in, as they tell themselves.
+pub(super) fn layout(observed: &Observed) -> Layout {
+    let tables = TableFamily::BOTH.into_iter();
+    let tables = tables.filter_map(|family| observed.table(family));
+    let chains = tables.flat_map(|table| &table.chains);
+    Layout::of_chains(chains.map(|chain| &*chain.name))
+}
+
 /// Reads the numbers out of what the kernel has.
 pub fn numbers(observed: &Observed) -> ObservedNumbers {
-    let mut numbers = ObservedNumbers::default();
+    let layout = layout(observed);
+    let mut numbers = ObservedNumbers {
+        layout,
+        ..ObservedNumbers::default()
+    };
     for table in TableFamily::BOTH
         .into_iter()
         .filter_map(|f| observed.table(f))
     {
         numbers.servers.extend(servers(table));
-        let slots: FxHashMap<u32, u32> = elements(table, "slot")
+        let slots: FxHashMap<u32, u32> = elements_of(table, "slot")
             .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(word)?)))
             .collect();
         for chain in &table.chains {
             if chain.name.starts_with("svc_")
-                && let Some(block) = block(chain, &slots)
+                && let Some(block) = block(chain, &slots, layout)
             {
                 numbers.blocks.insert(chain.name.clone(), block);
             }
@@ -80,7 +97,36 @@ pub fn numbers(observed: &Observed) -> ObservedNumbers {
     numbers
 }
 
-fn elements<'a>(table: &'a ObservedTable, set: &str) -> impl Iterator<Item = &'a Element> {
+/// The numbers of services whose clients are turned away, which go with those of servers: from the one that a service has
+/// to the one that it is to have.
+pub(super) fn turned_away(has: &Observed, changes: &[Change]) -> FxHashMap<u32, u32> {
+    let mut had: FxHashMap<(TableFamily, &str), u32> = FxHashMap::default();
+    for family in TableFamily::BOTH {
+        let elements = has.table(family).into_iter();
+        for element in elements.flat_map(|table| elements_of(table, name::AWAY)) {
+            if let (Some(service), Some(number)) = (&element.comment, mark(&element.key)) {
+                had.insert((family, service), number);
+            }
+        }
+    }
+    let mut moved = FxHashMap::default();
+    for change in changes {
+        let Step::AddElements { set, elements, .. } = &change.step else {
+            continue;
+        };
+        for element in elements.iter().filter(|_| **set == *name::AWAY) {
+            if let (Some(service), Some(number)) = (&element.comment, mark(&element.key))
+                && let Some(before) = had.get(&(change.family, &**service))
+                && *before != number
+            {
+                moved.insert(*before, number);
+            }
+        }
+    }
+    moved
+}
+
+fn elements_of<'a>(table: &'a ObservedTable, set: &str) -> impl Iterator<Item = &'a Element> {
     table.set(set).into_iter().flat_map(|set| &set.elements)
 }
 
@@ -104,16 +150,16 @@ fn servers(table: &ObservedTable) -> Vec<KnownServer> {
     let mut addresses: FxHashMap<u32, IpAddr> = FxHashMap::default();
     for map in ["addr4", "addr4p", "addr6", "addr6p"] {
         addresses.extend(
-            elements(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
+            elements_of(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
         );
     }
-    let ports: FxHashMap<u32, u16> = elements(table, "port")
+    let ports: FxHashMap<u32, u16> = elements_of(table, "port")
         .filter_map(|e| {
             let port = u16::from_be_bytes(value(e)?.try_into().ok()?);
             Some((mark(&e.key)?, port))
         })
         .collect();
-    elements(table, "server")
+    elements_of(table, "server")
         .filter_map(|element| {
             let number = mark(&element.key)?;
             let identity: Arc<str> = identity_in(element.comment.as_ref()?)?.into();
@@ -146,8 +192,8 @@ fn leads_to(expression: Attribute<'_>) -> Option<&str> {
 }
 
 /// What a service's chain draws: read from the expression that makes the mark.
-fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
-    let region = chain.rules.iter().find_map(region);
+fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>, layout: Layout) -> Option<KnownBlock> {
+    let region = chain.rules.iter().find_map(|rule| region(rule, layout));
     let drawn = drawn(chain, slots);
     region.map_or(drawn.clone(), |region| {
         Some(KnownBlock {
@@ -159,7 +205,7 @@ fn block(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
 
 /// The number of the service, if the rule sets the mark to it and asks whether the client is remembered:
 /// `ct mark set 0x80000000 jump return4_32`. Other rules set the mark to hashes, which may look like such a number.
-fn region(rule: &ObservedRule) -> Option<Region> {
+fn region(rule: &ObservedRule, layout: Layout) -> Option<Region> {
     let expressions = || Attributes::new(&rule.body.expressions).into_iter();
     let asks = expressions()
         .filter_map(leads_to)
@@ -173,7 +219,7 @@ fn region(rule: &ObservedRule) -> Option<Region> {
         word(value.value)
     });
     let number = number.filter(|_| asks)?;
-    Region::containing(number).filter(|region| region.service() == number)
+    Region::containing(number, layout).filter(|region| region.service() == number)
 }
 
 fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {

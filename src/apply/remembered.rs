@@ -86,8 +86,9 @@ pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) 
     };
     let rest = left.note.strip_prefix(&*model);
     let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
-    rest.is_some_and(|(_, named, _, overrides)| {
-        all_there(&named, interfaces) && overrides == request.overrides
+    rest.is_some_and(|(numbers, named, _, overrides)| {
+        let same_layout = request.layout.is_none_or(|it| it == numbers.layout);
+        same_layout && all_there(&named, interfaces) && overrides == request.overrides
     })
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::diff::{Identities, diff};
+use crate::diff::{Identities, Observed, diff};
 use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
+use crate::outline::Difference;
 
 use super::census::Census;
 use super::commit::Transaction;
 use super::moves::{Moves, Unfinished};
+use super::numbers::layout;
 use super::older::newly_served;
-use super::work::keep_counters;
+use super::work::{keep_counters, tell_layouts};
 use super::{Applied, Basis, Failure, Remembered, TRIES, Totals, see, settle, told};
 
 /// What the kernel has now, as [`restore`] takes it.
@@ -60,7 +62,7 @@ pub fn restore(
         let mut now = kernel.observe(table)?;
         let mut changes = diff(&now, before.observed.as_desired(table), &id);
         let mut applied = Applied {
-            difference: told::difference(&now, &before.observed, &[]),
+            difference: difference(&now, &before.observed),
             totals: Totals::of(&changes),
             ..Applied::default()
         };
@@ -101,4 +103,13 @@ pub fn restore(
         return Ok(applied);
     }
     Err(Failure::Crowded)
+}
+
+/// What goes back, in words.
+fn difference(now: &Observed, before: &Observed) -> Difference {
+    let mut difference = told::difference(now, before, &[]);
+    if now.has_tables() && before.has_tables() {
+        tell_layouts([layout(now), layout(before)], &mut difference);
+    }
+    difference
 }

@@ -10,9 +10,10 @@ use rustc_hash::FxHashMap;
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::abbreviated;
+use crate::lower::layout::Layout;
 use crate::lower::region::Region;
 use crate::model::{Ports, Protocol, Standing, Vip};
-use crate::ruleset::name::{ranges_of, service_of};
+use crate::ruleset::name::{self, ranges_of, service_of};
 use crate::source::Span;
 
 use super::numbers::{KnownBlock, numbers};
@@ -20,6 +21,8 @@ use super::numbers::{KnownBlock, numbers};
 /// Both tables, as services and servers.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// Which bits of marks the numbers of servers are in.
+    pub layout: Layout,
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
     /// Every server that the tables name, whether a service leads to it now or not.
@@ -81,8 +84,12 @@ pub struct ServerView {
 impl View {
     /// Reads the tables.
     pub fn of(observed: &Observed) -> Self {
-        let mut view = Self::default();
         let mut known = numbers(observed);
+        let layout = known.layout;
+        let mut view = Self {
+            layout,
+            ..Self::default()
+        };
         for family in TableFamily::BOTH {
             let Some(table) = observed.table(family) else {
                 continue;
@@ -92,7 +99,7 @@ impl View {
             unabbreviate(chains, servers.values_mut().map(|server| &mut server.group));
             let mut groups = Groups::new();
             for server in servers.values() {
-                let of = (&*server.group, Region::containing(server.number));
+                let of = (&*server.group, Region::containing(server.number, layout));
                 groups.entry(of).or_default().push(server.number);
             }
             view.read_services(family, table);
@@ -156,7 +163,7 @@ impl View {
     }
 
     fn read_turned_away(&mut self, table: &ObservedTable) {
-        let Some(set) = table.set("away") else {
+        let Some(set) = table.set(name::AWAY) else {
             return;
         };
         for (at, element) in set.elements.iter().enumerate() {

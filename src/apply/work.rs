@@ -7,6 +7,7 @@ use crate::diff::{Observed, Renumbered, carry, diff};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Desired, Interfaces, TableFamily, desired};
 use crate::kernel::{Kernel, KernelError};
+use crate::lower::layout::Layout;
 use crate::lower::number::{self, Numbering};
 use crate::lower::{Scope, lower_part};
 use crate::model::Served;
@@ -17,7 +18,7 @@ use super::census::Census;
 use super::delta::{Delta, Side};
 use super::moved::moves_from;
 use super::moves::Moves;
-use super::numbers::numbers;
+use super::numbers::{ObservedNumbers, numbers, turned_away};
 use super::older::newly_served;
 use super::{Failure, Remembered, Request, told};
 
@@ -51,7 +52,12 @@ pub(super) fn since(
 ) -> Result<Option<Work>, Failure> {
     let plan = schedule(&remembered.model, &mut Diagnostics::new());
     let mut delta = Delta::between(Side::of(remembered, &plan), request.into());
-    let numbers = delta.assign(request.table, &remembered.numbers, sink);
+    let layouts = [
+        remembered.numbers.layout,
+        request.layout.unwrap_or(remembered.numbers.layout),
+    ];
+    let naming = (request.table, layouts[1]);
+    let numbers = delta.assign(naming, &remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
@@ -95,8 +101,10 @@ pub(super) fn since(
     }
     let served = newly_served(&has, &changes);
     has.drop_sets();
+    let mut difference = delta.difference();
+    tell_layouts(layouts, &mut difference);
     Ok(Some(Work {
-        difference: delta.difference(),
+        difference,
         changes,
         structure: has,
         moves,
@@ -117,18 +125,23 @@ pub(super) fn anew(
 ) -> Result<Work, Failure> {
     let known = numbers(&observed);
     let places = (&known).into();
-    let numbers = number::assign(request.plan, request.table, &places, sink);
+    let before = own_layout(&known, remembered);
+    let layout = request.layout.unwrap_or(before);
+    let numbers = number::assign(request.plan, (request.table, layout), &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
     let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
-    let difference = if let Some(remembered) = remembered {
+    let mut difference = if let Some(remembered) = remembered {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
         let clients = moves_from(&observed, &known, request);
         told::difference(&observed, &wanted, &clients)
     };
+    if observed.has_tables() {
+        tell_layouts([before, layout], &mut difference);
+    }
     let mut changes = diff(&observed, wanted, id);
     let before = Census::of_tables(&observed);
     let now = Census::of_all((request.model, request.plan, &numbers));
@@ -153,6 +166,23 @@ pub(super) fn anew(
     })
 }
 
+/// Which bits of marks the numbers of tables are in that were read. Tables tell; where somebody has taken away what
+/// tells, it is what the last apply left, if the numbers are such.
+fn own_layout(known: &ObservedNumbers, remembered: Option<&Remembered<'_>>) -> Layout {
+    let left = remembered.map_or_else(Layout::default, |left| left.numbers.layout);
+    let untold = known.layout == Layout::default() && !known.servers.is_empty();
+    let fits = known.servers.iter().all(|server| left.has(server.number));
+    if untold && fits { left } else { known.layout }
+}
+
+/// Tells that the numbers of the whole table are to be in other bits of marks, if so.
+pub fn tell_layouts([old, new]: [Layout; 2], difference: &mut Difference) {
+    if old != new {
+        let line = format!("~ marks: mark-shift {} -> {}", old.shift(), new.shift());
+        difference.lines.insert(0, line);
+    }
+}
+
 /// Lets the counters of tables go on where `changes` make elements anew, under the numbers that servers have then.
 pub(super) fn keep_counters(
     kernel: &mut impl Kernel,
@@ -161,10 +191,11 @@ pub(super) fn keep_counters(
     moves: &Moves,
     changes: &mut Vec<Change>,
 ) -> Result<(), KernelError> {
-    let renumbered = Renumbered {
+    let mut renumbered = Renumbered {
         moved: moves.renumbered(),
         gone: moves.dying(),
     };
+    renumbered.moved.extend(turned_away(has, changes));
     carry(has, changes, &renumbered, |family, set| {
         kernel.counters(table, family, set)
     })

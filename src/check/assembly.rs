@@ -1,7 +1,6 @@
 //! From a draft to a service: pools found, defaults of the language filled in.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::families;
 use super::forwarding;
@@ -9,17 +8,10 @@ use super::pool::Pools;
 use super::reader::{Reader, Value};
 use super::server_set::ServerSet;
 use super::service::{Draft, DraftMember};
-use super::settings::{Settings, Switch};
-use super::values::nearest;
-use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{
-    Access, HashKey, Member, Mode, OnEmpty, PoolId, RealServer, Scheduler, Service, SourceNat,
-    Tracking,
-};
+use super::statement::{on_empty, scheduler, track};
+use crate::diagnostic::{Code, Diagnostic, nearest, quote};
+use crate::model::{Access, Member, Mode, PoolId, Service, SourceNat};
 use crate::source::Span;
-
-/// How long `track` lasts where it is implied.
-const IMPLIED_TRACKING: Duration = Duration::from_secs(300);
 
 /// Makes a service of its draft, and checks what concerns it alone.
 pub(super) fn assemble(
@@ -29,19 +21,27 @@ pub(super) fn assemble(
     reader: &mut Reader<'_>,
 ) -> Service {
     let mut damage = draft.damage;
-    let mode = match &draft.settings.mode {
+    let settings = &draft.settings;
+    let mode = match settings.mode.said() {
         Some(setting) => setting.mode.clone(),
         None => Mode::Nat(SourceNat::Keep),
     };
-    let scheduler = scheduler(&draft.settings, &mode);
-    let track = track(&draft, &mode, scheduler, reader);
-    let on_empty = draft.settings.on_empty.unwrap_or(match mode {
-        Mode::Nat(_) => OnEmpty::Reject,
-        Mode::Dr(_) => OnEmpty::Drop,
-    });
-    let persistence = match draft.settings.persist {
-        Some(Switch::On(persistence)) => Some(persistence),
-        Some(Switch::Off) | None => None,
+    let said = settings.scheduler.said();
+    let scheduler = said
+        .and_then(|setting| setting.scheduler)
+        .unwrap_or_else(|| scheduler::default_for(&mode));
+    let track = track::of(
+        (&draft.own, settings),
+        damage.statement,
+        (&mode, scheduler),
+        reader,
+    );
+    let on_empty = settings.on_empty.said().copied();
+    let on_empty = on_empty.unwrap_or_else(|| on_empty::default_for(&mode));
+    let persistence = settings.persist.said().copied();
+    let access = Access {
+        allow: settings.allow.said().cloned().unwrap_or_default(),
+        deny: settings.deny.said().cloned().unwrap_or_default(),
     };
     if draft.vips.is_empty() && !damage.vips {
         let message = format!("The service {} has no `vip`", quote(draft.name));
@@ -66,79 +66,22 @@ pub(super) fn assemble(
         persistence,
         track,
         on_empty,
-        access: Access {
-            allow: draft.settings.allow.unwrap_or_default(),
-            deny: draft.settings.deny.unwrap_or_default(),
-        },
+        access,
         members,
     };
     check_servers(&service, pools, set, reader);
     let facts = families::Facts {
-        own: draft.own,
+        own: &draft.own,
         damage,
-        mode: draft.settings.mode.as_ref(),
-        scheduler: draft.settings.scheduler.as_ref(),
+        settings: &draft.settings,
     };
     families::check(&service, &facts, pools, reader);
-    let mode_is_known = draft
-        .settings
-        .mode
-        .as_ref()
-        .map_or(!damage.statement, |m| !m.damaged);
-    if mode_is_known {
-        let mode_span = draft.settings.mode.as_ref().map(|mode| mode.span);
+    let mode = draft.settings.mode.said();
+    if mode.map_or(!damage.statement, |mode| !mode.damaged) {
+        let mode_span = mode.map(|mode| mode.span);
         forwarding::check(&service, mode_span, draft.statements, pools, reader);
     }
     service
-}
-
-fn scheduler(settings: &Settings, mode: &Mode) -> Scheduler {
-    let said = settings.scheduler.and_then(|setting| setting.scheduler);
-    said.unwrap_or(match mode {
-        Mode::Nat(_) => Scheduler::RoundRobin,
-        Mode::Dr(_) => Scheduler::Maglev {
-            key: HashKey::SourcePort,
-            table: None,
-        },
-    })
-}
-
-fn track(
-    draft: &Draft<'_, '_>,
-    mode: &Mode,
-    scheduler: Scheduler,
-    reader: &mut Reader<'_>,
-) -> Option<Tracking> {
-    let said = match draft.settings.track {
-        Some(Switch::On(track)) => Some(track),
-        Some(Switch::Off) | None => None,
-    };
-    match mode {
-        Mode::Nat(_) => {
-            let mode_is_known = draft.own.mode || !draft.damage.statement;
-            // A default that does not fit is not applied.
-            if let Some(track) = said.filter(|_| draft.own.track && mode_is_known) {
-                let message =
-                    "`track` is for `mode dr`: in `nat` the kernel itself remembers connections";
-                let fault = Diagnostic::new(Code::DrOnly, track.span, message);
-                let fault = match &draft.settings.mode {
-                    Some(mode) => fault.related(mode.span, "the mode is set here"),
-                    None => fault,
-                };
-                reader.report(fault.help("remove it"));
-            }
-            None
-        }
-        // `off` undoes a default; what a scheduler cannot do without stays.
-        Mode::Dr(_) => said.or_else(|| {
-            let implies = matches!(scheduler, Scheduler::RoundRobin | Scheduler::Random);
-            let setting = draft.settings.scheduler.filter(|_| implies)?;
-            Some(Tracking {
-                timeout: IMPLIED_TRACKING,
-                span: setting.span,
-            })
-        }),
-    }
 }
 
 /// Finds the pools.
@@ -206,21 +149,7 @@ fn check_servers(
         return;
     }
     set.clear();
-    for server in servers(service, pools) {
+    for server in pools.servers_of(service) {
         set.add(server, reader);
     }
-}
-
-/// The servers of a service that is not in a model yet.
-pub(super) fn servers<'s>(
-    service: &'s Service,
-    pools: &'s Pools<'_>,
-) -> impl Iterator<Item = &'s RealServer> {
-    service.members.iter().flat_map(|member| match member {
-        Member::Pool(id) => pools
-            .read
-            .get(id.0)
-            .map_or(&[][..], |pool| &pool.real_servers),
-        Member::Server(server) => std::slice::from_ref(server),
-    })
 }

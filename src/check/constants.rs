@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::values::{name, nearest};
-use crate::diagnostic::{Code, Diagnostic, quote};
+use super::values::name;
+use crate::diagnostic::{Code, Diagnostic, nearest, quote};
 use crate::source::{Sources, Span};
 use crate::syntax::tree::{DefineDecl, Item, Tree, WordKind};
 
@@ -48,7 +48,7 @@ impl<'a> Constants<'a> {
                         damaged |= self.look_ahead(tree, sources);
                     }
                 }
-                _ => {}
+                Item::Defaults(_) | Item::Pool(_) | Item::Service(_) => {}
             }
         }
         damaged

@@ -1,11 +1,10 @@
 //! IPv4 and IPv6 of one service: VIPs, servers, source addresses, the size of the table.
 
-use super::assembly::servers;
-use super::mode::ModeSetting;
 use super::pool::Pools;
 use super::reader::Reader;
-use super::scheduler::{LARGEST_TABLE, SchedulerSetting};
-use super::service::{Damage, Said};
+use super::service::Damage;
+use super::statement::Settings;
+use super::statement::scheduler::LARGEST_TABLE;
 use super::values::primes_around;
 use crate::diagnostic::{Code, Diagnostic, quote};
 use crate::model::{Family, Member, Mode, Scheduler, Service, SourceNat};
@@ -13,10 +12,11 @@ use crate::model::{Family, Member, Mode, Scheduler, Service, SourceNat};
 /// What the check needs beyond the service.
 #[derive(Debug)]
 pub(super) struct Facts<'d> {
-    pub(super) own: Said,
+    /// What the service itself says.
+    pub(super) own: &'d Settings,
     pub(super) damage: Damage,
-    pub(super) mode: Option<&'d ModeSetting>,
-    pub(super) scheduler: Option<&'d SchedulerSetting>,
+    /// What holds, of the service and of defaults.
+    pub(super) settings: &'d Settings,
 }
 
 /// Checks each family of a service.
@@ -27,7 +27,7 @@ pub(super) fn check(
     reader: &mut Reader<'_>,
 ) {
     let mut counts = [0_usize; 2];
-    for server in servers(service, pools) {
+    for server in pools.servers_of(service) {
         for (count, family) in counts.iter_mut().zip(Family::BOTH) {
             *count += usize::from(Family::of(server.address) == family);
         }
@@ -38,7 +38,7 @@ pub(super) fn check(
         check_table(service, family, count, facts, reader);
         if let Some(vip) = vip {
             // Without any server, that has been said already.
-            if count == 0 && !is_empty && !facts.own.on_empty && !facts.damage.members {
+            if count == 0 && !is_empty && facts.own.on_empty.is_unsaid() && !facts.damage.members {
                 let message = format!(
                     "The service {} has {family} VIPs and no {family} server",
                     quote(&service.name)
@@ -63,8 +63,8 @@ fn check_superfluous(
     reader: &mut Reader<'_>,
 ) {
     let server = service.members.iter().find_map(|member| match member {
-        Member::Server(server) if Family::of(server.address) == family => Some(server),
-        _ => None,
+        Member::Server(server) => (Family::of(server.address) == family).then_some(server),
+        Member::Pool(_) => None,
     });
     if let Some(server) = server {
         let message = format!(
@@ -75,7 +75,7 @@ fn check_superfluous(
         let fault = Diagnostic::new(Code::UnreachableServer, server.span, message);
         reader.report(fault.help(format!("add an {family} `vip`, or remove the server")));
     }
-    let snat = facts.mode.filter(|_| facts.own.mode).and_then(|mode| {
+    let snat = facts.own.mode.said().and_then(|mode| {
         let (_, span) = mode.snat.iter().find(|(of, _)| *of == family)?;
         Some(*span)
     });
@@ -92,14 +92,16 @@ fn check_missing_snat(
     facts: &Facts<'_>,
     reader: &mut Reader<'_>,
 ) {
-    let Mode::Nat(SourceNat::Fixed { ipv4, ipv6 }) = &service.mode else {
+    let Mode::Nat(source @ SourceNat::Fixed { .. }) = &service.mode else {
         return;
     };
-    let is_missing = match family {
-        Family::V4 => ipv4.is_none(),
-        Family::V6 => ipv6.is_none(),
-    };
-    if let Some(mode) = facts.mode.filter(|mode| is_missing && !mode.damaged) {
+    let is_missing = source.fixed(family).is_none();
+    if let Some(mode) = facts
+        .settings
+        .mode
+        .said()
+        .filter(|mode| is_missing && !mode.damaged)
+    {
         let message = format!(
             "{family} servers of {} see the client's address: `snat` gives none for {family}",
             quote(&service.name)
@@ -124,7 +126,12 @@ fn check_table(
     else {
         return;
     };
-    let Some((_, span)) = facts.scheduler.and_then(|setting| setting.table) else {
+    let Some((_, span)) = facts
+        .settings
+        .scheduler
+        .said()
+        .and_then(|setting| setting.table)
+    else {
         return;
     };
     if count <= size as usize {

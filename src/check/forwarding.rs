@@ -1,9 +1,7 @@
 //! Whether the servers of a service fit its mode.
 
-use super::assembly::servers;
 use super::pool::Pools;
 use super::reader::Reader;
-use super::server::keyword;
 use super::values::is_link_local_v6;
 use crate::diagnostic::{Code, Diagnostic, quote};
 use crate::model::{Member, Mode, Ports, RealServer, Service, Vip};
@@ -24,7 +22,7 @@ pub(super) fn check(
         }
         Mode::Dr(_) => server.port.is_some(),
     };
-    if !servers(service, pools).any(suspect) {
+    if !pools.servers_of(service).any(suspect) {
         return;
     }
     for member in &service.members {
@@ -52,7 +50,7 @@ fn declaration<'t>(statements: &'t [StatementDecl], server: &RealServer) -> Opti
     let at = statements.partition_point(|decl| decl.span.start < server.span.start);
     match &statements.get(at)?.statement {
         Statement::Server(decl) => Some(decl),
-        _ => None,
+        Statement::Vip { .. } | Statement::Setting(_) | Statement::Pool { .. } => None,
     }
 }
 
@@ -67,9 +65,12 @@ fn check_nat(
         let why = match option {
             ServerOption::Mac(_) => "the kernel finds the server's MAC address",
             ServerOption::Via(_) => "the kernel's routes find the interface",
-            _ => continue,
+            ServerOption::Weight(_)
+            | ServerOption::Drain(_)
+            | ServerOption::Down(_)
+            | ServerOption::Backup(_) => continue,
         };
-        let (keyword, span) = keyword(*option);
+        let (keyword, span) = (option.word().text(), option.span());
         let message = format!("`{keyword}` is for `mode dr`: in `nat` {why}");
         let fault = Diagnostic::new(Code::DrOnly, span, message);
         let fault = match mode_span {

@@ -21,14 +21,15 @@ use std::time::Duration;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
 use crate::model::{Access, AccessEntry, AccessList, Model, Prefix, Service};
 use crate::source::Sources;
-use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Tree};
+use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Statement, Tree};
+use crate::syntax::{Home, Keyword};
 
 use claims::Claims;
 use pool::{Pools, refuse_statement};
 use reader::Reader;
 use server_set::ServerSet;
 use service::Draft;
-use settings::{Settings, SettingsReader};
+use statement::{Settings, SettingsReader};
 
 mod advice;
 mod assembly;
@@ -36,15 +37,13 @@ mod claims;
 mod constants;
 mod families;
 mod forwarding;
-mod mode;
 mod pool;
 mod reader;
-mod scheduler;
 mod server;
 mod server_set;
 mod service;
-mod settings;
 mod source_mac;
+mod statement;
 mod values;
 mod vip;
 
@@ -58,14 +57,6 @@ pub fn read_duration(text: &str) -> Result<Duration, String> {
         Some(help) => format!("{}; {help}", wrong.message),
         None => wrong.message,
     })
-}
-
-/// The known name that was most likely meant, if any comes near.
-pub fn nearest_name<'n>(
-    written: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
-    values::nearest(written, names)
 }
 
 /// Checks a file and all that it includes, and reports every fault.
@@ -111,9 +102,15 @@ impl<'t> Walk<'t, '_> {
     fn defaults(&mut self, decl: &DefaultsDecl) -> Settings {
         let mut settings = SettingsReader::default();
         for statement in &decl.statements {
-            if !settings.take(statement, &mut self.reader) {
-                let help = "defaults are for `mode`, `scheduler`, `persist`, `track`, `on-empty`, `allow` and `deny`";
-                refuse_statement(statement, "`defaults`", help, &mut self.reader);
+            match &statement.statement {
+                Statement::Setting(setting) => {
+                    settings.take(setting, statement.span, &mut self.reader);
+                }
+                Statement::Vip { .. } | Statement::Pool { .. } | Statement::Server(_) => {
+                    let words: Vec<_> = Home::Defaults.statements().map(Keyword::text).collect();
+                    let help = format!("defaults are for {}", all_of(&words));
+                    refuse_statement(statement, "`defaults`", &help, &mut self.reader);
+                }
             }
         }
         settings.settings
@@ -151,6 +148,17 @@ impl<'t> Walk<'t, '_> {
             pools: pools.read,
             services,
         }
+    }
+}
+
+/// `a`, `b` and `c`
+fn all_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => {
+            format!("{} and {last}", others.join(", "))
+        }
+        _ => quoted.concat(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::server::read_server;
 use super::server_set::ServerSet;
 use super::values::name;
 use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{Pool, PoolId};
+use crate::model::{Member, Pool, PoolId, RealServer, Service};
 use crate::syntax::tree::{PoolDecl, Statement, StatementDecl, Word, WordKind};
 
 /// The pools read so far.
@@ -104,6 +104,20 @@ impl<'t> Pools<'t> {
         self.facts.get(id.0)
     }
 
+    /// The servers of a service that is not in a model yet.
+    pub(super) fn servers_of<'s>(
+        &'s self,
+        service: &'s Service,
+    ) -> impl Iterator<Item = &'s RealServer> {
+        service.members.iter().flat_map(|member| match member {
+            Member::Pool(id) => self
+                .read
+                .get(id.0)
+                .map_or(&[][..], |pool| &pool.real_servers),
+            Member::Server(server) => std::slice::from_ref(server),
+        })
+    }
+
     /// All names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.read.iter().map(|pool| &*pool.name)
@@ -153,18 +167,7 @@ pub(super) fn refuse_statement(
     help: &str,
     reader: &mut Reader<'_>,
 ) {
-    let keyword = match &decl.statement {
-        Statement::Vip { .. } => "vip",
-        Statement::Mode(_) => "mode",
-        Statement::Scheduler { .. } => "scheduler",
-        Statement::Persist { .. } => "persist",
-        Statement::Track { .. } => "track",
-        Statement::OnEmpty { .. } => "on-empty",
-        Statement::Allow { .. } => "allow",
-        Statement::Deny { .. } => "deny",
-        Statement::Pool { .. } => "pool",
-        Statement::Server(_) => "server",
-    };
+    let keyword = decl.statement.keyword().text();
     let message = format!("`{keyword}` cannot stand in {block}");
     let fault = Diagnostic::new(Code::MisplacedStatement, decl.keyword, message);
     reader.report(fault.help(help));

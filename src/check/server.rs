@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::mode::read_via;
 use super::reader::{Reader, Value};
+use super::statement::mode::read_via;
 use super::values::{
     Pattern, address_pattern, decimal, endpoint, impossible_server, mac, name, name_pattern,
 };
@@ -229,18 +229,19 @@ impl Options {
 
 /// Whether an option may stand with those before it.
 fn is_welcome(option: ServerOption, before: &[ServerOption], reader: &mut Reader<'_>) -> bool {
-    let (keyword, span) = keyword(option);
-    let is_state = |keyword| matches!(keyword, "drain" | "down" | "backup");
-    for (other, first) in before.iter().map(|option| self::keyword(*option)) {
-        let fault = if other == keyword {
-            let message = format!("`{keyword}` is given a second time");
+    let (word, span) = (option.word(), option.span());
+    for first in before {
+        let other = first.word();
+        let fault = if other == word {
+            let message = format!("`{}` is given a second time", word.text());
             Diagnostic::new(Code::RepeatedStatement, span, message)
-                .related(first, "first given here")
+                .related(first.span(), "first given here")
                 .help("remove one of them")
-        } else if is_state(other) && is_state(keyword) {
-            let message = format!("A server cannot be `{other}` and `{keyword}` at once");
+        } else if other.is_state() && word.is_state() {
+            let (other, word) = (other.text(), word.text());
+            let message = format!("A server cannot be `{other}` and `{word}` at once");
             Diagnostic::new(Code::BadStatement, span, message)
-                .related(first, "the other one")
+                .related(first.span(), "the other one")
                 .help("remove one of them")
         } else {
             continue;
@@ -249,19 +250,4 @@ fn is_welcome(option: ServerOption, before: &[ServerOption], reader: &mut Reader
         return false;
     }
     true
-}
-
-/// The keyword of an option, and its place or that of its argument.
-pub(super) fn keyword(option: ServerOption) -> (&'static str, Span) {
-    match option {
-        ServerOption::Weight(word) => ("weight", word.span),
-        ServerOption::Mac(word) => ("mac", word.span),
-        ServerOption::Via(via) => {
-            let end = via.from.map_or(via.interface.span, |from| from.span);
-            ("via", via.interface.span.to(end))
-        }
-        ServerOption::Drain(span) => ("drain", span),
-        ServerOption::Down(span) => ("down", span),
-        ServerOption::Backup(span) => ("backup", span),
-    }
 }

@@ -4,7 +4,7 @@ use super::claims::Claims;
 use super::pool::declared_name;
 use super::reader::{Reader, Value};
 use super::server::read_server;
-use super::settings::{Settings, SettingsReader};
+use super::statement::{Settings, SettingsReader};
 use super::values::name;
 use super::vip::read_vip;
 use crate::model::{RealServer, Vip};
@@ -21,7 +21,7 @@ pub(super) struct Draft<'t, 'a> {
     pub(super) vips: Vec<Vip>,
     pub(super) members: Vec<DraftMember<'a>>,
     /// What the service itself says.
-    pub(super) own: Said,
+    pub(super) own: Settings,
     /// What it says, and what defaults say where it says nothing.
     pub(super) settings: Settings,
     pub(super) damage: Damage,
@@ -31,14 +31,6 @@ pub(super) struct Draft<'t, 'a> {
 pub(super) enum DraftMember<'a> {
     Pool(Value<'a>),
     Server(RealServer),
-}
-
-/// What a service says itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Said {
-    pub(super) mode: bool,
-    pub(super) track: bool,
-    pub(super) on_empty: bool,
 }
 
 /// What could not be read, so that nothing can be said about what seems missing.
@@ -86,24 +78,17 @@ impl<'t, 'a> Draft<'t, 'a> {
                         members.push(DraftMember::Server(server));
                     });
                 }
-                _ => {
-                    settings.take(statement, reader);
-                }
+                Statement::Setting(setting) => settings.take(setting, span, reader),
             }
         }
-        let own = Said {
-            mode: settings.settings.mode.is_some(),
-            track: settings.settings.track.is_some(),
-            on_empty: settings.settings.on_empty.is_some() || settings.on_empty_damaged,
-        };
         Self {
             name: declared_name(decl.name, "service", reader).unwrap_or_default(),
             span: decl.name.span,
             statements: &decl.statements,
             vips,
             members,
-            own,
             settings: settings.settings.over(defaults),
+            own: settings.settings,
             damage,
         }
     }

@@ -7,17 +7,26 @@ use std::path::Path;
 use super::Exit;
 use super::apply::{say, warn};
 use super::report::Report;
-use crate::apply::against;
+use crate::apply::{against, tell_layouts};
 use crate::diagnostic::{Diagnostics, escape, reason};
 use crate::emit;
 use crate::emit::listing::{self, Listing};
+use crate::lower::layout::Layout;
 use crate::model::Model;
 use crate::outline::Difference;
 use crate::schedule;
 use crate::source::Sources;
 
 /// Compares what a file compiles to with what was compiled earlier.
-pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Exit {
+///
+/// Both are compared in the layout that the rules have, as an apply would keep it: what another asks for is told, and changes
+/// nothing else.
+pub(super) fn run(
+    report: &Report,
+    (table, asked): (&str, Option<Layout>),
+    rules: &Path,
+    file: &Path,
+) -> Exit {
     if rules == Path::new("-") && file == Path::new("-") {
         return Report::failure("standard input cannot be both the file and the rules");
     }
@@ -35,9 +44,18 @@ pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Ex
         Err(error) => return Report::unread(&error),
     };
     let model = crate::read(input, &mut sources, &mut sink);
-    let ruleset = model
-        .as_ref()
-        .and_then(|model| crate::rules(model, table, &mut sink));
+    let layout = against::layout(&old);
+    let asked = asked.unwrap_or(layout);
+    let rules = |layout, sink: &mut Diagnostics| {
+        let model = model.as_ref()?;
+        crate::rules(model, (table, layout), sink)
+    };
+    let ruleset = rules(asked, &mut sink).and_then(|ruleset| {
+        if asked == layout {
+            return Some(ruleset);
+        }
+        rules(layout, &mut Diagnostics::new())
+    });
     report.human(&sink, &sources);
     let (Some(model), Some(ruleset)) = (model, ruleset) else {
         return Exit::Bad;
@@ -49,7 +67,7 @@ pub(super) fn run(report: &Report, table: &str, rules: &Path, file: &Path) -> Ex
         listing::read(&text).map_err(|error| error.to_string())
     });
     match new {
-        Ok(new) => compare(&old, &new, &model),
+        Ok(new) => compare(&old, &new, &model, [layout, asked]),
         Err(why) => Report::failure(&escape(&why)),
     }
 }
@@ -67,13 +85,15 @@ fn earlier(rules: &Path) -> Result<Listing, String> {
     listing::read(&text).map_err(|error| error.to_string())
 }
 
-fn compare(old: &Listing, new: &Listing, model: &Model) -> Exit {
-    if old == new {
+fn compare(old: &Listing, new: &Listing, model: &Model, layouts: [Layout; 2]) -> Exit {
+    if old == new && layouts[0] == layouts[1] {
         return say("no difference\n", Exit::Fine);
     }
     let plan = schedule::schedule(model, &mut Diagnostics::new());
     let moves = against::moves(old, model, &plan);
-    let difference = Difference::between(&against::outline(old), &against::outline(new), &moves);
+    let mut difference =
+        Difference::between(&against::outline(old), &against::outline(new), &moves);
+    tell_layouts(layouts, &mut difference);
     warn(&difference.warnings);
     let mut text = difference.lines.join("\n");
     if difference.is_empty() {

@@ -9,6 +9,7 @@ use crate::apply::{self, Applied, Claimed, Failure, Request};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::kernel::cache::{self, Cache};
 use crate::kernel::{KernelError, Linux, Refusal};
+use crate::lower::layout::Layout;
 use crate::model::Model;
 use crate::outline::{Difference, Outline, between_plans};
 use crate::schedule;
@@ -29,7 +30,12 @@ pub(super) struct How {
 }
 
 /// `flbc apply`
-pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
+pub(super) fn run(
+    report: &Report,
+    how: How,
+    (table, layout): (&str, Option<Layout>),
+    file: &Path,
+) -> Exit {
     let How {
         dry_run,
         keep,
@@ -59,6 +65,7 @@ pub(super) fn run(report: &Report, how: How, table: &str, file: &Path) -> Exit {
     let plan = schedule::schedule(&model, &mut sink);
     let request = Request {
         table,
+        layout,
         model: &model,
         plan: &plan,
         overrides: &overrides,

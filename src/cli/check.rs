@@ -9,6 +9,7 @@ use super::{Exit, output};
 use crate::check::advise;
 use crate::diagnostic::Diagnostics;
 use crate::diagnostic::render::json;
+use crate::lower::layout::Layout;
 use crate::source::Sources;
 
 /// How `--format` reports.
@@ -51,7 +52,7 @@ fn faults(file: &Path) -> std::io::Result<(Sources, Diagnostics)> {
     let table = crate::ruleset::name::DEFAULT_TABLE;
     if let Some(model) = crate::read(Report::input(file)?, &mut sources, &mut sink) {
         advise(&model, &mut sink);
-        let _ = crate::rules(&model, table, &mut sink);
+        let _ = crate::rules(&model, (table, Layout::default()), &mut sink);
     }
     Ok((sources, sink))
 }

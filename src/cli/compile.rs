@@ -9,6 +9,7 @@ use super::report::Report;
 use super::{Exit, output};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::emit;
+use crate::lower::layout::Layout;
 use crate::ruleset::name::{self, BadTableName};
 use crate::source::Sources;
 
@@ -39,7 +40,7 @@ pub(super) fn run(
     report: &Report,
     format: Format,
     to: Option<&Path>,
-    table: &str,
+    naming: (&str, Layout),
     file: &Path,
 ) -> Exit {
     let mut sources = Sources::new();
@@ -48,7 +49,7 @@ pub(super) fn run(
         Ok(input) => input,
         Err(error) => return Report::unread(&error),
     };
-    let ruleset = crate::compile(input, table, &mut sources, &mut sink);
+    let ruleset = crate::compile(input, naming, &mut sources, &mut sink);
     if let Format::Json = format
         && let Some(span) = ruleset.as_ref().and_then(emit::unsayable)
     {

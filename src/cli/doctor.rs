@@ -151,6 +151,7 @@ fn asked(
     let plan = schedule::schedule(model, &mut sink);
     let request = Request {
         table,
+        layout: None,
         model,
         plan: &plan,
         overrides: &[],

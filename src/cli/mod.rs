@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::diagnostic;
+use crate::lower::layout::Layout;
 use crate::real_server::Question;
 
 mod against;
@@ -17,6 +18,7 @@ mod doctor;
 mod explain;
 mod fmt;
 mod man;
+mod mark_shift;
 mod output;
 mod real_server;
 mod report;
@@ -113,6 +115,8 @@ enum Command {
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
+        #[arg(long, value_name = "N", default_value = "0", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::made())]
+        mark_shift: Layout,
         /// The .flb file, `-` for standard input
         file: PathBuf,
     },
@@ -139,6 +143,8 @@ enum Command {
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
+        #[arg(long, value_name = "N", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::kept())]
+        mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
         file: PathBuf,
     },
@@ -160,6 +166,8 @@ enum Command {
         /// The name of both tables
         #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
         table: String,
+        #[arg(long, value_name = "N", value_parser = mark_shift::layout(), conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
+        mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
         file: Option<PathBuf>,
     },
@@ -366,20 +374,26 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             format,
             output,
             table,
+            mark_shift,
             file,
-        } => compile::run(report, format, output.as_deref(), &table, &file),
+        } => {
+            let naming = (&*table, mark_shift);
+            compile::run(report, format, output.as_deref(), naming, &file)
+        }
         Command::Apply {
             against: Some(rules),
             table,
+            mark_shift,
             file,
             ..
-        } => against::run(report, &table, &rules, &file),
+        } => against::run(report, (&table, mark_shift), &rules, &file),
         Command::Apply {
             dry_run,
             against: None,
             keep,
             timing,
             table,
+            mark_shift,
             file,
         } => {
             let how = apply::How {
@@ -387,7 +401,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
                 keep,
                 timing,
             };
-            apply::run(report, how, &table, &file)
+            apply::run(report, how, (&table, mark_shift), &file)
         }
         Command::Set {
             what,
@@ -414,9 +428,10 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             timeout,
             back,
             table,
+            mark_shift,
             file,
         } => match file {
-            Some(file) if !back => trial::run(report, timeout, &table, &file),
+            Some(file) if !back => trial::run(report, timeout, (&table, mark_shift), &file),
             _ => trial::back(report, &table),
         },
         Command::Confirm { table } => trial::confirm(&table),

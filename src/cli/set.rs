@@ -9,8 +9,7 @@ use super::apply::{completed, failed, say, text_of, warn_of};
 use super::report::Report;
 use super::{Exit, trial};
 use crate::apply::{self, Failure, Request};
-use crate::check::nearest_name;
-use crate::diagnostic::{Diagnostics, quote};
+use crate::diagnostic::{Diagnostics, nearest, quote};
 use crate::kernel::Linux;
 use crate::kernel::cache::{self, Cache};
 use crate::model::{Model, Override, Place, Standing, State};
@@ -94,6 +93,7 @@ pub(super) fn run(report: &Report, wish: &Wish<'_>, table: &str, file: Option<&P
     let plan = schedule::schedule(&model, &mut sink);
     let request = Request {
         table,
+        layout: None,
         model: &model,
         plan: &plan,
         overrides: &overrides,
@@ -154,7 +154,7 @@ fn place(model: &Model, wish: &Wish<'_>) -> Result<Place, String> {
             (what, wish.server, names.collect())
         }
     };
-    let meant = match nearest_name(written, names.iter().copied()) {
+    let meant = match nearest(written, names.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("there are: {}", few(&names)),
     };

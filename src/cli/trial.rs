@@ -20,6 +20,7 @@ use crate::diagnostic::Diagnostics;
 use crate::kernel::Linux;
 use crate::kernel::cache::{self, Cache, Lock};
 use crate::kernel::trial::{self, Before, Outcome, Trials};
+use crate::lower::layout::Layout;
 use crate::model::DurationWords;
 use crate::ruleset::name::DEFAULT_TABLE;
 use crate::schedule;
@@ -129,7 +130,12 @@ pub(super) fn notice(table: &str) -> Option<String> {
 }
 
 /// `flbc try FILE`
-pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) -> Exit {
+pub(super) fn run(
+    report: &Report,
+    timeout: Duration,
+    (table, layout): (&str, Option<Layout>),
+    file: &Path,
+) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let mut model = match report.model(file, &mut sources, &mut sink) {
@@ -151,6 +157,7 @@ pub(super) fn run(report: &Report, timeout: Duration, table: &str, file: &Path) 
     let plan = schedule::schedule(&model, &mut sink);
     let request = Request {
         table,
+        layout,
         model: &model,
         plan: &plan,
         overrides: &[],

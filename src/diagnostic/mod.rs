@@ -3,10 +3,12 @@
 use crate::source::Span;
 
 mod code;
+mod nearest;
 pub mod render;
 mod text;
 
 pub use code::Code;
+pub use nearest::nearest;
 pub use text::{argument, clip, escape, is_treacherous, quote, reason};
 
 /// Whether a fault stops compilation.

@@ -102,6 +102,13 @@ impl Observed {
         }
     }
 
+    /// Whether there is any table.
+    pub fn has_tables(&self) -> bool {
+        TableFamily::BOTH
+            .iter()
+            .any(|family| self.table(*family).is_some())
+    }
+
     /// Forgets the chains of services, of which there are many.
     pub fn drop_service_chains(&mut self) {
         for table in [&mut self.inet, &mut self.netdev].into_iter().flatten() {

@@ -182,6 +182,24 @@ impl<'m> Explanation<'m> {
                 near: near.collect(),
             };
         };
+        // All that a service says: what is not used here stands in the answer as it is, or has its words in `words`.
+        let Service {
+            name: _,
+            span: _,
+            // Looked up above.
+            vips: _,
+            // `leaves`
+            mode: _,
+            // `schedule` made the block's choice of both.
+            scheduler: _,
+            members: _,
+            // `words::memory`
+            persistence: _,
+            track: _,
+            on_empty,
+            // `admission`
+            access: _,
+        } = service;
         let family = Family::of(question.to.ip());
         let place = plan
             .services
@@ -191,8 +209,8 @@ impl<'m> Explanation<'m> {
         let block = place.and_then(|place| plan.blocks.get(place));
         let access = admission(service, question.from.ip());
         let choice = match block {
-            Some(block) if access.admits() => chosen(block, service, question),
-            _ => Chosen::Refused(service.on_empty),
+            Some(block) if access.admits() => chosen(block, *on_empty, question),
+            Some(_) | None => Chosen::Refused(*on_empty),
         };
         let server = match &choice {
             Chosen::Only(server) => Some(*server),
@@ -280,9 +298,9 @@ fn admission(service: &Service, client: IpAddr) -> Admission<'_> {
     }
 }
 
-fn chosen<'m>(block: &Block<'m>, service: &Service, question: Question) -> Chosen<'m> {
+fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chosen<'m> {
     let server = |at: usize| block.servers.get(at).copied();
-    let refused = Chosen::Refused(service.on_empty);
+    let refused = Chosen::Refused(on_empty);
     match &block.choice {
         Choice::Empty => refused,
         Choice::Only(at) => server(*at).map_or(refused, Chosen::Only),
@@ -305,7 +323,10 @@ fn chosen<'m>(block: &Block<'m>, service: &Service, question: Question) -> Chose
                 })
             })
         }
-        Choice::Slots { draw, owners } => {
+        Choice::Slots {
+            draw: draw @ (Draw::InTurn | Draw::AtRandom),
+            owners,
+        } => {
             let mut counts = vec![0; block.servers.len()];
             for owner in owners {
                 if let Some(count) = counts.get_mut(*owner as usize) {
@@ -356,16 +377,19 @@ fn leaves<'m>(
         },
         Mode::Nat(source_nat) => {
             let client = question.from;
-            let fixed = match (source_nat, client) {
-                (SourceNat::Fixed { ipv4, .. }, SocketAddr::V4(_)) => ipv4.map(IpAddr::V4),
-                (SourceNat::Fixed { ipv6, .. }, SocketAddr::V6(_)) => ipv6.map(IpAddr::V6),
-                _ => None,
+            let unchanged = || {
+                if is_nat_server(model, client.ip()) {
+                    Source::Balancer { hairpin: true }
+                } else {
+                    Source::Client(client)
+                }
             };
-            let source = match (source_nat, fixed) {
-                (SourceNat::Masquerade, _) => Source::Balancer { hairpin: false },
-                (_, Some(address)) => Source::Fixed(address),
-                _ if is_nat_server(model, client.ip()) => Source::Balancer { hairpin: true },
-                _ => Source::Client(client),
+            let source = match source_nat {
+                SourceNat::Masquerade => Source::Balancer { hairpin: false },
+                SourceNat::Keep => unchanged(),
+                SourceNat::Fixed { .. } => source_nat
+                    .fixed(Family::of(client.ip()))
+                    .map_or_else(unchanged, Source::Fixed),
             };
             let port = server.port.unwrap_or(question.to.port());
             Leaves::Translated {

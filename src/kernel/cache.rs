@@ -21,7 +21,7 @@ use super::{Kernel, KernelError};
 pub const DIRECTORY: &str = "/run/flbc";
 
 /// The form of the file. Changes with every change of what is in it.
-const FORM: u32 = 9;
+const FORM: u32 = 10;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]

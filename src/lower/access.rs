@@ -12,24 +12,22 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::{Access, AccessEntry, AccessList, Family, Mode, Prefix, Service};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, Mask, Name, Rule,
-    Statement, Table, Target, name,
+    Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, MarkOf, Mask, Name, Rule,
+    Statement, Table, name,
 };
 use crate::schedule::jhash;
 use crate::source::Span;
 
-use super::block::{Counted, SetBuilder};
+use super::layout::Layout;
+use super::set::{Counted, SetBuilder};
 use super::{Input, empty};
 
-const AWAY: &str = "away";
 const CLOSED: &str = "access_closed";
 const DENIED: &str = "denied";
 
 /// The lists of one table.
 pub(super) struct Gates {
-    /// `ct mark` or `meta mark`, to write and to read.
-    mark: Target,
-    value: Expression,
+    mark: MarkOf,
     /// Every list, by what it comes to.
     lists: BTreeMap<Content, u32>,
     /// What each pair of lists comes to in each family; pairs are known by their places in memory.
@@ -181,15 +179,17 @@ fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<Entry> {
     merged
 }
 
-/// Numbers that follow from hashes, and are 0 for nobody and the same for no two.
-fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>) -> BTreeMap<T, u32> {
+/// Numbers that follow from hashes, and are 0 for nobody and the same for no two. A refusal goes out while the connection
+/// still has one of them for its mark: so they leave to others what servers' numbers do.
+fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>, layout: Layout) -> BTreeMap<T, u32> {
     let by_hash: BTreeSet<(u32, T)> = all.collect();
     let mut taken = FxHashSet::default();
     let mut numbers = BTreeMap::new();
     for (hash, one) in by_hash {
-        let mut number = hash.max(1);
+        let step = layout.spread(1);
+        let mut number = layout.spread(hash).max(step);
         while !taken.insert(number) {
-            number = number.wrapping_add(1).max(1);
+            number = number.wrapping_add(step).max(step);
         }
         numbers.insert(one, number);
     }
@@ -198,11 +198,7 @@ fn numbered<T: Ord>(all: impl Iterator<Item = (u32, T)>) -> BTreeMap<T, u32> {
 
 impl Gates {
     /// The lists of the services of this mode.
-    pub(super) fn of(
-        input: &Input<'_>,
-        wanted: fn(&Mode) -> bool,
-        (mark, value): (Target, Expression),
-    ) -> Self {
+    pub(super) fn of(input: &Input<'_>, wanted: fn(&Mode) -> bool, mark: MarkOf) -> Self {
         let guarded = || {
             let services = input.services(wanted);
             services.filter(|plan| !plan.service.access.is_open())
@@ -216,8 +212,12 @@ impl Gates {
                 content.or_insert_with(|| Content::of(access, *family));
             }
         }
+        let layout = input.layout();
         let listed = contents.values().filter(|content| content.is_list());
-        let lists = numbered(listed.map(|content| (content.hash(), content.clone())));
+        let lists = numbered(
+            listed.map(|content| (content.hash(), content.clone())),
+            layout,
+        );
         let admission = |content: &Content| match lists.get(content) {
             Some(number) => Admission::Listed(*number),
             None if content.closed => Admission::Nobody,
@@ -229,10 +229,9 @@ impl Gates {
             let name = &plan.service.name;
             (jhash::jhash(name.as_bytes(), jhash::SEED), name.clone())
         });
-        let services = numbered(names);
+        let services = numbered(names, layout);
         Self {
             mark,
-            value,
             lists,
             by_place,
             services,
@@ -251,16 +250,16 @@ impl Gates {
             return Vec::new();
         };
         let set = |number| Statement::Set {
-            target: self.mark,
+            target: self.mark.target(),
             value: Expression::Mark(number),
         };
         let origin = service.span;
-        let away = [set(*number), Statement::Goto(AWAY.into())];
+        let away = [set(*number), Statement::Goto(name::AWAY.into())];
         match admission {
             None | Some(Admission::Everybody) => Vec::new(),
             Some(Admission::Nobody) => vec![Rule::of(origin, away)],
             Some(Admission::Listed(list)) => {
-                let denied = Statement::Match(Condition::MarkIs(self.value.clone(), 0));
+                let denied = Statement::Match(Condition::MarkIs(self.mark.expression(), 0));
                 vec![
                     Rule::of(origin, [set(*list), Statement::Jump(access_chain(family))]),
                     Rule::of(origin, [&[denied][..], &away].concat()),
@@ -285,7 +284,7 @@ impl Gates {
             purpose: "this client may not come",
             rules: vec![Rule::fixed([
                 Statement::Set {
-                    target: self.mark,
+                    target: self.mark.target(),
                     value: Expression::Mark(0),
                 },
                 Statement::Return,
@@ -305,7 +304,7 @@ impl Gates {
     /// ```
     fn lower_away(&self, input: &Input<'_>, table: &mut Table) {
         let mut map = SetBuilder::by_mark(
-            AWAY,
+            name::AWAY,
             Some(DataType::Verdict),
             "what those get who may not come to a service; counts them",
         )
@@ -327,11 +326,11 @@ impl Gates {
             });
         }
         let decide = Rule::fixed([Statement::Vmap {
-            key: self.value.clone(),
+            key: self.mark.expression(),
             map: map.name(),
         }]);
         table.chains.push(Chain {
-            name: AWAY.into(),
+            name: name::AWAY.into(),
             hook: None,
             purpose: "the mark is a service that this client may not use",
             rules: vec![decide, Rule::fixed([Statement::Drop])],
@@ -400,14 +399,14 @@ impl Gates {
                     )
                 };
                 Rule::fixed([Statement::Vmap {
-                    key: Expression::Concat(vec![source, self.value.clone()]),
+                    key: Expression::Concat(vec![source, self.mark.expression()]),
                     map: map.name(),
                 }])
             })
             .collect();
         if has_closed {
             rules.push(Rule::fixed([
-                Statement::Match(Condition::InSet(self.value.clone(), closed.name())),
+                Statement::Match(Condition::InSet(self.mark.expression(), closed.name())),
                 Statement::Goto(DENIED.into()),
             ]));
         }

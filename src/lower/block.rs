@@ -1,130 +1,16 @@
-//! What NAT and direct return share: blocks of slots, and the rule that draws one.
+//! Blocks of slots: their servers as elements, and the rule that draws a slot.
 
 use std::ops::Deref;
 
 use crate::model::{Family, HashKey, Mode, RealServer};
 use crate::ruleset::{
-    Chain, Data, DataType, Element, Expression, Key, KeyType, Name, Rule, Set, Statement, Target,
-    name,
+    Chain, Data, DataType, Element, Expression, Key, MarkOf, Rule, Statement, name,
 };
-use crate::schedule::{Block, Choice, Draw, ServicePlan, jhash};
+use crate::schedule::{Block, Choice, Draw, jhash};
 
-use super::access::Gates;
 use super::number::BlockNumbers;
-use super::{Input, empty, identity, persist, track};
-
-/// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
-/// by step while it loads.
-pub(super) fn room(elements: usize) -> u32 {
-    let wanted = elements.saturating_mul(2).next_power_of_two().max(1024);
-    u32::try_from(wanted).unwrap_or(u32::MAX)
-}
-
-/// An element; `None`: there is one, but it is outside of the scope.
-pub(super) struct Counted(Option<Element>);
-
-impl Counted {
-    /// An element that is outside of the scope.
-    pub(super) const OUTSIDE: Self = Self(None);
-}
-
-impl From<Element> for Counted {
-    fn from(element: Element) -> Self {
-        Self(Some(element))
-    }
-}
-
-/// A set or map whose elements are of one kind, filled while blocks are lowered.
-pub(super) struct SetBuilder {
-    set: Set,
-    expected: usize,
-    /// How many elements there are, made or not.
-    count: usize,
-}
-
-impl SetBuilder {
-    /// A map from a mark.
-    pub(super) fn by_mark(name: &str, data: Option<DataType>, purpose: &'static str) -> Self {
-        Self::new(name, KeyType::Mark, data, purpose)
-    }
-
-    pub(super) fn new(
-        name: &str,
-        key: KeyType,
-        data: Option<DataType>,
-        purpose: &'static str,
-    ) -> Self {
-        Self {
-            set: Set {
-                name: name.into(),
-                key,
-                data,
-                size: 0,
-                interval: false,
-                counter: false,
-                dynamic: None,
-                purpose,
-                elements: Vec::new(),
-            },
-            expected: 0,
-            count: 0,
-        }
-    }
-
-    /// Every element counts its look-ups.
-    pub(super) fn counted(mut self) -> Self {
-        self.set.counter = true;
-        self
-    }
-
-    /// Keys are ranges.
-    pub(super) fn of_ranges(mut self) -> Self {
-        self.set.interval = true;
-        self
-    }
-
-    /// Room for so many elements as soon as there is one: a large set that grows is copied many times.
-    pub(super) fn expecting(mut self, elements: usize) -> Self {
-        self.expected = elements;
-        self
-    }
-
-    pub(super) fn push(&mut self, element: impl Into<Counted>) {
-        self.count += 1;
-        let Counted(Some(element)) = element.into() else {
-            return;
-        };
-        if self.set.elements.is_empty() {
-            self.set.elements.reserve_exact(self.expected);
-        }
-        self.set.elements.push(element);
-    }
-
-    /// So many elements more, which are outside of the scope.
-    pub(super) fn count(&mut self, elements: usize) {
-        self.count += elements;
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    pub(super) fn name(&self) -> Name {
-        self.set.name.clone()
-    }
-
-    /// The set, if anything is in it.
-    pub(super) fn finish(self) -> Option<Set> {
-        (self.count > 0).then(|| self.always())
-    }
-
-    /// The set, even if nothing is in it.
-    pub(super) fn always(self) -> Set {
-        let mut set = self.set;
-        set.size = room(self.count);
-        set
-    }
-}
+use super::set::{Counted, SetBuilder};
+use super::{Input, identity};
 
 /// One real server of a block, ready to become elements.
 #[derive(Clone, Copy)]
@@ -257,91 +143,13 @@ pub(super) fn slot_map<'a>(
 /// Where a service's chain leaves the choice of a server, and which chain goes on.
 #[derive(Clone, Copy)]
 pub(super) struct Onward {
-    /// `ct mark` or `meta mark`
-    pub(super) mark: Target,
+    pub(super) mark: MarkOf,
     /// The chain that turns a block's slot into a server.
     pub(super) slotted: fn(&Block<'_>) -> &'static str,
     /// The chain that sends to a server.
     pub(super) chosen: &'static str,
     /// The same two for a service that remembers its clients.
     pub(super) kept: [&'static str; 2],
-}
-
-/// The chains of one service, one a family. The last rules choose, and that before them asks whether the client is
-/// remembered, if the service does so:
-///
-/// ```text
-/// ct mark set 0x80000000 jump return4_32
-/// ct mark set numgen inc mod 7 offset 0x01000000
-/// goto slotted
-/// ```
-///
-/// or `ct mark set 0x00000001` and `goto translate`, or `goto refuse` alone. What goes somewhere is a rule of its own:
-/// the kernel walks all chains after each transaction that touches such a rule, and the draw changes more often.
-pub(super) fn service_chains(
-    input: &Input<'_>,
-    plan: &ServicePlan<'_>,
-    onward: Onward,
-    gates: &Gates,
-) -> Vec<Chain> {
-    let service = plan.service;
-    if !input.scope.has_service(&service.name) {
-        return Vec::new();
-    }
-    let chain = |(family, place): &(Family, Option<usize>)| {
-        let block = place.and_then(|at| {
-            let block = input.plan.blocks.get(at)?;
-            Some((block, input.numbers.blocks.get(at)?))
-        });
-        let each = |statements: Vec<Statement>| -> Vec<Rule> {
-            let rules = statements.into_iter();
-            rules
-                .map(|statement| Rule::of(service.span, [statement]))
-                .collect()
-        };
-        let choosing = block.and_then(|(block, numbers)| {
-            let tracked = track::choosing(service, block, numbers, onward);
-            tracked.or_else(|| choose(block, numbers, onward).map(each))
-        });
-        let mut rules = gates.rules(service, *family);
-        rules.extend(block.and_then(|_| track::asking(service, *family)));
-        let empty = || each(vec![empty::statement(service.on_empty)]);
-        let returning = block
-            .and_then(|(block, numbers)| persist::returning(block, numbers.region, onward.mark));
-        rules.extend(returning.map(|returning| Rule::of(service.span, returning)));
-        rules.extend(choosing.unwrap_or_else(empty));
-        Chain {
-            name: name::service_chain(&service.name, *family),
-            hook: None,
-            purpose: "",
-            rules,
-        }
-    };
-    plan.families.iter().map(chain).collect()
-}
-
-/// The rules that choose a server, of one statement each; `None` where no server takes clients.
-fn choose(block: &Block<'_>, numbers: &BlockNumbers, onward: Onward) -> Option<Vec<Statement>> {
-    let [slotted, chosen] = match numbers.region {
-        Some(_) => onward.kept,
-        None => [(onward.slotted)(block), onward.chosen],
-    };
-    let (value, next) = match &block.choice {
-        Choice::Empty => return None,
-        Choice::Only(at) => (Expression::Mark(*numbers.servers.get(*at)?), chosen),
-        Choice::Slots { draw, owners } => {
-            let slots = u32::try_from(owners.len()).unwrap_or(u32::MAX);
-            let value = draw_slot(*draw, block.family, slots, numbers.first_slot);
-            (value, slotted)
-        }
-    };
-    Some(vec![
-        Statement::Set {
-            target: onward.mark,
-            value,
-        },
-        Statement::Goto(next.into()),
-    ])
 }
 
 pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -> Expression {
@@ -365,19 +173,15 @@ pub(super) fn draw_slot(draw: Draw, family: Family, modulus: u32, offset: u32) -
 /// The chain `name`, which makes a real server of the slot in the mark and goes on with `next`:
 /// `ct mark set ct mark map @slot goto translate`, `drop`
 pub(super) fn slotted(
-    mark: Target,
+    mark: MarkOf,
     slots: &SetBuilder,
     name: &str,
     next: Statement,
     purpose: &'static str,
 ) -> Chain {
-    let slot = match mark {
-        Target::CtMark => Expression::CtMark,
-        _ => Expression::MetaMark,
-    };
     let server = Statement::Set {
-        target: mark,
-        value: Expression::Map(Box::new(slot), slots.name()),
+        target: mark.target(),
+        value: Expression::Map(Box::new(mark.expression()), slots.name()),
     };
     Chain {
         name: name.into(),

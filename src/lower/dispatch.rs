@@ -14,7 +14,7 @@ use crate::ruleset::{
 use crate::source::Span;
 
 use super::Input;
-use super::block::{Counted, SetBuilder};
+use super::set::{Counted, SetBuilder};
 
 /// The kinds of map, in the order in which they are looked up.
 fn kinds() -> impl Iterator<Item = Kind> {

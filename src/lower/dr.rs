@@ -6,22 +6,22 @@ use std::net::IpAddr;
 
 use crate::model::{DirectReturn, Family, Fragments, Interface, MacAddress, Mode, Ports, Protocol};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Header, Hook, Rule, Statement, Table, Target,
-    Word, name,
+    Chain, Condition, Data, DataType, Header, Hook, MarkOf, Rule, Statement, Table, Word, name,
 };
 use crate::schedule::Choice;
 
 use super::access::Gates;
-use super::block::{self, NumberedServer, Onward, SetBuilder};
+use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch, Fragment};
 use super::persist::Memory;
+use super::set::SetBuilder;
 use super::way::{self, HOW, How};
-use super::{Input, empty, inhabited, quoted, track};
+use super::{Input, empty, inhabited, quoted, service, track};
 
 const SEND: &str = "send";
 
 const ONWARD: Onward = Onward {
-    mark: Target::MetaMark,
+    mark: MarkOf::Packet,
     slotted: way::slotted,
     chosen: SEND,
     kept: ["slotted_kept", "remember"],
@@ -36,7 +36,7 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     let mut table = Table::default();
     input.services(is_dr).next()?;
     if empty::refuses_in_dr(input) {
-        table.chains.push(empty::mark_chain());
+        table.chains.push(empty::mark_chain(input));
     }
     sending(input, &mut table);
     services(input, &mut table);
@@ -191,7 +191,7 @@ fn ways_of_slots(input: &Input<'_>) -> BTreeSet<How> {
 /// chain slotted_kept { meta mark set meta mark map @slot goto remember; drop }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
-    let Some(memory) = Memory::of(input, Target::MetaMark, is_dr) else {
+    let Some(memory) = Memory::of(input, MarkOf::Packet, is_dr) else {
         track::lower(input, slots, None, table);
         return;
     };
@@ -224,7 +224,7 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
 /// A chain for each service, and on each interface the dispatch to the services that listen there.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut by_interface: BTreeMap<&Interface, Vec<dispatch::Entry>> = BTreeMap::new();
-    let gates = Gates::of(input, is_dr, (ONWARD.mark, Expression::MetaMark));
+    let gates = Gates::of(input, is_dr, ONWARD.mark);
     gates.lower(input, table);
     for plan in input.services(is_dr) {
         let Mode::Dr(mode) = &plan.service.mode else {
@@ -232,7 +232,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         };
         table
             .chains
-            .extend(block::service_chains(input, plan, ONWARD, &gates));
+            .extend(service::chains(input, plan, ONWARD, &gates));
         for on in &mode.on {
             let entries = by_interface.entry(on).or_default();
             let service = plan.service;

@@ -1,11 +1,10 @@
 //! What clients get when no server is left.
 
 use crate::model::{Mode, OnEmpty, Protocol};
-use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Target};
+use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target};
 
 use super::Input;
-use super::guard::GUARD;
-use super::number::REFUSED;
+use super::number::refused;
 
 /// The chain that refuses, in either table.
 const REFUSE: &str = "refuse";
@@ -14,7 +13,7 @@ const REFUSE: &str = "refuse";
 ///
 /// Debian 12's kernel cannot reject in a netdev table. So the packet goes on, marked, as far as the inet
 /// table's first chance: nothing but netdev chains comes between.
-pub(super) fn mark_chain() -> Chain {
+pub(super) fn mark_chain(input: &Input<'_>) -> Chain {
     Chain {
         name: REFUSE.into(),
         hook: None,
@@ -22,24 +21,9 @@ pub(super) fn mark_chain() -> Chain {
         rules: vec![Rule::fixed([
             Statement::Set {
                 target: Target::MetaMark,
-                value: Expression::Mark(REFUSED),
+                value: Expression::Mark(refused(input.layout())),
             },
             Statement::Accept,
-        ])],
-    }
-}
-
-/// `meta mark 0xffffffff goto guard`
-///
-/// Others mark packets too: the guard knows what is flbc's. There is no connection yet, so it takes none for a new one.
-pub(super) fn marked_chain() -> Chain {
-    Chain {
-        name: "refused".into(),
-        hook: Some(Hook::RawPrerouting),
-        purpose: "what direct return refuses",
-        rules: vec![Rule::fixed([
-            Statement::Match(Condition::Marked(REFUSED)),
-            Statement::Goto(GUARD.into()),
         ])],
     }
 }

@@ -6,6 +6,7 @@ use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, 
 use super::Input;
 use super::dispatch::{self, Dispatch};
 use super::empty;
+use super::number::refused;
 
 pub(super) const GUARD: &str = "guard";
 const UNBALANCED: &str = "unbalanced";
@@ -98,4 +99,19 @@ pub(super) fn untranslated(family: Family) -> Rule {
         )),
         Statement::Goto(GUARD.into()),
     ])
+}
+
+/// `meta mark 0xffffffff goto guard`
+///
+/// Others mark packets too: the guard knows what is flbc's. There is no connection yet, so it takes none for a new one.
+pub(super) fn refused_chain(input: &Input<'_>) -> Chain {
+    Chain {
+        name: "refused".into(),
+        hook: Some(Hook::RawPrerouting),
+        purpose: "what direct return refuses",
+        rules: vec![Rule::fixed([
+            Statement::Match(Condition::Marked(refused(input.layout()))),
+            Statement::Goto(GUARD.into()),
+        ])],
+    }
 }

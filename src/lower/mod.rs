@@ -16,6 +16,7 @@ mod dr;
 mod empty;
 mod guard;
 mod identity;
+pub mod layout;
 mod lot;
 mod nat;
 pub mod number;
@@ -24,12 +25,15 @@ mod quoted;
 pub mod region;
 pub mod remembered;
 mod scope;
+mod service;
+mod set;
 mod strays;
 mod track;
 mod traffic;
 mod way;
 
 pub use identity::{abbreviated, identity, identity_in, identity_of};
+use layout::Layout;
 use number::Numbering;
 pub use scope::{Part, Scope};
 
@@ -42,6 +46,11 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    /// Which bits of marks numbers are in.
+    const fn layout(&self) -> Layout {
+        self.numbers.layout
+    }
+
     /// The blocks that are made.
     fn made(&self) -> impl Iterator<Item = &'a Block<'a>> {
         let blocks = self.plan.blocks.iter().enumerate();
@@ -92,10 +101,14 @@ pub fn lower_part(
         numbers,
         scope,
     };
+    let told = |mut table: Table| {
+        numbers.layout.tell(&mut table);
+        table
+    };
     Ruleset {
         table: Arc::from(table),
-        inet: nat::table(&input),
-        netdev: dr::table(&input),
+        inet: nat::table(&input).map(told),
+        netdev: dr::table(&input).map(told),
     }
 }
 

@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use crate::model::{Family, Mode, SourceNat};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, Rule, Set,
-    Statement, Table, Target, name,
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, MarkOf, Rule, Set,
+    Statement, Table, name,
 };
 use crate::source::Span;
 
 use super::access::Gates;
-use super::block::{self, Counted, NumberedServer, Onward, SetBuilder};
+use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch};
 use super::persist::{self, Memory};
-use super::{Input, Scope, empty, guard, inhabited, traffic};
+use super::set::{Counted, SetBuilder};
+use super::{Input, Scope, empty, guard, inhabited, service, traffic};
 
 const SLOTTED: &str = "slotted";
 const TRANSLATE: &str = "translate";
@@ -22,7 +23,7 @@ const SOURCE: &str = "source";
 const REMEMBER_CLIENT: &str = "remember_client";
 
 const ONWARD: Onward = Onward {
-    mark: Target::CtMark,
+    mark: MarkOf::Connection,
     slotted: |_| SLOTTED,
     chosen: TRANSLATE,
     // What remembers sees the connection's first packet after its translation.
@@ -41,7 +42,7 @@ pub(super) fn table(input: &Input<'_>) -> Option<Table> {
     }
     table.chains.push(empty::refuse_chain());
     if empty::refuses_in_dr(input) {
-        table.chains.push(empty::marked_chain());
+        table.chains.push(guard::refused_chain(input));
     }
     if input.services(is_nat).next().is_some() {
         translation(input, &mut table);
@@ -178,7 +179,7 @@ fn translation(input: &Input<'_>, table: &mut Table) {
 /// }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
-    let memory = Memory::of(input, Target::CtMark, is_nat)?;
+    let memory = Memory::of(input, MarkOf::Connection, is_nat)?;
     table.chains.extend(memory.keeping(None));
     // ct mark @alive goto translate
     let returned = [
@@ -213,13 +214,13 @@ fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
 /// A chain for each service, and the dispatch to them from outside and from the balancer itself.
 fn services(input: &Input<'_>, table: &mut Table) {
     let mut entries = Vec::new();
-    let gates = Gates::of(input, is_nat, (ONWARD.mark, Expression::CtMark));
+    let gates = Gates::of(input, is_nat, ONWARD.mark);
     gates.lower(input, table);
     for plan in input.services(is_nat) {
         let service = plan.service;
         table
             .chains
-            .extend(block::service_chains(input, plan, ONWARD, &gates));
+            .extend(service::chains(input, plan, ONWARD, &gates));
         entries.extend(dispatch::entries(input, service, |vip| {
             let family = vip.family();
             Data::Goto(name::service_chain(&service.name, family))
@@ -273,7 +274,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// ```
 fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
     let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
-    let mut fixed = Family::BOTH.map(|family| {
+    let [mut four, mut six] = Family::BOTH.map(|family| {
         let name = name::per_family("snat", family, "");
         let purpose = "real servers of snat services";
         SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
@@ -285,16 +286,13 @@ fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
             match block.mode {
                 Mode::Dr(_) | Mode::Nat(SourceNat::Keep) => {}
                 Mode::Nat(SourceNat::Masquerade) => masquerade.push(server.element(None)),
-                Mode::Nat(SourceNat::Fixed { ipv4, ipv6 }) => {
-                    let [four, six] = &mut fixed;
-                    match (block.family, ipv4, ipv6) {
-                        (Family::V4, Some(address), _) => {
-                            four.push(server.element(Some(Data::Address((*address).into()))));
-                        }
-                        (Family::V6, _, Some(address)) => {
-                            six.push(server.element(Some(Data::Address((*address).into()))));
-                        }
-                        _ => {}
+                Mode::Nat(source @ SourceNat::Fixed { .. }) => {
+                    let map = match block.family {
+                        Family::V4 => &mut four,
+                        Family::V6 => &mut six,
+                    };
+                    if let Some(address) = source.fixed(block.family) {
+                        map.push(server.element(Some(Data::Address(address))));
                     }
                 }
             }
@@ -311,7 +309,7 @@ fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
             Statement::Masquerade,
         ]));
     }
-    for (family, map) in Family::BOTH.into_iter().zip(&fixed) {
+    for (family, map) in Family::BOTH.into_iter().zip([&four, &six]) {
         if !map.is_empty() {
             // snat ip to ct mark map @snat4
             rules.push(Rule::fixed([Statement::Snat {
@@ -353,10 +351,8 @@ fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
         purpose: "connections that flbc translated, and no others",
         rules: gate.collect(),
     });
-    let marks = [Some(masquerade)].into_iter().chain(fixed.map(Some));
-    table
-        .sets
-        .extend(marks.flatten().filter_map(SetBuilder::finish));
+    let marks = [masquerade, four, six].into_iter();
+    table.sets.extend(marks.filter_map(SetBuilder::finish));
     table.sets.extend(real_sets.into_iter().map(|(_, set)| set));
 }
 

@@ -4,6 +4,8 @@
 //! taken for a server. Servers of services whose clients are remembered have ranges of their own, see
 //! [`super::region`].
 //!
+//! How far apart servers' numbers are is for the [`Layout`] to say.
+//!
 //! A server's number follows from who it is, see [`super::lot`], so that it is the same on every balancer with the same
 //! file. A slot lives inside one packet: where a block's slots lie is free, and they stay where they are.
 
@@ -20,6 +22,7 @@ use crate::model::{Family, HashKey, Mode, Ports, RealServer, Scheduler, Service,
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan};
 
+use super::layout::Layout;
 use super::lot::{self, Identity};
 use super::region::{Extent, Region};
 
@@ -36,11 +39,15 @@ const ROOM: u32 = *SERVERS.end() - *SERVERS.start() + 1;
 const SLOTS_END: u64 = *SLOTS.end() as u64 + 1;
 
 /// The packet mark of what direct return has refused.
-pub const REFUSED: u32 = u32::MAX;
+pub(super) const fn refused(layout: Layout) -> u32 {
+    layout.spread(u32::MAX)
+}
 
 /// The numbers of every block of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbering {
+    /// Which bits they are in.
+    pub layout: Layout,
     /// Block by block.
     pub blocks: Vec<BlockNumbers>,
 }
@@ -74,20 +81,25 @@ impl Places {
 /// Numbers for an empty kernel, in tables of this name.
 ///
 /// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn fresh(plan: &Plan<'_>, table: &str, sink: &mut Diagnostics) -> Numbering {
-    assign(plan, table, &Places::default(), sink)
+pub fn fresh(plan: &Plan<'_>, table: &str, layout: Layout, sink: &mut Diagnostics) -> Numbering {
+    assign(plan, (table, layout), &Places::default(), sink)
 }
 
 /// Numbers for a kernel that has slots already: a block that keeps its number of slots keeps its place, and new ones
 /// get the lowest places that nothing in the kernel has. Servers' numbers do not depend on that.
 ///
 /// Reports [`Code::TooMany`] at the first service whose numbers do not fit.
-pub fn assign(plan: &Plan<'_>, table: &str, places: &Places, sink: &mut Diagnostics) -> Numbering {
+pub fn assign(
+    plan: &Plan<'_>,
+    (table, layout): (&str, Layout),
+    places: &Places,
+    sink: &mut Diagnostics,
+) -> Numbering {
     let slots = place_slots(plan, places);
     let anchors = anchors(plan);
     let table = Identity::in_table(table);
-    let regions = draw_regions(plan, &anchors, table);
-    let servers = draw_servers(plan, &anchors, &regions, table);
+    let regions = draw_regions(plan, &anchors, (table, layout));
+    let servers = draw_servers(plan, &anchors, &regions, (table, layout));
     let mut too_many = false;
     let mut blocks = Vec::with_capacity(plan.blocks.len());
     for (((block, servers), first_slot), region) in
@@ -96,17 +108,7 @@ pub fn assign(plan: &Plan<'_>, table: &str, places: &Places, sink: &mut Diagnost
         let numbers = servers.into_iter().collect::<Option<Vec<u32>>>();
         if (numbers.is_none() || first_slot.is_none()) && !too_many {
             too_many = true;
-            sink.report(
-                Diagnostic::new(
-                    Code::TooMany,
-                    block.service.span,
-                    format!(
-                        "no number is left for service `{}`: the file needs more slots, or services that remember their clients, than marks can number",
-                        block.service.name
-                    ),
-                )
-                .help("share servers through pools with the same scheduler and mode, or use smaller Maglev tables"),
-            );
+            sink.report(exhausted(block, layout));
         }
         blocks.push(BlockNumbers {
             servers: numbers.unwrap_or_default(),
@@ -114,7 +116,32 @@ pub fn assign(plan: &Plan<'_>, table: &str, places: &Places, sink: &mut Diagnost
             region,
         });
     }
-    Numbering { blocks }
+    Numbering { layout, blocks }
+}
+
+/// The fault where no number is left for a block.
+fn exhausted(block: &Block<'_>, layout: Layout) -> Diagnostic {
+    let name = &block.service.name;
+    let shift = layout.shift();
+    let (what, help) = if shift == 0 {
+        let what = "more slots, or services that remember their clients, than marks can number";
+        (what.to_owned(), String::new())
+    } else {
+        let what = format!(
+            "more servers, slots, or services that remember their clients, than marks can number whose {shift} low bits are 0"
+        );
+        let help = format!(
+            "leave fewer bits to others: `--mark-shift {shift}` has numbers for {} servers, and for {} services that remember their clients, {} of them with more than 4095 servers, each once for IPv4 and once for IPv6; or ",
+            layout.count(ROOM),
+            Extent::Usual.count(layout) + Extent::Large.count(layout),
+            Extent::Large.count(layout),
+        );
+        (what, help)
+    };
+    let message = format!("no number is left for service `{name}`: the file needs {what}");
+    Diagnostic::new(Code::TooMany, block.service.span, message).help(format!(
+        "{help}share servers through pools with the same scheduler and mode, or use smaller Maglev tables"
+    ))
 }
 
 /// What a VIP is compared by.
@@ -207,7 +234,7 @@ fn of_block(identity: Identity, block: &Block<'_>, anchor: Option<Anchor>) -> Id
 fn draw_regions(
     plan: &Plan<'_>,
     anchors: &[Option<Anchor>],
-    table: Identity,
+    (table, layout): (Identity, Layout),
 ) -> Vec<Option<Region>> {
     let mut regions = vec![None; plan.blocks.len()];
     for extent in [Extent::Usual, Extent::Large] {
@@ -224,10 +251,10 @@ fn draw_regions(
                 )
             })
             .unzip();
-        let drawn = lot::draw(identities, extent.count());
+        let drawn = lot::draw(identities, extent.count(layout));
         for (place, drawn) in places.into_iter().zip(drawn) {
             if let Some(region) = regions.get_mut(place) {
-                *region = drawn.map(|drawn| Region::nth(extent, drawn));
+                *region = drawn.map(|drawn| Region::nth(extent, drawn, layout));
             }
         }
     }
@@ -239,7 +266,7 @@ fn draw_servers(
     plan: &Plan<'_>,
     anchors: &[Option<Anchor>],
     regions: &[Option<Region>],
-    table: Identity,
+    (table, layout): (Identity, Layout),
 ) -> Vec<Vec<Option<u32>>> {
     let mut numbers: Vec<Vec<Option<u32>>> = plan
         .blocks
@@ -267,7 +294,7 @@ fn draw_servers(
                 .collect();
             let drawn = lot::draw(identities, region.extent().room());
             for ((place, _), drawn) in servers.into_iter().zip(drawn) {
-                let number = drawn.map(|drawn| region.server(drawn));
+                let number = drawn.map(|drawn| region.server(drawn, layout));
                 set(&mut numbers, (at, place), number);
             }
         } else if block.service.persistence.is_none() {
@@ -278,12 +305,10 @@ fn draw_servers(
             }
         }
     }
-    for (place, drawn) in places.into_iter().zip(lot::draw(identities, ROOM)) {
-        set(
-            &mut numbers,
-            place,
-            drawn.map(|drawn| SERVERS.start() + drawn),
-        );
+    let drawn = lot::draw(identities, layout.count(ROOM));
+    for (place, drawn) in places.into_iter().zip(drawn) {
+        let number = drawn.map(|drawn| SERVERS.start() + layout.spread(drawn));
+        set(&mut numbers, place, number);
     }
     numbers
 }

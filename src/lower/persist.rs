@@ -9,15 +9,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Family, Mode, Persistence, RealServer, State};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Field, KeyType, Mask, Name, Rule, Set, Statement,
-    Target, name,
+    Chain, Condition, Data, DataType, Expression, Field, KeyType, MarkOf, Mask, Name, Rule, Set,
+    Statement, name,
 };
 use crate::schedule::Block;
 use crate::source::Span;
 
 use super::Input;
-use super::block::{self, SetBuilder};
+use super::block;
+use super::layout::Layout;
 use super::region::{Extent, Region};
+use super::set::SetBuilder;
 
 /// Room for so many clients of one family, of all services together. It never changes: another size would be another
 /// map, and all clients forgotten. The kernel takes memory only for those that there are.
@@ -121,8 +123,8 @@ impl Way {
     }
 
     /// The same where the mark is the server's.
-    fn key_by_server(self, mark: &Expression) -> Expression {
-        let service = Mask::Mark(self.extent.mask());
+    fn key_by_server(self, mark: &Expression, layout: Layout) -> Expression {
+        let service = Mask::Mark(self.extent.mask(layout));
         self.key(Expression::Masked(Box::new(mark.clone()), service))
     }
 
@@ -147,8 +149,8 @@ fn map_name(family: Family) -> Name {
 
 /// What remembers clients in one table.
 pub(super) struct Memory {
-    mark: Expression,
-    target: Target,
+    layout: Layout,
+    mark: MarkOf,
     /// Every way there is, with the timeouts and the first statement that asked for it.
     keepers: BTreeMap<(Way, u32), Span>,
     /// From a server that may be returned to, to the chain that remembers its client.
@@ -161,17 +163,14 @@ impl Memory {
     /// `None` where no service of this mode remembers clients.
     pub(super) fn of(
         input: &Input<'_>,
-        target: Target,
+        mark: MarkOf,
         wanted: impl Fn(&Mode) -> bool,
     ) -> Option<Self> {
         let keeper = "real server that clients may return to, to the chain that remembers them";
         let alive = "real servers that clients may return to";
         let mut memory = Self {
-            mark: match target {
-                Target::CtMark => Expression::CtMark,
-                _ => Expression::MetaMark,
-            },
-            target,
+            layout: input.layout(),
+            mark,
             keepers: BTreeMap::new(),
             keeper: SetBuilder::by_mark("keeper", Some(DataType::Verdict), keeper),
             alive: SetBuilder::by_mark("alive", None, alive),
@@ -208,14 +207,14 @@ impl Memory {
     /// `KEY vmap @keeper`: remember the client, if its server may be returned to.
     pub(super) fn remember(&self) -> Statement {
         Statement::Vmap {
-            key: self.mark.clone(),
+            key: self.mark.expression(),
             map: self.keeper.name(),
         }
     }
 
     /// `ct mark @alive`
     pub(super) fn alive(&self) -> Condition {
-        Condition::InSet(self.mark.clone(), self.alive.name())
+        Condition::InSet(self.mark.expression(), self.alive.name())
     }
 
     /// The chains that services' chains jump to. Each comes back if the client is not known; else goes on to
@@ -240,8 +239,8 @@ impl Memory {
             }
             let forget = Statement::Delete {
                 map: way.map(),
-                key: way.key_by_server(&self.mark),
-                value: self.mark.clone(),
+                key: way.key_by_server(&self.mark.expression(), self.layout),
+                value: self.mark.expression(),
             };
             chains.push(Chain {
                 name: way.judged_by(),
@@ -250,8 +249,8 @@ impl Memory {
                 rules: vec![Rule::fixed(returned), Rule::fixed([forget])],
             });
             let known = Statement::Set {
-                target: self.target,
-                value: Expression::Map(Box::new(way.key(self.mark.clone())), way.map()),
+                target: self.mark.target(),
+                value: Expression::Map(Box::new(way.key(self.mark.expression())), way.map()),
             };
             chains.push(Chain {
                 name: way.asked_by(),
@@ -272,9 +271,9 @@ impl Memory {
         let chain = |(way, timeout): &(Way, u32)| {
             let update = Statement::Update {
                 map: way.map(),
-                key: way.key_by_server(&self.mark),
+                key: way.key_by_server(&self.mark.expression(), self.layout),
                 timeout: *timeout,
-                value: self.mark.clone(),
+                value: self.mark.expression(),
             };
             // Where the map is full the first rule ends, and the packet goes on.
             let after = after.map(|after| Rule::fixed([after.clone()]));
@@ -315,7 +314,7 @@ impl Memory {
         let mut sets: Vec<Set> = remembering.collect();
         // There even where nobody can be returned to: rules look them up.
         sets.push(self.keeper.always());
-        if self.target == Target::CtMark {
+        if self.mark == MarkOf::Connection {
             sets.push(self.alive.always());
         }
         sets
@@ -340,13 +339,13 @@ fn may_be_returned_to(server: &RealServer, block: &Block<'_>) -> bool {
 pub(super) fn returning(
     block: &Block<'_>,
     region: Option<Region>,
-    mark: Target,
+    mark: MarkOf,
 ) -> Option<[Statement; 2]> {
     let region = region?;
     let way = Way::of(block, region)?;
     Some([
         Statement::Set {
-            target: mark,
+            target: mark.target(),
             value: Expression::Mark(region.service()),
         },
         Statement::Jump(way.asked_by()),

@@ -16,7 +16,7 @@ use crate::schedule::{Choice, Draw, jhash};
 use crate::source::Span;
 
 use super::Input;
-use super::block::SetBuilder;
+use super::set::SetBuilder;
 use super::track::{self, Flow};
 
 /// Where a quoted packet's fields are, in bits from the start of the ICMP header.
@@ -256,7 +256,9 @@ fn service_chains(input: &Input<'_>, table: &mut Table) {
                 Choice::Slots { draw, owners } => {
                     let key = match draw {
                         Draw::Hashed(HashKey::Source) => flow.client.clone(),
-                        _ => {
+                        // A flow that is drawn by turns or at random is tracked; of one that is not known any more
+                        // any server will do.
+                        Draw::Hashed(HashKey::SourcePort) | Draw::InTurn | Draw::AtRandom => {
                             Expression::Concat(vec![flow.client.clone(), flow.client_port.clone()])
                         }
                     };

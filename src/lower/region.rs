@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
+
 /// The numbers of these services and their servers: above all others but [`super::number::REFUSED`].
 pub const REGIONS: RangeInclusive<u32> = 0x8000_0000..=0xffef_ffff;
 
@@ -17,7 +19,7 @@ const LARGE: u32 = 0xc000_0000;
 /// How large a range is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Extent {
-    /// 4096 numbers: for a service of up to 4095 servers.
+    /// 4096 numbers, however far apart: for a service of up to 4095 servers.
     Usual,
     /// 1,048,576 numbers.
     Large,
@@ -40,18 +42,18 @@ impl Extent {
         }
     }
 
-    /// The first number of the first range, and how many ranges there are.
+    /// The first number of the first range, and how many numbers there are in all ranges together.
     const fn ranges(self) -> (u32, u32) {
         let (first, last) = match self {
             Self::Usual => (*REGIONS.start(), LARGE - 1),
             Self::Large => (LARGE, *REGIONS.end()),
         };
-        (first, (last - first + 1) >> self.bits())
+        (first, last - first + 1)
     }
 
     /// How many ranges there are.
-    pub(super) const fn count(self) -> u32 {
-        self.ranges().1
+    pub(super) const fn count(self, layout: Layout) -> u32 {
+        layout.count(self.ranges().1) >> self.bits()
     }
 
     /// How many servers have room in a range.
@@ -60,8 +62,8 @@ impl Extent {
     }
 
     /// The bits of a server's number that are those of its service.
-    pub const fn mask(self) -> u32 {
-        u32::MAX << self.bits()
+    pub const fn mask(self, layout: Layout) -> u32 {
+        layout.spread(u32::MAX << self.bits())
     }
 }
 
@@ -71,7 +73,7 @@ pub struct Region(u32);
 
 impl Region {
     /// The range that a number is in; `None` for the number of an ordinary server, or of a slot.
-    pub fn containing(number: u32) -> Option<Self> {
+    pub fn containing(number: u32, layout: Layout) -> Option<Self> {
         if !REGIONS.contains(&number) {
             return None;
         }
@@ -80,7 +82,7 @@ impl Region {
         } else {
             Extent::Usual
         };
-        Some(Self(number & extent.mask()))
+        Some(Self(number & extent.mask(layout)))
     }
 
     /// The number of the service.
@@ -98,12 +100,46 @@ impl Region {
     }
 
     /// The range of this place among those of its size.
-    pub(super) const fn nth(extent: Extent, place: u32) -> Self {
-        Self(extent.ranges().0 + (place << extent.bits()))
+    pub(super) const fn nth(extent: Extent, place: u32, layout: Layout) -> Self {
+        Self(extent.ranges().0 + layout.spread(place << extent.bits()))
     }
 
     /// The number of the server that drew `place`, which is below [`Extent::room`].
-    pub(super) const fn server(self, place: u32) -> u32 {
-        self.0 + 1 + place
+    pub(super) const fn server(self, place: u32, layout: Layout) -> u32 {
+        self.0 + layout.spread(1 + place)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::number::refused;
+    use super::*;
+
+    #[test]
+    fn ranges_are_where_they_should_be_at_every_shift() {
+        let mut counts = Vec::new();
+        for shift in 0..=Layout::MOST {
+            let layout = Layout::new(shift).unwrap();
+            for extent in [Extent::Usual, Extent::Large] {
+                counts.push(extent.count(layout));
+                let ends = [0, extent.count(layout) - 1];
+                for place in ends {
+                    let region = Region::nth(extent, place, layout);
+                    assert_eq!(region.extent(), extent);
+                    assert!(layout.has(region.service()));
+                    for server in [0, extent.room() - 1].map(|at| region.server(at, layout)) {
+                        assert!(layout.has(server));
+                        assert!(server > region.service());
+                        assert_eq!(Region::containing(server, layout), Some(region));
+                        assert!(!REGIONS.contains(&refused(layout)));
+                    }
+                    let before = region.service() - 1;
+                    assert_ne!(Region::containing(before, layout), Some(region));
+                }
+            }
+        }
+        assert_eq!(counts.first_chunk(), Some(&[262_144, 1023]));
+        assert_eq!(counts.last_chunk(), Some(&[1024, 3]));
     }
 }

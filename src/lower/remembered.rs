@@ -6,6 +6,7 @@ use crate::model::{Family, Persistence, Protocol};
 use crate::ruleset::{Expression, Mask, Name};
 use crate::schedule::jhash::{bucket, kernel_jhash};
 
+use super::layout::Layout;
 use super::region::Region;
 use super::{persist, track};
 
@@ -30,9 +31,13 @@ pub struct Remembered {
 }
 
 /// Where `persist` remembers the client of a packet for a service, of which `server` is the number of any server of the
-/// packet's family; `None` where that is no number of a service that remembers its clients.
-pub fn client(packet: &Packet, persistence: &Persistence, server: u32) -> Option<Remembered> {
-    let region = Region::containing(server)?;
+/// packet's family, in tables of this layout; `None` where that is no number of a service that remembers its clients.
+pub fn client(
+    packet: &Packet,
+    persistence: &Persistence,
+    (server, layout): (u32, Layout),
+) -> Option<Remembered> {
+    let region = Region::containing(server, layout)?;
     let (map, key) = persist::place(Family::of(packet.from.ip()), persistence, region);
     Some(Remembered {
         map,
@@ -50,6 +55,10 @@ pub fn flow(packet: &Packet) -> Option<Remembered> {
 }
 
 /// The bytes that an expression has in the kernel's registers; `None` for one that a packet alone does not tell.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not computed from the packet alone is not known here, whatever it is"
+)]
 fn value(expression: &Expression, packet: &Packet) -> Option<Vec<u8>> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),

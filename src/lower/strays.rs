@@ -13,7 +13,7 @@ use crate::ruleset::{
 };
 use crate::source::Span;
 
-use super::block::{Counted, SetBuilder};
+use super::set::{Counted, SetBuilder};
 use super::{Input, guard};
 
 /// The chain for packets that no translation was chosen for.

@@ -9,15 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Family, HashKey, Mode, Protocol, Service, State};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Header, KeyType, Name, Rule, Set, Statement,
-    Table, Target, Word, name,
+    Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Set,
+    Statement, Table, Target, Word, name,
 };
 use crate::schedule::{Block, Choice, Draw};
 use crate::source::Span;
 
 use super::Input;
-use super::block::{self, Onward, SetBuilder, draw_slot};
+use super::block::{self, Onward, draw_slot};
 use super::number::BlockNumbers;
+use super::set::SetBuilder;
 use super::way::{How, send};
 
 /// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
@@ -356,7 +357,7 @@ pub(super) fn lower(
             "meta mark is a slot of a service that remembers its flows: make it a real server";
         let next = Statement::Goto(FOLLOW.into());
         table.chains.push(block::slotted(
-            Target::MetaMark,
+            MarkOf::Packet,
             slots,
             SLOTTED,
             next,

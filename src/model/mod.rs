@@ -252,6 +252,17 @@ pub enum SourceNat {
     },
 }
 
+impl SourceNat {
+    /// The fixed source address of a family's connections, if they have one.
+    pub fn fixed(&self, family: Family) -> Option<IpAddr> {
+        match (self, family) {
+            (Self::Keep | Self::Masquerade, _) => None,
+            (Self::Fixed { ipv4, .. }, Family::V4) => ipv4.map(IpAddr::V4),
+            (Self::Fixed { ipv6, .. }, Family::V6) => ipv6.map(IpAddr::V6),
+        }
+    }
+}
+
 /// Where direct return takes packets from and where it puts them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DirectReturn {
@@ -318,6 +329,24 @@ pub enum Scheduler {
         /// The table's size, a prime; without it `schedule` derives it from the number of servers.
         table: Option<u32>,
     },
+}
+
+impl Scheduler {
+    /// Whether the packets of one flow go to one server only if flows are remembered.
+    pub const fn needs_tracking(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::Random => true,
+            Self::Hash(_) | Self::Maglev { .. } => false,
+        }
+    }
+
+    /// Whether the order in which servers stand in the file counts.
+    pub const fn keeps_file_order(self) -> bool {
+        match self {
+            Self::RoundRobin => true,
+            Self::Random | Self::Hash(_) | Self::Maglev { .. } => false,
+        }
+    }
 }
 
 /// What a hashing scheduler looks at.

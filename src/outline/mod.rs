@@ -8,10 +8,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::model::{
-    AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
-    RealServer,
+    Access, AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
+    RealServer, Service,
 };
 use crate::schedule::{MaglevTable, maglev_table};
+use crate::syntax::Keyword;
 
 mod difference;
 mod moved;
@@ -135,24 +136,6 @@ impl Outline {
                 outline.services.insert(service.name.to_string(), empty);
                 continue;
             }
-            let mut vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
-            vips.sort_unstable();
-            let mut entry = ServiceOutline {
-                vips,
-                ..ServiceOutline::default()
-            };
-            let mut set = |name: &str, value: String| {
-                entry.settings.insert(name.to_owned(), value);
-            };
-            set("mode", service.mode.to_string());
-            set("scheduler", service.scheduler.to_string());
-            set("on-empty", service.on_empty.to_string());
-            if let Some(persistence) = &service.persistence {
-                set("persist", persistence.to_string());
-            }
-            if let Some(track) = &service.track {
-                set("track", DurationWords(track.timeout).to_string());
-            }
             let tables = service.families().filter_map(|family| {
                 let table = maglev_table(model, service, family)?;
                 Some((family, table))
@@ -160,22 +143,60 @@ impl Outline {
             outline
                 .tables
                 .insert(service.name.to_string(), tables.collect());
-            let access = &service.access;
-            for (name, list) in [("allow from", &access.allow), ("deny from", &access.deny)] {
-                if !list.is_empty() {
-                    entry.access.insert(name, lists.sorted(list));
-                }
-            }
-            for member in &service.members {
-                match member {
-                    Member::Server(server) => insert(&mut entry.servers, server),
-                    Member::Pool(id) => entry.pools.push(model.pool(*id).name.to_string()),
-                }
-            }
+            let entry = entry(model, service, &mut lists);
             outline.services.insert(service.name.to_string(), entry);
         }
         outline
     }
+}
+
+/// All that a service says, in words. It is taken apart whole: what is forgotten here would change the kernel and be told
+/// as no change.
+fn entry(model: &Model, service: &Service, lists: &mut Lists) -> ServiceOutline {
+    let Service {
+        name: _,
+        span: _,
+        vips,
+        mode,
+        scheduler,
+        persistence,
+        track,
+        on_empty,
+        access: Access { allow, deny },
+        members,
+    } = service;
+    let mut entry = ServiceOutline {
+        vips: vips.iter().map(ToString::to_string).collect(),
+        ..ServiceOutline::default()
+    };
+    entry.vips.sort_unstable();
+    let settings = [
+        (Keyword::Mode, Some(mode.to_string())),
+        (Keyword::Scheduler, Some(scheduler.to_string())),
+        (Keyword::OnEmpty, Some(on_empty.to_string())),
+        (Keyword::Persist, persistence.map(|one| one.to_string())),
+        (
+            Keyword::Track,
+            track.map(|one| DurationWords(one.timeout).to_string()),
+        ),
+    ];
+    for (keyword, value) in settings {
+        if let Some(value) = value {
+            entry.settings.insert(keyword.text().to_owned(), value);
+        }
+    }
+    for (name, list) in [("allow from", allow), ("deny from", deny)] {
+        if !list.is_empty() {
+            entry.access.insert(name, lists.sorted(list));
+        }
+    }
+    for member in members {
+        match member {
+            Member::Server(server) => insert(&mut entry.servers, server),
+            Member::Pool(id) => entry.pools.push(model.pool(*id).name.to_string()),
+        }
+    }
+    entry
 }
 
 /// Lists of prefixes that services share are sorted once.
@@ -197,15 +218,29 @@ impl Lists {
     }
 }
 
+/// Adds a server with all that it says; taken apart whole, as a service is.
 fn insert(servers: &mut Servers, server: &RealServer) {
+    let RealServer {
+        name,
+        span: _,
+        // Both are in the endpoint.
+        address: _,
+        port: _,
+        weight,
+        state,
+        // A server that is held in reserve is in the state `backup`, or `down`, which counts more.
+        reserve: _,
+        mac,
+        via,
+    } = server;
     let mut settings = BTreeMap::from([
-        ("weight".to_owned(), server.weight.to_string()),
-        ("state".to_owned(), server.state.to_string()),
+        ("weight".to_owned(), weight.to_string()),
+        ("state".to_owned(), state.to_string()),
     ]);
-    if let Some(mac) = server.mac {
+    if let Some(mac) = mac {
         settings.insert("mac".to_owned(), mac.to_string());
     }
-    if let Some(via) = &server.via {
+    if let Some(via) = via {
         let words = via.to_string();
         let value = words.strip_prefix("via ").unwrap_or(&words);
         settings.insert("via".to_owned(), value.to_owned());
@@ -215,5 +250,5 @@ fn insert(servers: &mut Servers, server: &RealServer) {
         endpoint: server.endpoint(),
         settings,
     };
-    servers.insert(server.name.to_string(), outline);
+    servers.insert(name.to_string(), outline);
 }

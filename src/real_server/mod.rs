@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::check::nearest_name;
+use crate::diagnostic::nearest;
 use crate::model::{Family, Mode, Model, RealServer, Service, SourceNat, Vip};
 
 mod back;
@@ -338,5 +338,5 @@ fn gateways(back: &[(Family, Arc<str>)], given: &[IpAddr]) -> Result<Vec<IpAddr>
 
 /// The name that was probably meant.
 fn meant<'n>(name: &str, names: impl Iterator<Item = &'n Arc<str>>) -> Option<Arc<str>> {
-    nearest_name(name, names.map(|known| &**known)).map(Arc::from)
+    nearest(name, names.map(|known| &**known)).map(Arc::from)
 }

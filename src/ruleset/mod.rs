@@ -424,6 +424,33 @@ pub enum Target {
     EtherDestination,
 }
 
+/// Which mark a chain works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkOf {
+    /// `ct mark`
+    Connection,
+    /// `meta mark`
+    Packet,
+}
+
+impl MarkOf {
+    /// What a rule sets.
+    pub const fn target(self) -> Target {
+        match self {
+            Self::Connection => Target::CtMark,
+            Self::Packet => Target::MetaMark,
+        }
+    }
+
+    /// What a rule asks.
+    pub const fn expression(self) -> Expression {
+        match self {
+            Self::Connection => Expression::CtMark,
+            Self::Packet => Expression::MetaMark,
+        }
+    }
+}
+
 /// A value that a rule computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {

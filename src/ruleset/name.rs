@@ -64,11 +64,27 @@ const RESERVED: &[&str] = &[
 /// The set of every real server.
 pub const SERVERS: &str = "server";
 
+/// The chain, and the map that it looks up, for clients who are turned away.
+pub const AWAY: &str = "away";
+
 /// How the names of the maps begin that remember clients.
 pub const CLIENTS: &str = "persist";
 
 /// The set in which rules count what each real server is sent and what it answers.
 pub const TRAFFIC: &str = "traffic";
+
+/// How the name of the chain begins that says how many low bits of marks are 0.
+const SHIFT: &str = "mark_shift_";
+
+/// The chain that says how many low bits of marks are 0: `mark_shift_8`.
+pub fn shift_chain(bits: u8) -> String {
+    format!("{SHIFT}{bits}")
+}
+
+/// `8` of `mark_shift_8`
+pub fn shift_of(chain: &str) -> Option<u8> {
+    chain.strip_prefix(SHIFT)?.parse().ok()
+}
 
 /// The chain of one service for one family: `svc_www_v4`.
 pub fn service_chain(service: &str, family: Family) -> Arc<str> {

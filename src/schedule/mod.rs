@@ -94,6 +94,39 @@ struct SharedKey<'m> {
     track: Option<Duration>,
 }
 
+impl<'m> SharedKey<'m> {
+    /// What a service shares its block of a family by; `None` where it has the block for itself.
+    ///
+    /// A service is taken apart whole: what is forgotten here would give two services the rules of one.
+    fn of(service: &'m Service, family: Family) -> Option<Self> {
+        let Service {
+            name: _,
+            span: _,
+            vips: _,
+            mode,
+            scheduler,
+            persistence,
+            track,
+            // Who may come, and what clients get of nobody, stands in each service's own chain.
+            on_empty: _,
+            access: _,
+            members,
+        } = service;
+        // Clients are remembered for one service: it shares its servers' numbers with no other.
+        if persistence.is_some() {
+            return None;
+        }
+        let pools = only_pools(members);
+        (!pools.is_empty()).then_some(Self {
+            pools,
+            family,
+            scheduler: *scheduler,
+            mode,
+            track: track.map(|track| track.timeout),
+        })
+    }
+}
+
 /// Plans every service of a model. Reports [`Code::RoundedWeights`].
 pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
     let mut by_name: Vec<&Service> = model.services.iter().collect();
@@ -104,20 +137,12 @@ pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
     for service in by_name {
         let mut families = Vec::new();
         for family in service.families() {
-            let pools = only_pools(service);
-            let key = SharedKey {
-                pools: pools.clone(),
-                family,
-                scheduler: service.scheduler,
-                mode: &service.mode,
-                track: service.track.map(|track| track.timeout),
-            };
-            // Clients are remembered for one service: it shares its servers' numbers with no other.
-            let alone = pools.is_empty() || service.persistence.is_some();
-            let known = shared.get(&key).copied().filter(|_| !alone);
+            let key = SharedKey::of(service, family);
+            let known = key.as_ref().and_then(|key| shared.get(key).copied());
             let place = known.or_else(|| {
+                let pools = only_pools(&service.members);
                 let block = block(model, service, family, pools, sink)?;
-                if !alone {
+                if let Some(key) = key {
                     shared.insert(key, blocks.len());
                 }
                 blocks.push(block);
@@ -131,9 +156,8 @@ pub fn schedule<'m>(model: &'m Model, sink: &mut Diagnostics) -> Plan<'m> {
 }
 
 /// The pools of a service that has no server of its own; empty for one that does.
-fn only_pools(service: &Service) -> Vec<PoolId> {
-    service
-        .members
+fn only_pools(members: &[Member]) -> Vec<PoolId> {
+    members
         .iter()
         .map(|member| match member {
             Member::Pool(id) => Some(*id),
@@ -202,7 +226,7 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
     if servers.len() == 1 {
         return Choice::Only(0);
     }
-    if service.scheduler != Scheduler::RoundRobin {
+    if !service.scheduler.keeps_file_order() {
         sort(&mut live, servers);
     }
     let at = |place: &usize| servers.get(*place).copied();

@@ -2,20 +2,21 @@
 
 use pest::error::{ErrorVariant, InputLocation};
 
-use crate::diagnostic::{Code, Diagnostic, clip, quote};
+use crate::diagnostic::{Code, Diagnostic, clip, nearest, quote};
 use crate::source::Span;
 
 use super::characters::comment_start;
 use super::grammar::{Piece, Rule, offset, read};
 use super::tree::{Word, WordKind};
-use super::vocabulary::{Form, SERVER_OPTIONS, nearest, quoted_list};
+use super::vocabulary::{Keyword, OptionWord, quoted_list};
 
 /// A statement with a keyword of flb's, and arguments that its rule does not read.
-pub(super) fn wrong_arguments(piece: &Piece<'_>, form: &Form) -> Diagnostic {
+pub(super) fn wrong_arguments(piece: &Piece<'_>, statement: Keyword) -> Diagnostic {
     let usage = || {
         format!(
             "it is written `{}`, for example `{}`",
-            form.usage, form.example
+            statement.usage(),
+            statement.example()
         )
     };
     if let Some(fault) = misplaced_sign(piece) {
@@ -26,15 +27,15 @@ pub(super) fn wrong_arguments(piece: &Piece<'_>, form: &Form) -> Diagnostic {
     }
     // With a blank at the end, the grammar gets as far as to ask for what is missing there.
     let text = format!("{} ", piece.text());
-    let (at, expected) = match read(form.rule, &text) {
+    let (at, expected) = match read(statement.rule(), &text) {
         Ok(_) => (piece.text().len(), Vec::new()),
         Err(error) => failure(&error),
     };
     if at == 0 {
-        let message = format!("A blank is missing after `{}`", form.keyword);
+        let message = format!("A blank is missing after `{}`", statement.text());
         return Diagnostic::new(Code::BadStatement, piece.keyword(), message).help(usage());
     }
-    let fault = Gap::new(piece, &text, at, expected).fault(form);
+    let fault = Gap::new(piece, &text, at, expected).fault(statement);
     if fault.help.is_some() {
         return fault;
     }
@@ -140,11 +141,11 @@ impl<'t> Gap<'t> {
         }
     }
 
-    fn fault(&self, form: &Form) -> Diagnostic {
+    fn fault(&self, statement: Keyword) -> Diagnostic {
         let wanted = self.expected.iter().find_map(|rule| argument(*rule));
-        let keyword = form.keyword;
+        let keyword = statement.text();
         match (self.found, wanted) {
-            ("", Some(wanted)) => self.missing(form, wanted),
+            ("", Some(wanted)) => self.missing(statement, wanted),
             (",", Some(wanted)) => {
                 self.says(format!("{} is missing before the comma", capital(wanted)))
             }
@@ -152,8 +153,8 @@ impl<'t> Gap<'t> {
             (",", None) => self.says(format!("`{keyword}` takes no list here")),
             // Only `define` has one, and it has one only.
             ("=", None) => self.says("`define` takes one `=` only"),
-            (found, Some(wanted)) => self.wrong(form, found, wanted),
-            (found, None) => self.too_much(form, found),
+            (found, Some(wanted)) => self.wrong(statement, found, wanted),
+            (found, None) => self.too_much(statement, found),
         }
     }
 
@@ -162,8 +163,8 @@ impl<'t> Gap<'t> {
     }
 
     /// The statement ends too early.
-    fn missing(&self, form: &Form, wanted: &str) -> Diagnostic {
-        let keyword = form.keyword;
+    fn missing(&self, statement: Keyword, wanted: &str) -> Diagnostic {
+        let keyword = statement.text();
         if self.before.ends_with(',') {
             return self
                 .says(format!("`{keyword}` ends with a comma"))
@@ -172,10 +173,10 @@ impl<'t> Gap<'t> {
                 ));
         }
         let last = last_word(self.before);
-        if form.rule == Rule::vip && self.expected.contains(&Rule::port) && reads_as_port(last) {
+        if statement == Keyword::Vip && self.expected.contains(&Rule::port) && reads_as_port(last) {
             return self.says("`vip` needs a protocol between the address and the ports");
         }
-        if form.rule == Rule::vip && self.expected.contains(&Rule::protocol) {
+        if statement == Keyword::Vip && self.expected.contains(&Rule::protocol) {
             return self.says("`vip` needs a protocol and ports after the address");
         }
         if last == keyword {
@@ -185,61 +186,96 @@ impl<'t> Gap<'t> {
     }
 
     /// Something else stands there than what must.
-    fn wrong(&self, form: &Form, found: &str, wanted: &str) -> Diagnostic {
-        let keyword = form.keyword;
+    fn wrong(&self, statement: Keyword, found: &str, wanted: &str) -> Diagnostic {
+        let keyword = statement.text();
         let found = &clip(found);
-        match form.rule {
-            Rule::include if found.starts_with('$') => {
+        match statement {
+            Keyword::Include if found.starts_with('$') => {
                 self.says("A constant cannot stand for the path of `include`")
             }
-            Rule::include => self
+            Keyword::Include => self
                 .says("The path of `include` stands in double quotes")
                 .help(format!("write `include \"{found}\"`")),
-            Rule::mode
+            Keyword::Mode
                 if !self.expected.contains(&Rule::on) && !self.expected.contains(&Rule::from) =>
             {
                 self.says(format!("`{found}` is no mode"))
             }
-            _ => self.says(format!("`{keyword}` needs {wanted} before `{found}`")),
+            Keyword::Define
+            | Keyword::Defaults
+            | Keyword::Service
+            | Keyword::Vip
+            | Keyword::Mode
+            | Keyword::Scheduler
+            | Keyword::Persist
+            | Keyword::Track
+            | Keyword::Allow
+            | Keyword::Deny
+            | Keyword::OnEmpty
+            | Keyword::Pool
+            | Keyword::Server => self.says(format!("`{keyword}` needs {wanted} before `{found}`")),
         }
     }
 
     /// The statement goes on where it should end.
-    fn too_much(&self, form: &Form, found: &str) -> Diagnostic {
+    fn too_much(&self, statement: Keyword, found: &str) -> Diagnostic {
         let found = clip(found);
         let found = found.as_str();
-        let fault = match form.rule {
-            Rule::server => return not_an_option(self.span, found),
-            Rule::vip if is_protocol(found) => {
+        let fault = match statement {
+            Keyword::Server => return not_an_option(self.span, found),
+            Keyword::Vip if is_protocol(found) => {
                 return self
                     .says(format!(
                         "`{found}` stands behind the ports, or without a comma"
                     ))
                     .help("write a `vip` line for each protocol, or `tcp, udp` for both");
             }
-            Rule::vip | Rule::allow | Rule::deny | Rule::define => {
+            Keyword::Vip | Keyword::Allow | Keyword::Deny | Keyword::Define => {
                 return self
                     .says(format!("A comma is missing before `{found}`"))
                     .help(format!("write `{}, {found}`", clip(last_word(self.before))));
             }
-            Rule::defaults => self.says(format!(
+            Keyword::Defaults => self.says(format!(
                 "`defaults` has no name, and `{found}` cannot follow it"
             )),
-            Rule::scheduler if found == "by" => self
+            Keyword::Scheduler if found == "by" => self
                 .says("`by` stands before `table`")
                 .help("write `scheduler maglev by KEY table N`"),
-            _ => self.says(format!("`{found}` is too much in `{}`", form.keyword)),
+            Keyword::Include
+            | Keyword::Service
+            | Keyword::Mode
+            | Keyword::Scheduler
+            | Keyword::Persist
+            | Keyword::Track
+            | Keyword::OnEmpty
+            | Keyword::Pool => {
+                self.says(format!("`{found}` is too much in `{}`", statement.text()))
+            }
         };
-        let options: &[&str] = match form.rule {
-            Rule::scheduler => &["by", "table"],
-            Rule::persist => &["by"],
-            Rule::mode => &["via", "from", "masquerade", "snat"],
-            _ => &[],
-        };
-        match nearest(found, options.iter().copied()) {
+        match nearest(found, inner_words(statement).iter().copied()) {
             Some(near) if near != found => fault.help(format!("did you mean `{near}`?")),
             _ => fault,
         }
+    }
+}
+
+/// The words of its own that a statement has behind its first arguments.
+fn inner_words(statement: Keyword) -> &'static [&'static str] {
+    match statement {
+        Keyword::Scheduler => &["by", "table"],
+        Keyword::Persist => &["by"],
+        Keyword::Mode => &["via", "from", "masquerade", "snat"],
+        Keyword::Include
+        | Keyword::Define
+        | Keyword::Defaults
+        | Keyword::Service
+        | Keyword::Vip
+        | Keyword::Track
+        | Keyword::Allow
+        | Keyword::Deny
+        | Keyword::OnEmpty
+        | Keyword::Pool
+        | Keyword::Server => &[],
     }
 }
 
@@ -255,7 +291,7 @@ pub(super) fn second_address(piece: &Piece<'_>) -> Option<Diagnostic> {
     let is_second_address = piece.keyword_text() == "server"
         && start > name.end
         && reads_as_address(text.get(at(name.start)..at(name.end))?)
-        && !SERVER_OPTIONS.contains(&word);
+        && OptionWord::of(word).is_none();
     let span = Span {
         start,
         end: start + offset(word.len()),
@@ -292,13 +328,20 @@ fn not_an_option(span: Span, word: &str) -> Diagnostic {
         return fault
             .help("one server has one address; the name before it starts with a letter or `_`");
     }
-    match nearest(word, SERVER_OPTIONS.iter().copied()) {
+    match nearest(word, OptionWord::texts()) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None => fault.help(format!("the options are {}", quoted_list(SERVER_OPTIONS))),
+        None => fault.help(format!(
+            "the options are {}",
+            quoted_list(OptionWord::texts())
+        )),
     }
 }
 
 /// What a message calls the argument that a rule reads; nothing for what need not stand there.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules, also those of what is no argument"
+)]
 fn argument(rule: Rule) -> Option<&'static str> {
     Some(match rule {
         Rule::action => "`reject` or `drop`",

@@ -10,10 +10,10 @@ use crate::source::{FileId, Span};
 use super::arguments::second_word;
 use super::characters::has_bad_character;
 use super::explain::{self, Place};
-use super::grammar::{Piece, Rule};
+use super::grammar::Piece;
 use super::statement;
 use super::tree::{DefaultsDecl, Item, PoolDecl, ServiceDecl, StatementDecl, Tree, Word};
-use super::vocabulary::BlockKind;
+use super::vocabulary::{BlockKind, Home, Keyword, PieceKind};
 
 /// The tree as far as it was read, and the blocks that are open.
 pub(super) struct Blocks<'t, 's> {
@@ -59,15 +59,15 @@ impl<'t, 's> Blocks<'t, 's> {
 
     /// Takes the next piece of the file.
     pub(super) fn take(&mut self, piece: Piece<'t>) {
-        match piece.rule() {
-            Rule::comment => {}
-            Rule::semicolon => self.settle(),
-            Rule::open => self.open_brace(&piece),
-            Rule::close => {
+        match PieceKind::of(piece.rule()) {
+            PieceKind::Comment => {}
+            PieceKind::Semicolon => self.settle(),
+            PieceKind::Open => self.open_brace(&piece),
+            PieceKind::Close => {
                 self.settle();
                 self.close_brace(piece.span());
             }
-            _ => {
+            PieceKind::Statement(_) | PieceKind::Malformed => {
                 self.settle();
                 self.waiting = Some(piece);
             }
@@ -96,12 +96,27 @@ impl<'t, 's> Blocks<'t, 's> {
         if self.in_foreign_block() && !self.is_sibling_of_open_block(&piece) {
             return;
         }
-        match piece.rule() {
-            Rule::service | Rule::defaults => self.settle_header(&piece),
-            Rule::pool if self.open.is_empty() => self.settle_header(&piece),
-            Rule::include | Rule::define => self.settle_top_statement(&piece),
-            Rule::malformed => self.settle_malformed(&piece),
-            _ => self.settle_statement(&piece),
+        let Some(keyword) = Keyword::of_rule(piece.rule()) else {
+            self.settle_malformed(&piece);
+            return;
+        };
+        match keyword {
+            Keyword::Service | Keyword::Defaults => self.settle_header(&piece),
+            Keyword::Pool if self.open.is_empty() => self.settle_header(&piece),
+            Keyword::Include => self
+                .settle_top_statement(&piece, |piece| statement::include(piece).map(Item::Include)),
+            Keyword::Define => self
+                .settle_top_statement(&piece, |piece| statement::define(piece).map(Item::Define)),
+            Keyword::Pool
+            | Keyword::Vip
+            | Keyword::Mode
+            | Keyword::Scheduler
+            | Keyword::Persist
+            | Keyword::Track
+            | Keyword::Allow
+            | Keyword::Deny
+            | Keyword::OnEmpty
+            | Keyword::Server => self.settle_statement(&piece),
         }
     }
 
@@ -113,7 +128,7 @@ impl<'t, 's> Blocks<'t, 's> {
         self.enter(piece, kind, statement::name(piece), true);
     }
 
-    fn settle_top_statement(&mut self, piece: &Piece<'t>) {
+    fn settle_top_statement(&mut self, piece: &Piece<'t>, read: fn(&Piece<'t>) -> Option<Item>) {
         self.stray = false;
         self.leave_siblings(piece);
         if !self.open.is_empty() {
@@ -127,11 +142,7 @@ impl<'t, 's> Blocks<'t, 's> {
             }
             self.sink.report(fault);
         }
-        let item = match piece.rule() {
-            Rule::include => statement::include(piece).map(Item::Include),
-            _ => statement::define(piece).map(Item::Define),
-        };
-        match item {
+        match read(piece) {
             Some(item) => self.tree.items.push(item),
             None => self.settle_malformed(piece),
         }
@@ -192,28 +203,25 @@ impl<'t, 's> Blocks<'t, 's> {
             self.open.push(Block::foreign(piece.span(), piece.column()));
             return;
         }
-        match piece.rule() {
-            Rule::service | Rule::pool | Rule::defaults => {
-                self.leave_siblings(&piece);
-                let kind = BlockKind::of_keyword(piece.keyword_text());
-                self.report_nested(&piece);
-                self.enter(&piece, kind, statement::name(&piece), false);
-            }
-            Rule::malformed => {
-                self.leave_siblings(&piece);
-                self.mark_damaged();
-                self.report_malformed(&piece);
-                let kind = BlockKind::meant_by(piece.keyword_text());
-                let name = second_word(&piece);
-                self.enter(&piece, kind, name, false);
-            }
-            _ => {
-                let message = format!("`{}` takes no block", piece.keyword_text());
-                self.sink
-                    .report(Diagnostic::new(Code::StrayBrace, brace.span(), message));
-                self.mark_damaged();
-                self.enter(&piece, None, None, false);
-            }
+        let Some(keyword) = Keyword::of_rule(piece.rule()) else {
+            self.leave_siblings(&piece);
+            self.mark_damaged();
+            self.report_malformed(&piece);
+            let kind = BlockKind::meant_by(piece.keyword_text());
+            let name = second_word(&piece);
+            self.enter(&piece, kind, name, false);
+            return;
+        };
+        if let Some(kind) = BlockKind::started_by(keyword) {
+            self.leave_siblings(&piece);
+            self.report_nested(&piece, kind);
+            self.enter(&piece, Some(kind), statement::name(&piece), false);
+        } else {
+            let message = format!("`{}` takes no block", keyword.text());
+            self.sink
+                .report(Diagnostic::new(Code::StrayBrace, brace.span(), message));
+            self.mark_damaged();
+            self.enter(&piece, None, None, false);
         }
     }
 
@@ -248,10 +256,10 @@ impl<'t, 's> Blocks<'t, 's> {
         let Some(block) = self.open.last() else {
             return false;
         };
-        let is_top = match piece.rule() {
-            Rule::service | Rule::defaults | Rule::include | Rule::define | Rule::pool => true,
-            Rule::malformed => BlockKind::of_keyword(piece.keyword_text()).is_some(),
-            _ => false,
+        let is_top = match PieceKind::of(piece.rule()) {
+            PieceKind::Statement(keyword) => keyword.homes().contains(&Home::Top),
+            PieceKind::Malformed => BlockKind::of_keyword(piece.keyword_text()).is_some(),
+            PieceKind::Open | PieceKind::Close | PieceKind::Semicolon | PieceKind::Comment => false,
         };
         is_top && piece.column() <= block.column
     }
@@ -300,7 +308,7 @@ impl<'t, 's> Blocks<'t, 's> {
                 statements,
                 damaged,
             }),
-            _ => {
+            (Some(BlockKind::Pool | BlockKind::Service) | None, _) => {
                 self.tree.damaged = true;
                 return;
             }
@@ -327,12 +335,12 @@ impl<'t, 's> Blocks<'t, 's> {
         self.sink.report(fault);
     }
 
-    fn report_nested(&mut self, piece: &Piece<'t>) {
+    fn report_nested(&mut self, piece: &Piece<'t>, kind: BlockKind) {
         let Some(outer) = self.open.last() else {
             return;
         };
-        let fault = match piece.rule() {
-            Rule::pool => Diagnostic::new(
+        let fault = match kind {
+            BlockKind::Pool => Diagnostic::new(
                 Code::NestedPool,
                 piece.span(),
                 "A pool is declared at the top level, not in a block",
@@ -341,7 +349,7 @@ impl<'t, 's> Blocks<'t, 's> {
                 "move it out of the block, and write `{}` here to use it",
                 clip(&explain::on_one_line(piece))
             )),
-            _ => Diagnostic::new(
+            BlockKind::Service | BlockKind::Defaults => Diagnostic::new(
                 Code::MisplacedStatement,
                 piece.span(),
                 format!(
@@ -355,9 +363,9 @@ impl<'t, 's> Blocks<'t, 's> {
             .report(fault.related(outer.header, "in this block"));
         if let Some(outer) = self.open.last_mut() {
             // Its servers were meant to be the service's.
-            outer.damaged |= piece.rule() == Rule::pool;
+            outer.damaged |= kind == BlockKind::Pool;
             // The one fault speaks for a missing brace, too.
-            outer.excused |= piece.rule() != Rule::pool;
+            outer.excused |= kind != BlockKind::Pool;
         }
     }
 

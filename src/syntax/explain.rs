@@ -1,11 +1,11 @@
 //! What is wrong with a statement that the grammar does not read, in the operator's words.
 
-use crate::diagnostic::{Code, Diagnostic, clip, quote};
+use crate::diagnostic::{Code, Diagnostic, clip, nearest, quote};
 use crate::source::Span;
 
 use super::arguments::{reads_as_address, second_address, wrong_arguments};
 use super::grammar::{Piece, Rule, offset};
-use super::vocabulary::{BlockKind, TOP_STATEMENTS, foreign_word, form_of, nearest, quoted_list};
+use super::vocabulary::{BlockKind, Home, Keyword, foreign_word, quoted_list};
 
 /// Where a statement stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +21,13 @@ pub(super) enum Place {
 /// A statement that no rule reads. If `brief`, the fault is only counted and needs no words.
 pub(super) fn malformed(piece: &Piece<'_>, place: Place, brief: bool) -> Diagnostic {
     let keyword = piece.keyword_text();
-    let form = form_of(keyword);
+    let known = Keyword::of(keyword);
     if brief {
-        let code = form.map_or(Code::UnknownStatement, |_| Code::BadStatement);
+        let code = known.map_or(Code::UnknownStatement, |_| Code::BadStatement);
         return Diagnostic::new(code, piece.span(), "");
     }
-    match form {
-        Some(form) => wrong_arguments(piece, form),
+    match known {
+        Some(known) => wrong_arguments(piece, known),
         None if keyword.is_empty() => no_word(piece),
         None => unknown_statement(piece, place),
     }
@@ -66,18 +66,16 @@ pub(super) fn on_one_line(piece: &Piece<'_>) -> String {
 /// A statement for a block that stands in none.
 pub(super) fn outside_of_blocks(piece: &Piece<'_>) -> Diagnostic {
     let keyword = piece.keyword_text();
-    let blocks = match keyword {
-        "server" => "a service or a pool",
-        "vip" => "a service",
-        _ => "a service or in `defaults`",
-    };
+    let homes = Keyword::of(keyword).map_or(&[][..], Keyword::homes);
+    let blocks: Vec<&str> = homes.iter().filter_map(|home| block_at(*home)).collect();
+    let blocks = blocks.join(" or ");
     Diagnostic::new(
         Code::MisplacedStatement,
         piece.keyword(),
         format!("`{keyword}` stands outside of any block"),
     )
     .help(format!(
-        "it stands in {blocks}; is there a `}}` too many before it?"
+        "it stands {blocks}; is there a `}}` too many before it?"
     ))
 }
 
@@ -101,29 +99,42 @@ fn unknown_statement(piece: &Piece<'_>, place: Place) -> Diagnostic {
     if let Some(help) = foreign_word(keyword) {
         return fault(format!("{} starts no statement", quote(keyword))).help(help);
     }
-    let (here, where_to) = match place {
-        Place::Top => (TOP_STATEMENTS, "at the top level"),
-        Place::In(BlockKind::Service) => (BlockKind::Service.statements(), "in a service"),
-        Place::In(BlockKind::Pool) => (BlockKind::Pool.statements(), "in a pool"),
-        Place::In(BlockKind::Defaults) => (BlockKind::Defaults.statements(), "in `defaults`"),
-        Place::Foreign => (&[][..], "here"),
+    let home = match place {
+        Place::Top => Some(Home::Top),
+        Place::In(kind) => Some(kind.home()),
+        Place::Foreign => None,
     };
-    let everywhere = TOP_STATEMENTS.iter().chain(BlockKind::Service.statements());
-    let near = nearest(keyword, here.iter().copied())
-        .or_else(|| nearest(keyword, everywhere.copied()))
+    let here = || home.into_iter().flat_map(Home::statements);
+    let everywhere = Keyword::ALL.iter().copied();
+    let near = nearest(keyword, here().map(Keyword::text))
+        .or_else(|| nearest(keyword, everywhere.map(Keyword::text)))
         .or_else(|| glued(keyword));
     let fault = fault(format!("{} is no statement", quote(keyword)));
-    match near {
-        Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None if here.is_empty() => fault,
-        None => fault.help(format!("{where_to}, flb has {}", quoted_list(here))),
+    match (near, home) {
+        (Some(near), _) => fault.help(format!("did you mean `{near}`?")),
+        (None, None) => fault,
+        (None, Some(home)) => fault.help(format!(
+            "{}, flb has {}",
+            block_at(home).unwrap_or("at the top level"),
+            quoted_list(here().map(Keyword::text))
+        )),
+    }
+}
+
+/// Where a block's statements stand, as a message says it; nothing for those outside of blocks.
+fn block_at(home: Home) -> Option<&'static str> {
+    match home {
+        Home::Top => None,
+        Home::Service => Some("in a service"),
+        Home::Pool => Some("in a pool"),
+        Home::Defaults => Some("in `defaults`"),
     }
 }
 
 /// The keyword that has its argument glued to it: `vip10.0.0.1`.
 fn glued(word: &str) -> Option<&'static str> {
-    let everywhere = TOP_STATEMENTS.iter().chain(BlockKind::Service.statements());
-    everywhere.copied().find(|keyword| {
+    let mut everywhere = Keyword::ALL.iter().map(|keyword| keyword.text());
+    everywhere.find(|keyword| {
         word.strip_prefix(keyword)
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     })

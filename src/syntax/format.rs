@@ -11,6 +11,7 @@ use crate::source::{FileId, Sources};
 
 use super::grammar::{Piece, Pieces, Rule};
 use super::parse::parse;
+use super::vocabulary::{Keyword, PieceKind, SCHEDULER_ALIASES};
 
 /// The canonical form of a file, with all its comments; reads no file that it includes.
 ///
@@ -77,28 +78,32 @@ enum Last {
 
 impl Printer {
     fn take(&mut self, piece: &Piece<'_>, newlines: usize) {
-        match piece.rule() {
-            Rule::comment => {
+        match PieceKind::of(piece.rule()) {
+            PieceKind::Semicolon => {}
+            PieceKind::Comment => {
                 let text = piece.text().trim_end().to_owned();
                 match &mut self.held {
                     Some((_, comments)) => comments.push((text, newlines)),
                     None => self.comment(&text, newlines),
                 }
             }
-            Rule::open => self.open(),
-            Rule::close => {
+            PieceKind::Open => self.open(),
+            PieceKind::Close => {
                 self.release(false);
                 self.depth = self.depth.saturating_sub(1);
                 self.line(0, "}", Last::Close);
             }
-            rule => {
+            kind @ (PieceKind::Statement(_) | PieceKind::Malformed) => {
                 self.release(false);
                 let line = Line {
                     text: canonical(piece, self.depth * INDENT),
                     newlines,
-                    is_header: matches!(rule, Rule::service | Rule::defaults),
+                    is_header: matches!(
+                        kind,
+                        PieceKind::Statement(Keyword::Service | Keyword::Defaults)
+                    ),
                 };
-                if line.is_header || rule == Rule::pool {
+                if line.is_header || kind == PieceKind::Statement(Keyword::Pool) {
                     self.held = Some((line, Vec::new()));
                 } else {
                     self.line(line.newlines, &line.text, Last::Statement);
@@ -205,23 +210,17 @@ fn canonical(piece: &Piece<'_>, indent: usize) -> String {
 
 /// Writes a scheduler's alias as what it stands for.
 fn spell_out_scheduler(words: &mut Vec<&str>) {
-    let alone = words.len() == 2;
-    if let Some(name) = words.get_mut(1) {
-        match *name {
-            "rr" | "wrr" => *name = "round-robin",
-            "mh" => {
-                *name = "maglev";
-                if words.get(2) != Some(&"by") {
-                    words.splice(2..2, ["by", "source"]);
-                }
-            }
-            // With a key of its own it would mean something else.
-            "sh" if alone => {
-                *name = "hash";
-                words.extend(["by", "source"]);
-            }
-            _ => {}
-        }
+    let Some(name) = words.get_mut(1) else { return };
+    let mut known = SCHEDULER_ALIASES.iter();
+    let Some((_, meant, key)) = known.find(|(alias, ..)| alias == name) else {
+        return;
+    };
+    *name = meant;
+    // A key that is written counts more than the alias's own.
+    if let Some(key) = key
+        && words.get(2) != Some(&"by")
+    {
+        words.splice(2..2, ["by", key]);
     }
 }
 

@@ -5,7 +5,7 @@ use pest::iterators::{Pair, Pairs};
 
 use crate::source::{FileId, Span};
 
-use super::tree::{Word, WordKind};
+use super::word::{Word, WordKind};
 
 /// What pest generates; its names are the grammar's.
 #[allow(

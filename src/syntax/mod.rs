@@ -13,7 +13,9 @@ mod parse;
 mod program;
 mod statement;
 mod vocabulary;
+mod word;
 
 pub use format::format;
 pub use parse::parse;
 pub use program::{Input, parse_program, read_file};
+pub use vocabulary::{Home, Keyword, Often, OptionWord, SCHEDULER_ALIASES};

@@ -5,9 +5,10 @@
 
 use super::grammar::{Piece, Rule};
 use super::tree::{
-    DefineDecl, IncludeDecl, List, ModeDecl, ServerDecl, ServerOption, Statement, StatementDecl,
-    ViaDecl, Word,
+    DefineDecl, IncludeDecl, List, ModeDecl, ServerDecl, ServerOption, SettingDecl, Statement,
+    StatementDecl, ViaDecl, Word,
 };
+use super::vocabulary::{Keyword, OptionWord};
 
 /// `include "PATH"`, its files not yet read.
 pub(super) fn include(piece: &Piece<'_>) -> Option<IncludeDecl> {
@@ -34,37 +35,40 @@ pub(super) fn name(piece: &Piece<'_>) -> Option<Word> {
 
 /// A statement that stands in a block.
 pub(super) fn statement(piece: &Piece<'_>) -> Option<StatementDecl> {
-    let statement = match piece.rule() {
-        Rule::server => Statement::Server(Box::new(server(piece)?)),
-        Rule::vip => Statement::Vip {
+    let setting = Statement::Setting;
+    let statement = match Keyword::of_rule(piece.rule())? {
+        Keyword::Server => Statement::Server(Box::new(server(piece)?)),
+        Keyword::Vip => Statement::Vip {
             addresses: list(piece, Rule::address)?,
             protocols: list(piece, Rule::protocol)?,
             ports: list(piece, Rule::port)?,
         },
-        Rule::mode => Statement::Mode(piece.parts().find_map(|part| mode(&part))?),
-        Rule::scheduler => Statement::Scheduler {
+        Keyword::Mode => setting(SettingDecl::Mode(
+            piece.parts().find_map(|part| mode(&part))?,
+        )),
+        Keyword::Scheduler => setting(SettingDecl::Scheduler {
             name: first(piece, Rule::algorithm)?,
             by: nested(piece, Rule::by, Rule::key),
             table: nested(piece, Rule::table, Rule::number),
-        },
-        Rule::persist => Statement::Persist {
+        }),
+        Keyword::Persist => setting(SettingDecl::Persist {
             duration: first(piece, Rule::duration)?,
             by: nested(piece, Rule::by, Rule::key),
-        },
-        Rule::track => Statement::Track {
+        }),
+        Keyword::Track => setting(SettingDecl::Track {
             duration: first(piece, Rule::duration)?,
-        },
-        Rule::on_empty => Statement::OnEmpty {
+        }),
+        Keyword::Allow => setting(SettingDecl::Allow {
+            prefixes: list(piece, Rule::prefix)?,
+        }),
+        Keyword::Deny => setting(SettingDecl::Deny {
+            prefixes: list(piece, Rule::prefix)?,
+        }),
+        Keyword::OnEmpty => setting(SettingDecl::OnEmpty {
             action: first(piece, Rule::action)?,
-        },
-        Rule::allow => Statement::Allow {
-            prefixes: list(piece, Rule::prefix)?,
-        },
-        Rule::deny => Statement::Deny {
-            prefixes: list(piece, Rule::prefix)?,
-        },
-        Rule::pool => Statement::Pool { name: name(piece)? },
-        _ => return None,
+        }),
+        Keyword::Pool => Statement::Pool { name: name(piece)? },
+        Keyword::Include | Keyword::Define | Keyword::Defaults | Keyword::Service => return None,
     };
     Some(StatementDecl {
         span: piece.span(),
@@ -73,6 +77,10 @@ pub(super) fn statement(piece: &Piece<'_>) -> Option<StatementDecl> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules; a part that is no mode makes the statement malformed"
+)]
 fn mode(part: &Piece<'_>) -> Option<ModeDecl> {
     Some(match part.rule() {
         Rule::nat => ModeDecl::Nat,
@@ -98,6 +106,10 @@ fn via(part: &Piece<'_>) -> Option<ViaDecl> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pest makes the rules; what is neither name nor address is an option"
+)]
 fn server(piece: &Piece<'_>) -> Option<ServerDecl> {
     let (mut first, mut second, mut options) = (None, None, Vec::new());
     for part in piece.parts() {
@@ -119,14 +131,13 @@ fn server(piece: &Piece<'_>) -> Option<ServerDecl> {
 }
 
 fn option(part: &Piece<'_>) -> Option<ServerOption> {
-    Some(match part.rule() {
-        Rule::weight => ServerOption::Weight(first(part, Rule::number)?),
-        Rule::mac => ServerOption::Mac(first(part, Rule::mac_address)?),
-        Rule::via => ServerOption::Via(via(part)?),
-        Rule::drain => ServerOption::Drain(part.span()),
-        Rule::down => ServerOption::Down(part.span()),
-        Rule::backup => ServerOption::Backup(part.span()),
-        _ => return None,
+    Some(match OptionWord::of_rule(part.rule())? {
+        OptionWord::Weight => ServerOption::Weight(first(part, Rule::number)?),
+        OptionWord::Mac => ServerOption::Mac(first(part, Rule::mac_address)?),
+        OptionWord::Via => ServerOption::Via(via(part)?),
+        OptionWord::Drain => ServerOption::Drain(part.span()),
+        OptionWord::Down => ServerOption::Down(part.span()),
+        OptionWord::Backup => ServerOption::Backup(part.span()),
     })
 }
 

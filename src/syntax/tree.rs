@@ -5,6 +5,10 @@
 
 use crate::source::{FileId, Span};
 
+use super::vocabulary::{Keyword, OptionWord};
+
+pub use super::word::{Word, WordKind};
+
 /// The statements of one file, in order.
 #[derive(Debug)]
 pub struct Tree {
@@ -14,26 +18,6 @@ pub struct Tree {
     pub items: Vec<Item>,
     /// A top-level statement could not be read, so what seems undefined may stand there.
     pub damaged: bool,
-}
-
-/// One word of a statement's arguments: its place, and how to read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word {
-    /// The whole word, with `$` or quotes.
-    pub span: Span,
-    /// How it was written.
-    pub kind: WordKind,
-}
-
-/// How a word was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WordKind {
-    /// `10.0.0.1`, `tcp`, `5m`
-    Bare,
-    /// `$NAME`
-    Constant,
-    /// `"eth0"`
-    Quoted,
 }
 
 /// Words with commas between them; never empty.
@@ -136,6 +120,32 @@ pub enum Statement {
         /// Ports, ranges, or `any`.
         ports: List,
     },
+    /// One of those that `defaults` may hold too.
+    Setting(SettingDecl),
+    /// `pool NAME`
+    Pool {
+        /// NAME
+        name: Word,
+    },
+    /// `server ...`; boxed, as it is far larger than the others
+    Server(Box<ServerDecl>),
+}
+
+impl Statement {
+    /// Which one it is.
+    pub const fn keyword(&self) -> Keyword {
+        match self {
+            Self::Vip { .. } => Keyword::Vip,
+            Self::Setting(setting) => setting.keyword(),
+            Self::Pool { .. } => Keyword::Pool,
+            Self::Server(_) => Keyword::Server,
+        }
+    }
+}
+
+/// The statements that a service and `defaults` may hold.
+#[derive(Debug)]
+pub enum SettingDecl {
     /// `mode ...`
     Mode(ModeDecl),
     /// `scheduler NAME [by KEY] [table N]`
@@ -159,11 +169,6 @@ pub enum Statement {
         /// DURATION or `off`
         duration: Word,
     },
-    /// `on-empty reject|drop`
-    OnEmpty {
-        /// `reject` or `drop`, unchecked
-        action: Word,
-    },
     /// `allow from PREFIX, ...`
     Allow {
         /// Prefixes and addresses.
@@ -174,13 +179,26 @@ pub enum Statement {
         /// Prefixes and addresses.
         prefixes: List,
     },
-    /// `pool NAME`
-    Pool {
-        /// NAME
-        name: Word,
+    /// `on-empty reject|drop`
+    OnEmpty {
+        /// `reject` or `drop`, unchecked
+        action: Word,
     },
-    /// `server ...`; boxed, as it is far larger than the others
-    Server(Box<ServerDecl>),
+}
+
+impl SettingDecl {
+    /// Which one it is.
+    pub const fn keyword(&self) -> Keyword {
+        match self {
+            Self::Mode(_) => Keyword::Mode,
+            Self::Scheduler { .. } => Keyword::Scheduler,
+            Self::Persist { .. } => Keyword::Persist,
+            Self::Track { .. } => Keyword::Track,
+            Self::Allow { .. } => Keyword::Allow,
+            Self::Deny { .. } => Keyword::Deny,
+            Self::OnEmpty { .. } => Keyword::OnEmpty,
+        }
+    }
 }
 
 /// `mode ...`
@@ -239,4 +257,30 @@ pub enum ServerOption {
     Down(Span),
     /// `backup`
     Backup(Span),
+}
+
+impl ServerOption {
+    /// Which one it is.
+    pub const fn word(&self) -> OptionWord {
+        match self {
+            Self::Weight(_) => OptionWord::Weight,
+            Self::Mac(_) => OptionWord::Mac,
+            Self::Via(_) => OptionWord::Via,
+            Self::Drain(_) => OptionWord::Drain,
+            Self::Down(_) => OptionWord::Down,
+            Self::Backup(_) => OptionWord::Backup,
+        }
+    }
+
+    /// Its place, or that of its argument.
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Weight(word) | Self::Mac(word) => word.span,
+            Self::Via(via) => {
+                let end = via.from.map_or(via.interface.span, |from| from.span);
+                via.interface.span.to(end)
+            }
+            Self::Drain(span) | Self::Down(span) | Self::Backup(span) => *span,
+        }
+    }
 }

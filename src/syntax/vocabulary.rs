@@ -1,6 +1,147 @@
 //! The words that start a statement: flb's own, and those that people bring along from elsewhere.
+//!
+//! What flb has is said once, in the table of [`Keyword`] and that of [`OptionWord`]. Faults, `fmt` and the tests of the
+//! grammar, of the manual, of the fuzzer's dictionary and of the goldens follow from them.
+
+use crate::diagnostic::nearest;
 
 use super::grammar::Rule;
+
+/// Where a statement may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In no block.
+    Top,
+    /// In `service NAME { ... }`.
+    Service,
+    /// In `pool NAME { ... }`.
+    Pool,
+    /// In `defaults { ... }`.
+    Defaults,
+}
+
+impl Home {
+    /// The statements that may stand here, in the order in which a message lists them.
+    pub fn statements(self) -> impl Iterator<Item = Keyword> {
+        let all = Keyword::ALL.iter().copied();
+        all.filter(move |keyword| keyword.homes().contains(&self))
+    }
+}
+
+/// How often a statement may stand in its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Often {
+    /// A second one is a fault, or takes the place of the first: `mode`, `defaults`.
+    Once,
+    /// As often as the operator likes: `server`.
+    Many,
+}
+
+macro_rules! statements {
+    ($($name:ident $text:literal $rule:ident $often:ident [$($home:ident)+]: $usage:literal, $example:literal;)+) => {
+        /// A statement of flb, by its first word.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Keyword {
+            $(#[doc = concat!("`", $usage, "`")] $name,)+
+        }
+
+        impl Keyword {
+            /// Every statement that flb has.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word itself: `on-empty`.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// Where it may stand.
+            pub const fn homes(self) -> &'static [Home] {
+                match self { $(Self::$name => &[$(Home::$home),+],)+ }
+            }
+
+            /// How often it may stand there.
+            pub const fn often(self) -> Often {
+                match self { $(Self::$name => Often::$often,)+ }
+            }
+
+            /// Its form, as in flb.5: `on-empty reject | drop`.
+            pub const fn usage(self) -> &'static str {
+                match self { $(Self::$name => $usage,)+ }
+            }
+
+            /// One that is right: `on-empty reject`.
+            pub const fn example(self) -> &'static str {
+                match self { $(Self::$name => $example,)+ }
+            }
+
+            /// The grammar's rule for it.
+            pub(super) const fn rule(self) -> Rule {
+                match self { $(Self::$name => Rule::$rule,)+ }
+            }
+
+            /// The statement that a rule of the grammar reads, if it reads one.
+            pub(super) const fn of_rule(rule: Rule) -> Option<Self> {
+                match rule { $(Rule::$rule => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+statements! {
+    Include "include" include Many [Top]: "include \"PATH\"", "include \"conf.d/*.flb\"";
+    Define "define" define Many [Top]: "define NAME = VALUE, ...", "define office = 198.51.100.0/24";
+    Defaults "defaults" defaults Many [Top]: "defaults { ... }", "defaults {";
+    Service "service" service Many [Top]: "service NAME { ... }", "service www {";
+    Vip "vip" vip Many [Service]: "vip ADDR, ... PROTO, ... PORTS", "vip 192.0.2.10 tcp 80, 443";
+    Mode "mode" mode Once [Service Defaults]: "mode nat [masquerade | snat ADDR, ...] | mode dr on IFACE, ... [via IFACE [from MAC]]", "mode dr on eth0";
+    Scheduler "scheduler" scheduler Once [Service Defaults]: "scheduler NAME [by KEY] [table N]", "scheduler maglev by source";
+    Persist "persist" persist Once [Service Defaults]: "persist DURATION [by source[/PREFIX4[/PREFIX6]]]", "persist 5m";
+    Track "track" track Once [Service Defaults]: "track DURATION", "track 5m";
+    Allow "allow" allow Many [Service Defaults]: "allow from PREFIX, ...", "allow from 198.51.100.0/24, 10.0.0.0/8";
+    Deny "deny" deny Many [Service Defaults]: "deny from PREFIX, ...", "deny from 203.0.113.0/24";
+    OnEmpty "on-empty" on_empty Once [Service Defaults]: "on-empty reject | drop", "on-empty reject";
+    Pool "pool" pool Many [Top Service]: "pool NAME", "pool web";
+    Server "server" server Many [Service Pool]: "server [NAME] ADDR[:PORT] [weight N] [mac MAC] [via IFACE [from MAC]] [drain | down | backup]", "server web1 10.20.0.11:8080 weight 3";
+}
+
+/// What a piece of a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    /// A statement that the grammar reads.
+    Statement(Keyword),
+    /// What no rule reads.
+    Malformed,
+    /// `{`
+    Open,
+    /// `}`
+    Close,
+    /// `;`
+    Semicolon,
+    /// `# ...`
+    Comment,
+}
+
+impl PieceKind {
+    /// What the rule of a piece makes it.
+    pub(super) const fn of(rule: Rule) -> Self {
+        match (Keyword::of_rule(rule), rule) {
+            (Some(keyword), _) => Self::Statement(keyword),
+            (None, Rule::open) => Self::Open,
+            (None, Rule::close) => Self::Close,
+            (None, Rule::semicolon) => Self::Semicolon,
+            (None, Rule::comment) => Self::Comment,
+            (None, _) => Self::Malformed,
+        }
+    }
+}
+
+impl Keyword {
+    /// The statement that starts with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|keyword| keyword.text() == word)
+    }
+}
 
 /// The kinds of block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,98 +152,127 @@ pub(super) enum BlockKind {
 }
 
 impl BlockKind {
-    /// The block that a keyword starts.
-    pub(super) fn of_keyword(keyword: &str) -> Option<Self> {
-        match keyword {
-            "service" => Some(Self::Service),
-            "pool" => Some(Self::Pool),
-            "defaults" => Some(Self::Defaults),
-            _ => None,
+    const ALL: [Self; 3] = [Self::Service, Self::Pool, Self::Defaults];
+
+    /// The statement that starts it.
+    const fn keyword(self) -> Keyword {
+        match self {
+            Self::Service => Keyword::Service,
+            Self::Pool => Keyword::Pool,
+            Self::Defaults => Keyword::Defaults,
         }
+    }
+
+    /// What may stand in it.
+    pub(super) const fn home(self) -> Home {
+        match self {
+            Self::Service => Home::Service,
+            Self::Pool => Home::Pool,
+            Self::Defaults => Home::Defaults,
+        }
+    }
+
+    /// The block that a statement starts.
+    pub(super) fn started_by(keyword: Keyword) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.keyword() == keyword)
+    }
+
+    /// The block that a word starts.
+    pub(super) fn of_keyword(word: &str) -> Option<Self> {
+        Keyword::of(word).and_then(Self::started_by)
     }
 
     /// The block that a keyword starts, if need be with a slip of the hand.
     pub(super) fn meant_by(keyword: &str) -> Option<Self> {
-        nearest(keyword, ["service", "pool", "defaults"]).and_then(Self::of_keyword)
+        let words = Self::ALL.map(|kind| kind.keyword().text());
+        nearest(keyword, words).and_then(Self::of_keyword)
     }
+}
 
-    /// The statements that it may hold.
-    pub(super) fn statements(self) -> &'static [&'static str] {
-        match self {
-            Self::Service => &[
-                "vip",
-                "mode",
-                "scheduler",
-                "persist",
-                "track",
-                "allow",
-                "deny",
-                "on-empty",
-                "pool",
-                "server",
-            ],
-            Self::Pool => &["server"],
-            Self::Defaults => &[
-                "mode",
-                "scheduler",
-                "persist",
-                "track",
-                "on-empty",
-                "allow",
-                "deny",
-            ],
+macro_rules! options {
+    ($($name:ident $text:literal $rule:ident $kind:ident: $usage:literal, $example:literal;)+) => {
+        /// An option of `server`, by its first word.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum OptionWord {
+            $(#[doc = concat!("`", $usage, "`")] $name,)+
         }
-    }
-}
 
-/// The statements that may stand at the top level of a file.
-pub(super) const TOP_STATEMENTS: &[&str] = &["include", "define", "defaults", "pool", "service"];
+        impl OptionWord {
+            /// Every option that `server` has.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
 
-/// How a statement is written.
-pub(super) struct Form {
-    /// Its first word.
-    pub(super) keyword: &'static str,
-    /// The grammar's rule for it.
-    pub(super) rule: Rule,
-    /// Its form, as in flb.5.
-    pub(super) usage: &'static str,
-    /// One that is right.
-    pub(super) example: &'static str,
-}
+            /// The word itself: `weight`.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
 
-macro_rules! forms {
-    ($($keyword:literal $rule:ident: $form:literal, $example:literal;)+) => {
-        &[$(Form { keyword: $keyword, rule: Rule::$rule, usage: $form, example: $example },)+]
+            /// Its form: `weight N`.
+            pub const fn usage(self) -> &'static str {
+                match self { $(Self::$name => $usage,)+ }
+            }
+
+            /// One that is right: `weight 3`.
+            pub const fn example(self) -> &'static str {
+                match self { $(Self::$name => $example,)+ }
+            }
+
+            /// Whether it says what state a server is in. A server is in one.
+            pub const fn is_state(self) -> bool {
+                match self { $(Self::$name => matches!(OptionKind::$kind, OptionKind::State),)+ }
+            }
+
+            /// The option that a rule of the grammar reads, if it reads one.
+            pub(super) const fn of_rule(rule: Rule) -> Option<Self> {
+                match rule { $(Rule::$rule => Some(Self::$name),)+ _ => None }
+            }
+        }
     };
 }
 
-const FORMS: &[Form] = forms! {
-    "include" include: "include \"PATH\"", "include \"conf.d/*.flb\"";
-    "define" define: "define NAME = VALUE, ...", "define office = 198.51.100.0/24";
-    "defaults" defaults: "defaults { ... }", "defaults {";
-    "pool" pool: "pool NAME", "pool web";
-    "service" service: "service NAME { ... }", "service www {";
-    "vip" vip: "vip ADDR, ... PROTO, ... PORTS", "vip 192.0.2.10 tcp 80, 443";
-    "mode" mode: "mode nat [masquerade | snat ADDR, ...] | mode dr on IFACE, ... [via IFACE [from MAC]]", "mode dr on eth0";
-    "scheduler" scheduler: "scheduler NAME [by KEY] [table N]", "scheduler maglev by source";
-    "persist" persist: "persist DURATION [by source[/PREFIX4[/PREFIX6]]]", "persist 5m";
-    "track" track: "track DURATION", "track 5m";
-    "on-empty" on_empty: "on-empty reject | drop", "on-empty reject";
-    "allow" allow: "allow from PREFIX, ...", "allow from 198.51.100.0/24, 10.0.0.0/8";
-    "deny" deny: "deny from PREFIX, ...", "deny from 203.0.113.0/24";
-    "server" server: "server [NAME] ADDR[:PORT] [weight N] [mac MAC] [via IFACE [from MAC]] [drain | down | backup]", "server web1 10.20.0.11:8080 weight 3";
-};
-
-/// How the statement with this keyword is written.
-pub(super) fn form_of(keyword: &str) -> Option<&'static Form> {
-    FORMS.iter().find(|form| form.keyword == keyword)
+/// What an option of `server` says.
+enum OptionKind {
+    /// The state that the server is in.
+    State,
+    /// A value.
+    Value,
 }
 
-/// The options of `server`.
-pub(super) const SERVER_OPTIONS: &[&str] = &["weight", "mac", "via", "drain", "down", "backup"];
+options! {
+    Weight "weight" weight Value: "weight N", "weight 3";
+    Mac "mac" mac Value: "mac MAC", "mac 02:00:00:00:00:22";
+    Via "via" via Value: "via IFACE [from MAC]", "via eth1";
+    Drain "drain" drain State: "drain", "drain";
+    Down "down" down State: "down", "down";
+    Backup "backup" backup State: "backup", "backup";
+}
+
+impl OptionWord {
+    /// The option that starts with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|option| option.text() == word)
+    }
+
+    /// The words of all options.
+    pub(super) fn texts() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|option| option.text())
+    }
+}
+
+/// The other names of schedulers: the alias, the scheduler, and what it goes by if that is said with the name.
+pub const SCHEDULER_ALIASES: &[(&str, &str, Option<&str>)] = &[
+    ("rr", "round-robin", None),
+    ("wrr", "round-robin", None),
+    ("sh", "hash", Some("source")),
+    ("mh", "maglev", Some("source")),
+];
 
 /// What to write instead of a word that other tools have, or that starts no statement in flb.
 pub(super) fn foreign_word(word: &str) -> Option<&'static str> {
+    if OptionWord::of(word).is_some() {
+        return Some("it stands at the end of a server's line: `server 10.20.0.11 weight 2`");
+    }
     FOREIGN_WORDS
         .iter()
         .find(|(words, _)| words.contains(&word))
@@ -204,10 +374,6 @@ const FOREIGN_WORDS: &[(&[&str], &str)] = &[
         &["var", "let", "const"],
         "flb says `define NAME = VALUE, ...`",
     ),
-    (
-        SERVER_OPTIONS,
-        "it stands at the end of a server's line: `server 10.20.0.11 weight 2`",
-    ),
     (&["on"], "it stands in the `mode` line: `mode dr on eth0`"),
     (
         &["from"],
@@ -220,31 +386,7 @@ const FOREIGN_WORDS: &[(&[&str], &str)] = &[
 ];
 
 /// Words as a message lists them.
-pub(super) fn quoted_list(words: &[&str]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-    quoted.join(", ")
-}
-
-/// The word that was most likely meant.
-pub(super) fn nearest<'w>(
-    written: &str,
-    words: impl IntoIterator<Item = &'w str>,
-) -> Option<&'w str> {
-    // Nothing that long is a slip of the hand, and the distance takes quadratic time.
-    if written.len() > 24 {
-        return None;
-    }
-    let written = written.to_lowercase().replace('_', "-");
-    let slips = match written.chars().count() {
-        0..=2 => 0,
-        3..=5 => 1,
-        6..=8 => 2,
-        _ => 3,
-    };
-    words
-        .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&written, word), word))
-        .filter(|(distance, _)| *distance <= slips)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+pub(super) fn quoted_list<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let quoted = words.into_iter().map(|word| format!("`{word}`"));
+    quoted.collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,7 @@
 //! Random files that the grammar reads, laid out as badly as the language allows.
 
+use flbc::syntax::{Home, Keyword, OptionWord, SCHEDULER_ALIASES};
+
 /// A file, and the comments in it.
 #[derive(Debug, Default)]
 pub(crate) struct Generated {
@@ -113,37 +115,45 @@ impl File<'_> {
         }
     }
 
+    /// Any statement that a service may hold: the table of words says which there are.
     fn statement(&mut self) {
-        match self.choose(16) {
-            0 => {
-                self.words(&["server"]);
-                self.blank();
-                self.put("10.0.0.1:80");
-                self.options();
-            }
-            1 => {
-                self.words(&["server", "weight", "10.0.0.1"]);
-                self.options();
-            }
-            2 => {
+        let all: Vec<Keyword> = Home::Service.statements().collect();
+        let keyword = self.one_of(&all);
+        match keyword {
+            Keyword::Server => match self.choose(3) {
+                0 => {
+                    self.words(&["server", "10.0.0.1:80"]);
+                    self.options();
+                }
+                1 => {
+                    self.words(&["server", "weight", "10.0.0.1"]);
+                    self.options();
+                }
+                _ => self.words(&["server", "$address", "drain"]),
+            },
+            Keyword::Vip => {
                 self.words(&["vip"]);
                 for _ in 0..3 {
                     self.blank();
                     self.list();
                 }
             }
-            3 => self.words(&["mode", "nat"]),
-            4 => self.words(&["mode", "nat", "masquerade"]),
-            5 => self.words_and_list(&["mode", "nat", "snat"]),
-            6 => self.words_and_list(&["mode", "dr", "on"]),
-            7 => {
-                self.words_and_list(&["mode", "dr", "on"]);
-                self.blank();
-                self.words(&["via", "eth1", "from", "02:00:00:00:00:01"]);
-            }
-            8 => {
-                let name = ["rr", "wrr", "sh", "mh", "hash", "round-robin"];
-                let name = name[self.choose(6) as usize];
+            Keyword::Mode => match self.choose(5) {
+                0 => self.words(&["mode", "nat"]),
+                1 => self.words(&["mode", "nat", "masquerade"]),
+                2 => self.words_and_list(&["mode", "nat", "snat"]),
+                3 => self.words_and_list(&["mode", "dr", "on"]),
+                _ => {
+                    self.words_and_list(&["mode", "dr", "on"]);
+                    self.blank();
+                    self.words(&["via", "eth1", "from", "02:00:00:00:00:01"]);
+                }
+            },
+            Keyword::Scheduler => {
+                let mut names: Vec<&str> =
+                    SCHEDULER_ALIASES.iter().map(|(name, ..)| *name).collect();
+                names.extend(["hash", "round-robin", "maglev"]);
+                let name = self.one_of(&names);
                 self.words(&["scheduler", name]);
                 if self.choose(2) == 1 {
                     self.blank();
@@ -154,27 +164,36 @@ impl File<'_> {
                     self.words(&["table", "251"]);
                 }
             }
-            9 => self.words(&["persist", "5m", "by", "source/24/64"]),
-            10 => self.words(&["track", "off"]),
-            11 => self.words(&["on-empty", "reject"]),
-            12 => self.words_and_list(&["allow", "from"]),
-            13 => self.words_and_list(&["deny", "from"]),
-            14 => self.words(&["pool", "web"]),
-            _ => self.words(&["server", "$address", "drain"]),
+            Keyword::Persist => self.words(&["persist", "5m", "by", "source/24/64"]),
+            Keyword::Track => self.words(&["track", "off"]),
+            Keyword::OnEmpty => self.words(&["on-empty", "reject"]),
+            Keyword::Allow => self.words_and_list(&["allow", "from"]),
+            Keyword::Deny => self.words_and_list(&["deny", "from"]),
+            Keyword::Pool => self.words(&["pool", "web"]),
+            // These stand in no service; if one is asked for, the file is not read and the test fails.
+            Keyword::Include | Keyword::Define | Keyword::Defaults | Keyword::Service => {
+                self.words(&[keyword.text()]);
+            }
         }
     }
 
     fn options(&mut self) {
         for _ in 0..self.choose(4) {
             self.blank();
-            match self.choose(5) {
-                0 => self.words(&["weight", "3"]),
-                1 => self.words(&["mac", "02:00:00:00:00:22"]),
-                2 => self.words(&["via", "\"eth1\""]),
-                3 => self.words(&["down"]),
-                _ => self.words(&["backup"]),
+            match self.one_of(OptionWord::ALL) {
+                OptionWord::Weight => self.words(&["weight", "3"]),
+                OptionWord::Mac => self.words(&["mac", "02:00:00:00:00:22"]),
+                OptionWord::Via => self.words(&["via", "\"eth1\""]),
+                OptionWord::Drain => self.words(&["drain"]),
+                OptionWord::Down => self.words(&["down"]),
+                OptionWord::Backup => self.words(&["backup"]),
             }
         }
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        let among = u8::try_from(all.len()).unwrap();
+        all[self.choose(among) as usize]
     }
 
     fn words(&mut self, words: &[&str]) {

@@ -39,6 +39,7 @@ mod guard;
 mod hops;
 mod laboratory;
 mod loaded;
+mod mark_shift;
 mod moved;
 mod namespace;
 mod nat;

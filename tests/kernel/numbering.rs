@@ -8,6 +8,7 @@ use flbc::apply::{ObservedNumbers, numbers};
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::{Interfaces, desired};
+use flbc::lower::layout::Layout;
 use flbc::lower::number::{Places, SERVERS, SLOTS, assign, fresh};
 use flbc::model::{Member, Mode, Model};
 use flbc::schedule;
@@ -101,7 +102,7 @@ fn rename(model: &mut Model) {
 fn by_vip(model: &Model) -> HashMap<String, u32> {
     let mut sink = Diagnostics::new();
     let plan = schedule::schedule(model, &mut sink);
-    let numbers = fresh(&plan, "flbc", &mut sink);
+    let numbers = fresh(&plan, "flbc", Layout::default(), &mut sink);
     let mut all = HashMap::new();
     for (block, numbers) in plan.blocks.iter().zip(&numbers.blocks) {
         if !block.pools.is_empty() {
@@ -185,7 +186,12 @@ fn numbers_are_valid_whatever_was_observed() {
         for _ in 0..4 {
             let mut sink = Diagnostics::new();
             let plan = schedule::schedule(&model, &mut sink);
-            let numbering = assign(&plan, "flbc", &(&numbers(&state)).into(), &mut sink);
+            let numbering = assign(
+                &plan,
+                ("flbc", Layout::default()),
+                &(&numbers(&state)).into(),
+                &mut sink,
+            );
             let mut servers: Vec<u32> = Vec::new();
             let mut slots: Vec<(u32, u32)> = Vec::new();
             for (block, numbers) in plan.blocks.iter().zip(&numbering.blocks) {
@@ -206,8 +212,13 @@ fn numbers_are_valid_whatever_was_observed() {
             for pair in slots.windows(2) {
                 assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{slots:?}");
             }
-            let empty = assign(&plan, "flbc", &Places::default(), &mut sink);
-            assert_eq!(fresh(&plan, "flbc", &mut sink), empty);
+            let empty = assign(
+                &plan,
+                ("flbc", Layout::default()),
+                &Places::default(),
+                &mut sink,
+            );
+            assert_eq!(fresh(&plan, "flbc", Layout::default(), &mut sink), empty);
             state = applied(&model, &state);
             model = author.edit(&model);
         }

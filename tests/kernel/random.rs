@@ -269,7 +269,12 @@ fn service_name(number: u8) -> Arc<str> {
 pub(crate) fn compile(model: &Model, observed: &ObservedNumbers) -> Ruleset {
     let mut sink = Diagnostics::new();
     let plan = schedule::schedule(model, &mut sink);
-    let numbers = lower::number::assign(&plan, "flbc", &observed.into(), &mut sink);
+    let numbers = lower::number::assign(
+        &plan,
+        ("flbc", observed.layout),
+        &observed.into(),
+        &mut sink,
+    );
     assert_eq!(sink.errors(), 0, "the numbers suffice");
     lower::lower(model, &plan, &numbers, "flbc")
 }

@@ -20,25 +20,25 @@ use crate::lab::client::{self, Connection, Datagrams, Protocol};
 use crate::lab::topology::{Layout, Topology};
 use crate::operator::at;
 
-const NAT: [&str; 2] = [
+pub(crate) const NAT: [&str; 2] = [
     include_str!("upgrade/nat.flb"),
     include_str!("upgrade/nat.nft"),
 ];
-const DR: [&str; 2] = [
+pub(crate) const DR: [&str; 2] = [
     include_str!("upgrade/dr.flb"),
     include_str!("upgrade/dr.nft"),
 ];
 const NOTE: &[u8] = include_bytes!("upgrade/nat.note");
 
 /// Every server that the kernel knows.
-fn servers(host: &Host) -> Vec<KnownServer> {
+pub(crate) fn servers(host: &Host) -> Vec<KnownServer> {
     host.namespace.run(|| {
         let mut kernel = Linux::open().unwrap();
         numbers(&kernel.observe("flbc").unwrap()).servers
     })
 }
 
-fn connections(host: &Host) -> Vec<flbc::kernel::Connection> {
+pub(crate) fn connections(host: &Host) -> Vec<flbc::kernel::Connection> {
     let all = Balanced {
         mark: None,
         vip: None,
@@ -49,7 +49,10 @@ fn connections(host: &Host) -> Vec<flbc::kernel::Connection> {
 
 /// Whether the mark of every connection names the server that answers it, of the service of its VIP; and how many there are.
 #[track_caller]
-fn marks_name_servers(host: &Host, service: impl Fn(&flbc::kernel::Connection) -> String) -> usize {
+pub(crate) fn marks_name_servers(
+    host: &Host,
+    service: impl Fn(&flbc::kernel::Connection) -> String,
+) -> usize {
     let servers = servers(host);
     let connections = connections(host);
     for one in &connections {
@@ -64,7 +67,7 @@ fn marks_name_servers(host: &Host, service: impl Fn(&flbc::kernel::Connection) -
     connections.len()
 }
 
-fn service_of_nat(one: &flbc::kernel::Connection) -> String {
+pub(crate) fn service_of_nat(one: &flbc::kernel::Connection) -> String {
     let first = one.vip == at("192.0.2.10:80").ip() || one.vip == at("[2001:db8::10]:80").ip();
     match (first, one.vip_port) {
         (true, Some(80)) => "plain",
@@ -118,7 +121,7 @@ fn status(host: &Host) -> Value {
 }
 
 /// What each server of each service counted, and how it stands; of the pool that is used in two ways, all together.
-fn counted(host: &Host) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn counted(host: &Host) -> BTreeMap<String, Vec<String>> {
     let status = status(host);
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for service in status["services"].as_array().unwrap() {
@@ -138,7 +141,7 @@ fn counted(host: &Host) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Asks from a number of addresses; the server of each.
-fn clients(topology: &Topology, to: SocketAddr, port: u16, count: u32) -> Vec<String> {
+pub(crate) fn clients(topology: &Topology, to: SocketAddr, port: u16, count: u32) -> Vec<String> {
     let ask = |number| {
         let from = SocketAddr::new(client::source(to, number).ip(), port);
         let answer = client::ask(&topology.client, Protocol::Udp, Some(from), to, PATIENCE);
@@ -147,7 +150,7 @@ fn clients(topology: &Topology, to: SocketAddr, port: u16, count: u32) -> Vec<St
     (0..count).map(ask).collect()
 }
 
-const KEPT: [&str; 2] = ["192.0.2.53:80", "[2001:db8::53]:80"];
+pub(crate) const KEPT: [&str; 2] = ["192.0.2.53:80", "[2001:db8::53]:80"];
 
 #[test]
 fn over_nat_tables_of_version_0_1_nothing_is_lost() {

@@ -84,7 +84,12 @@ fn one_size(services: u32) {
         let plan = timed("schedule", || schedule::schedule(&model, &mut sink));
         let known = timed("numbers", || numbers(&state));
         let numbering = timed("assign", || {
-            lower::number::assign(&plan, "flbc", &(&known).into(), &mut sink)
+            lower::number::assign(
+                &plan,
+                ("flbc", lower::layout::Layout::default()),
+                &(&known).into(),
+                &mut sink,
+            )
         });
         let ruleset = timed("lower", || lower::lower(&model, &plan, &numbering, "flbc"));
         let wanted = timed("desired", || desired(ruleset, &interfaces).expect("here"));

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use flbc::source::{Sources, Span};
+use flbc::syntax::SCHEDULER_ALIASES;
 use flbc::syntax::tree::{
-    Item, ModeDecl, ServerOption, Statement, StatementDecl, Tree, ViaDecl, Word,
+    Item, ModeDecl, ServerOption, SettingDecl, Statement, StatementDecl, Tree, ViaDecl, Word,
 };
 
 /// One line for each statement, aliases spelled out.
@@ -84,36 +85,7 @@ impl Words<'_> {
                 self.list(protocols),
                 self.list(ports)
             ),
-            Statement::Mode(ModeDecl::Nat) => "mode nat".into(),
-            Statement::Mode(ModeDecl::Masquerade) => "mode masquerade".into(),
-            Statement::Mode(ModeDecl::Snat { addresses }) => {
-                format!("mode snat [{}]", self.list(addresses))
-            }
-            Statement::Mode(ModeDecl::Dr { on, via }) => format!(
-                "mode dr [{}]{}",
-                self.list(on),
-                via.map_or(String::new(), |via| self.via(via))
-            ),
-            Statement::Scheduler { name, by, table } => {
-                let (alias, key) = match self.0.text(name.span) {
-                    "rr" | "wrr" => ("Bare:round-robin".into(), None),
-                    "mh" if by.is_none() => ("Bare:maglev".into(), Some(" by=Bare:source".into())),
-                    "mh" => ("Bare:maglev".into(), None),
-                    "sh" if by.is_none() => ("Bare:hash".into(), Some(" by=Bare:source".into())),
-                    _ => (self.one(*name), None),
-                };
-                let key = key.unwrap_or_else(|| self.optional("by", *by));
-                format!("scheduler {alias}{key}{}", self.optional("table", *table))
-            }
-            Statement::Persist { duration, by } => format!(
-                "persist {}{}",
-                self.one(*duration),
-                self.optional("by", *by)
-            ),
-            Statement::Track { duration } => format!("track {}", self.one(*duration)),
-            Statement::OnEmpty { action } => format!("on-empty {}", self.one(*action)),
-            Statement::Allow { prefixes } => format!("allow [{}]", self.list(prefixes)),
-            Statement::Deny { prefixes } => format!("deny [{}]", self.list(prefixes)),
+            Statement::Setting(setting) => self.setting(setting),
             Statement::Pool { name } => format!("pool {}", self.one(*name)),
             Statement::Server(server) => {
                 let mut out = format!(
@@ -133,6 +105,43 @@ impl Words<'_> {
                 }
                 out
             }
+        }
+    }
+
+    fn setting(&self, setting: &SettingDecl) -> String {
+        match setting {
+            SettingDecl::Mode(ModeDecl::Nat) => "mode nat".into(),
+            SettingDecl::Mode(ModeDecl::Masquerade) => "mode masquerade".into(),
+            SettingDecl::Mode(ModeDecl::Snat { addresses }) => {
+                format!("mode snat [{}]", self.list(addresses))
+            }
+            SettingDecl::Mode(ModeDecl::Dr { on, via }) => format!(
+                "mode dr [{}]{}",
+                self.list(on),
+                via.map_or(String::new(), |via| self.via(via))
+            ),
+            SettingDecl::Scheduler { name, by, table } => {
+                let mut aliases = SCHEDULER_ALIASES.iter();
+                let alias = aliases.find(|(alias, ..)| *alias == self.0.text(name.span));
+                let (alias, key) = match alias {
+                    Some((_, meant, key)) => (format!("Bare:{meant}"), *key),
+                    None => (self.one(*name), None),
+                };
+                let key = match (by, key) {
+                    (None, Some(key)) => format!(" by=Bare:{key}"),
+                    _ => self.optional("by", *by),
+                };
+                format!("scheduler {alias}{key}{}", self.optional("table", *table))
+            }
+            SettingDecl::Persist { duration, by } => format!(
+                "persist {}{}",
+                self.one(*duration),
+                self.optional("by", *by)
+            ),
+            SettingDecl::Track { duration } => format!("track {}", self.one(*duration)),
+            SettingDecl::OnEmpty { action } => format!("on-empty {}", self.one(*action)),
+            SettingDecl::Allow { prefixes } => format!("allow [{}]", self.list(prefixes)),
+            SettingDecl::Deny { prefixes } => format!("deny [{}]", self.list(prefixes)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From one word to one value. Pure functions: they know neither places nor constants.
 
 pub(super) use address::{address, endpoint};
-pub(super) use choice::{choice, nearest};
+pub(super) use choice::choice;
 pub(super) use duration::duration;
 pub(super) use interface::interface;
 pub(super) use mac::mac;
@@ -12,7 +12,7 @@ pub(super) use port::ports;
 pub(super) use prefix::prefix;
 pub(super) use prime::{is_prime, primes_around};
 pub(super) use refusal::{impossible_server, impossible_snat, impossible_vip, is_link_local_v6};
-pub(super) use scheduler::{Algorithm, algorithm};
+pub(super) use scheduler::{Algorithm, KEYS, algorithm};
 pub(super) use server_range::{Pattern, address_pattern, name_pattern};
 
 use crate::diagnostic::Code;

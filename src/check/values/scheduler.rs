@@ -1,8 +1,9 @@
 //! Names of schedulers, and why some that other balancers have cannot be.
 
 use super::Wrong;
-use super::choice::nearest;
-use crate::diagnostic::{Code, quote};
+use crate::diagnostic::{Code, nearest, quote};
+use crate::model::HashKey;
+use crate::syntax::SCHEDULER_ALIASES;
 
 /// A scheduler by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,25 +14,38 @@ pub(crate) enum Algorithm {
     Random,
     /// `hash`
     Hash,
-    /// `sh`: `hash by source`
-    SourceHash,
     /// `maglev`
     Maglev,
-    /// `mh`: `maglev by source`, as IPVS hashes
-    SourceMaglev,
 }
 
-/// A scheduler's name or alias.
-pub(crate) fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
-    Ok(match text {
-        "round-robin" | "rr" | "wrr" => Algorithm::RoundRobin,
-        "random" => Algorithm::Random,
-        "hash" => Algorithm::Hash,
-        "sh" => Algorithm::SourceHash,
-        "maglev" => Algorithm::Maglev,
-        "mh" => Algorithm::SourceMaglev,
-        _ => return Err(explain(text)),
-    })
+/// Every scheduler's own name.
+const NAMES: [(&str, Algorithm); 4] = [
+    ("round-robin", Algorithm::RoundRobin),
+    ("random", Algorithm::Random),
+    ("hash", Algorithm::Hash),
+    ("maglev", Algorithm::Maglev),
+];
+
+/// What a scheduler can go by.
+pub(crate) const KEYS: [(&str, HashKey); 2] = [
+    ("source", HashKey::Source),
+    ("source-port", HashKey::SourcePort),
+];
+
+/// A scheduler by its name or alias, and what it goes by if the alias says so: `sh` is `hash by source`.
+pub(crate) fn algorithm(text: &str) -> Result<(Algorithm, Option<HashKey>), Wrong> {
+    let mut aliases = SCHEDULER_ALIASES.iter();
+    let (name, key) = match aliases.find(|(alias, ..)| *alias == text) {
+        Some((_, name, key)) => (*name, *key),
+        None => (text, None),
+    };
+    match NAMES.iter().find(|(known, _)| *known == name) {
+        Some((_, algorithm)) => {
+            let key = KEYS.iter().find(|(word, _)| Some(*word) == key);
+            Ok((*algorithm, key.map(|(_, key)| *key)))
+        }
+        None => Err(explain(text)),
+    }
 }
 
 /// Why others' schedulers cannot be, and what comes closest.
@@ -129,8 +143,7 @@ fn explain(text: &str) -> Wrong {
     if let Some((_, name)) = FOREIGN.iter().find(|(words, _)| words.contains(&word)) {
         return wrong.help(format!("write `{name}`"));
     }
-    let known = ["round-robin", "random", "hash", "maglev"];
-    match nearest(text, known) {
+    match nearest(text, NAMES.map(|(name, _)| name)) {
         Some(name) => wrong.help(format!("did you mean `{name}`?")),
         None => wrong.help("write `round-robin`, `random`, `hash` or `maglev`"),
     }
@@ -142,13 +155,17 @@ mod tests {
 
     #[test]
     fn knows_aliases_and_reasons() {
-        for (text, algorithm_) in [
-            ("rr", Algorithm::RoundRobin),
-            ("wrr", Algorithm::RoundRobin),
-            ("sh", Algorithm::SourceHash),
-            ("mh", Algorithm::SourceMaglev),
+        for (text, algorithm_, key) in [
+            ("rr", Algorithm::RoundRobin, None),
+            ("wrr", Algorithm::RoundRobin, None),
+            ("sh", Algorithm::Hash, Some(HashKey::Source)),
+            ("mh", Algorithm::Maglev, Some(HashKey::Source)),
+            ("maglev", Algorithm::Maglev, None),
         ] {
-            assert_eq!(algorithm(text), Ok(algorithm_));
+            assert_eq!(algorithm(text), Ok((algorithm_, key)));
+        }
+        for (alias, name, _) in SCHEDULER_ALIASES {
+            assert!(algorithm(alias).is_ok(), "{alias} is an alias of {name}");
         }
         for (words, ..) in IMPOSSIBLE {
             for word in *words {

@@ -97,9 +97,9 @@ impl Now {
             }))
         };
         if let Some(persistence) = service.persistence {
-            let places = servers
-                .iter()
-                .filter_map(|server| remembered::client(&packet, &persistence, server.number));
+            let places = servers.iter().filter_map(|server| {
+                remembered::client(&packet, &persistence, (server.number, view.layout))
+            });
             // Servers of a family have one place. That of the other family has not this client.
             let mut places: Vec<_> = places.collect();
             places.dedup();

@@ -143,7 +143,12 @@ fn reduced(objects: &BTreeSet<String>) -> BTreeSet<String> {
 fn ruleset(case: &Case) -> Ruleset {
     let (mut sources, mut faults) = (Sources::new(), Diagnostics::new());
     let input = Input::Path(case.file.clone());
-    let ruleset = flbc::compile(input, "flbc", &mut sources, &mut faults);
+    let ruleset = flbc::compile(
+        input,
+        ("flbc", flbc::lower::layout::Layout::default()),
+        &mut sources,
+        &mut faults,
+    );
     ruleset.unwrap_or_else(|| panic!("{}", case.file.display()))
 }
 

@@ -1,7 +1,7 @@
-//! `mode`, and the interfaces of direct return.
+//! `mode nat [masquerade | snat ADDR, ...]` and `mode dr on IFACE, ... [via IFACE [from MAC]]`
 
-use super::reader::Reader;
-use super::values::{address, impossible_snat, interface, mac};
+use crate::check::reader::Reader;
+use crate::check::values::{address, impossible_snat, interface, mac};
 use crate::diagnostic::{Code, Diagnostic, quote};
 use crate::model::{DirectReturn, Family, Interface, Mode, SourceNat, Via};
 use crate::source::Span;
@@ -9,17 +9,18 @@ use crate::syntax::tree::{ModeDecl, ViaDecl, Word};
 
 /// A `mode` that was read.
 #[derive(Debug, Clone)]
-pub(super) struct ModeSetting {
-    pub(super) mode: Mode,
+pub(in crate::check) struct ModeSetting {
+    pub(in crate::check) mode: Mode,
     /// The statement.
-    pub(super) span: Span,
+    pub(in crate::check) span: Span,
     /// Where the source addresses of `snat` stand.
-    pub(super) snat: Vec<(Family, Span)>,
+    pub(in crate::check) snat: Vec<(Family, Span)>,
     /// A part could not be read.
-    pub(super) damaged: bool,
+    pub(in crate::check) damaged: bool,
 }
 
-pub(super) fn read_mode(decl: &ModeDecl, span: Span, reader: &mut Reader<'_>) -> ModeSetting {
+/// Reads it.
+pub(super) fn read(decl: &ModeDecl, span: Span, reader: &mut Reader<'_>) -> ModeSetting {
     let mut setting = ModeSetting {
         mode: Mode::Nat(SourceNat::Keep),
         span,
@@ -96,7 +97,7 @@ fn read_interfaces(words: &[Word], reader: &mut Reader<'_>) -> (Vec<Interface>, 
 }
 
 /// `via IFACE [from MAC]`, and whether a part of it could not be read.
-pub(super) fn read_via(decl: ViaDecl, reader: &mut Reader<'_>) -> (Option<Via>, bool) {
+pub(in crate::check) fn read_via(decl: ViaDecl, reader: &mut Reader<'_>) -> (Option<Via>, bool) {
     let interface = reader.read(decl.interface, interface);
     let from = decl.from.map(|word| reader.read(word, mac));
     let damaged = interface.is_none() || matches!(from, Some(None));

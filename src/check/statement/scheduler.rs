@@ -1,27 +1,28 @@
-//! `scheduler`.
+//! `scheduler NAME [by KEY] [table N]`
 
-use super::reader::Reader;
-use super::values::{Algorithm, algorithm, choice, decimal, is_prime, primes_around};
+use crate::check::reader::Reader;
+use crate::check::values::{Algorithm, KEYS, algorithm, choice, decimal, is_prime, primes_around};
 use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{HashKey, Scheduler};
+use crate::model::{HashKey, Mode, Scheduler};
 use crate::source::Span;
 use crate::syntax::tree::Word;
 
 /// The largest Maglev table: the largest prime below 2^20. A slot costs the kernel about 100 bytes.
-pub(super) const LARGEST_TABLE: u32 = 1_048_573;
+pub(in crate::check) const LARGEST_TABLE: u32 = 1_048_573;
 
 /// A `scheduler` that was read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SchedulerSetting {
+pub(in crate::check) struct SchedulerSetting {
     /// `None` where a fault has been reported about it.
-    pub(super) scheduler: Option<Scheduler>,
+    pub(in crate::check) scheduler: Option<Scheduler>,
     /// The statement.
-    pub(super) span: Span,
+    pub(in crate::check) span: Span,
     /// The N of `table N`, and where it stands.
-    pub(super) table: Option<(u32, Span)>,
+    pub(in crate::check) table: Option<(u32, Span)>,
 }
 
-pub(super) fn read_scheduler(
+/// Reads it.
+pub(super) fn read(
     name: Word,
     by: Option<Word>,
     table: Option<Word>,
@@ -32,18 +33,14 @@ pub(super) fn read_scheduler(
     let (mut key, mut size) = (None, None);
     let mut damaged = false;
     if let Some(by) = by {
-        let keys = [
-            ("source", HashKey::Source),
-            ("source-port", HashKey::SourcePort),
-        ];
-        key = reader.read(by, |text| choice(text, "a key", &keys));
+        key = reader.read(by, |text| choice(text, "a key", &KEYS));
         damaged |= key.is_none();
     }
     if let Some(table) = table {
         size = read_table(table, reader);
         damaged |= size.is_none();
     }
-    let scheduler = algorithm.and_then(|(algorithm, value)| {
+    let scheduler = algorithm.and_then(|((algorithm, implied), value)| {
         let fits = match algorithm {
             Algorithm::RoundRobin | Algorithm::Random => {
                 let why = "hashes nothing";
@@ -51,23 +48,19 @@ pub(super) fn read_scheduler(
                 let table = refuse_option("table", table, value.text, why, reader);
                 by && table
             }
-            Algorithm::Hash | Algorithm::SourceHash => {
+            Algorithm::Hash => {
                 let why = "has no table of a size to choose";
                 refuse_option("table", table, value.text, why, reader)
             }
-            Algorithm::Maglev | Algorithm::SourceMaglev => true,
+            Algorithm::Maglev => true,
         };
+        let key = key.or(implied).unwrap_or(HashKey::SourcePort);
         (fits && !damaged).then(|| match algorithm {
             Algorithm::RoundRobin => Scheduler::RoundRobin,
             Algorithm::Random => Scheduler::Random,
-            Algorithm::Hash => Scheduler::Hash(key.unwrap_or(HashKey::SourcePort)),
-            Algorithm::SourceHash => Scheduler::Hash(key.unwrap_or(HashKey::Source)),
+            Algorithm::Hash => Scheduler::Hash(key),
             Algorithm::Maglev => Scheduler::Maglev {
-                key: key.unwrap_or(HashKey::SourcePort),
-                table: size.map(|(size, _)| size),
-            },
-            Algorithm::SourceMaglev => Scheduler::Maglev {
-                key: key.unwrap_or(HashKey::Source),
+                key,
                 table: size.map(|(size, _)| size),
             },
         })
@@ -76,6 +69,17 @@ pub(super) fn read_scheduler(
         scheduler,
         span,
         table: size,
+    }
+}
+
+/// How a service chooses where nothing is said.
+pub(in crate::check) fn default_for(mode: &Mode) -> Scheduler {
+    match mode {
+        Mode::Nat(_) => Scheduler::RoundRobin,
+        Mode::Dr(_) => Scheduler::Maglev {
+            key: HashKey::SourcePort,
+            table: None,
+        },
     }
 }
 

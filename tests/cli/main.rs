@@ -13,6 +13,7 @@ mod bad_input;
 mod explain;
 mod fmt;
 mod injection;
+mod mark_shift;
 mod output;
 mod pages;
 mod real_server;

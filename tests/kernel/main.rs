@@ -73,3 +73,4 @@ mod two_tables;
 mod unit;
 mod user_namespace;
 mod versions;
+mod walk;

@@ -92,6 +92,16 @@ fn program() -> Command {
     command
 }
 
+/// `unshare`, to run something in a namespace of its own; without root in one of users too.
+fn unshare(namespace: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg(namespace);
+    command
+}
+
 fn flbc<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
     program().args(arguments).output().unwrap().into()
 }

@@ -109,6 +109,35 @@ fn imports_point_one_way() {
     assert!(seen > 50, "only {seen} imports found: is this test blind?");
 }
 
+/// What a mode does is asked of it, so that another mode is answered for in model/mode.rs and not by whoever took it for the
+/// one or the other. Only what reads the statement and what makes its rules know each by name.
+#[test]
+fn modes_are_known_by_name_where_they_are_read_and_lowered() {
+    let known = [
+        "src/model/mode.rs",
+        // It fills in what a mode has left out.
+        "src/model/mod.rs",
+        "src/model/words.rs",
+        "src/lower/nat.rs",
+        "src/lower/dr.rs",
+    ];
+    for file in rust_files(Path::new("src")) {
+        let text = fs::read_to_string(&file).expect("readable");
+        let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        let names = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .any(|line| line.contains("Mode::Nat") || line.contains("Mode::Dr"));
+        let may =
+            file.starts_with("src/check") || known.iter().any(|known| file == Path::new(known));
+        assert!(
+            !names || may,
+            "{} asks for a mode by name: ask it a question of model/mode.rs",
+            file.display()
+        );
+    }
+}
+
 #[test]
 fn pest_lives_in_syntax_and_miette_in_diagnostic_and_cli() {
     for (krate, rooms) in [

@@ -10,7 +10,7 @@ use crate::lower::identity;
 use crate::lower::layout::Layout;
 use crate::lower::number::{BlockNumbers, Numbering};
 use crate::lower::region::Region;
-use crate::model::{Family, Mode, Model, State, Vip};
+use crate::model::{Family, Model, State, Vip};
 use crate::ruleset::name;
 use crate::schedule::{Block, Plan};
 
@@ -82,7 +82,7 @@ impl Residents {
             identity: identity(model, block, server).into(),
             down: server.state == State::Down,
         });
-        let nat = matches!(block.mode, Mode::Nat(_));
+        let nat = block.mode.translates();
         Self::new(nat, numbers.region, residents.collect())
     }
 

@@ -10,7 +10,7 @@ use crate::emit::netlink::{Interfaces, desired};
 use crate::kernel::cache::{Foreign, Left};
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
-use crate::model::{Interface, Mode, Model, Override};
+use crate::model::{Interface, Model, Override};
 
 use crate::schedule::{Plan, schedule};
 
@@ -107,7 +107,7 @@ pub(super) fn named(model: &Model, interfaces: &Interfaces) -> Interfaces {
         }
     };
     for service in &model.services {
-        let Mode::Dr(mode) = &service.mode else {
+        let Some(mode) = service.mode.direct() else {
             continue;
         };
         mode.on.iter().for_each(&mut name);

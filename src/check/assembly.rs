@@ -10,7 +10,7 @@ use super::server_set::ServerSet;
 use super::service::{Draft, DraftMember};
 use super::statement::{on_empty, scheduler, track};
 use crate::diagnostic::{Code, Diagnostic, nearest, quote};
-use crate::model::{Access, Member, Mode, PoolId, Service, SourceNat};
+use crate::model::{Access, Member, PoolId, Service};
 use crate::source::Span;
 
 /// Makes a service of its draft, and checks what concerns it alone.
@@ -22,10 +22,8 @@ pub(super) fn assemble(
 ) -> Service {
     let mut damage = draft.damage;
     let settings = &draft.settings;
-    let mode = match settings.mode.said() {
-        Some(setting) => setting.mode.clone(),
-        None => Mode::Nat(SourceNat::Keep),
-    };
+    let said = settings.mode.said();
+    let mode = said.map(|setting| setting.mode.clone()).unwrap_or_default();
     let said = settings.scheduler.said();
     let scheduler = said
         .and_then(|setting| setting.scheduler)

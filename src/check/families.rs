@@ -7,7 +7,7 @@ use super::statement::Settings;
 use super::statement::scheduler::LARGEST_TABLE;
 use super::values::primes_around;
 use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::model::{Family, Member, Mode, Scheduler, Service, SourceNat};
+use crate::model::{Family, Member, Scheduler, Service, SourceNat};
 
 /// What the check needs beyond the service.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ fn check_missing_snat(
     facts: &Facts<'_>,
     reader: &mut Reader<'_>,
 ) {
-    let Mode::Nat(source @ SourceNat::Fixed { .. }) = &service.mode else {
+    let Some(source @ SourceNat::Fixed { .. }) = service.mode.source_nat() else {
         return;
     };
     let is_missing = source.fixed(family).is_none();

@@ -1,13 +1,13 @@
 //! Whether a file tells all that rules need without asking the kernel: the MAC addresses of the balancer's own interfaces.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
-use crate::model::{Mode, Model};
+use crate::model::Model;
 
 /// Asks for each own MAC address that frames to a server given by `mac` need, and the file does not give. For whoever
 /// cannot look at the interface.
 pub fn require_source_macs(model: &Model, sink: &mut Diagnostics) {
     for service in &model.services {
-        let Mode::Dr(mode) = &service.mode else {
+        let Some(mode) = service.mode.direct() else {
             continue;
         };
         let mut told = None;

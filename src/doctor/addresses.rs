@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Code, Finding};
 use crate::kernel::host::{Address, Host, LOOP_GUARD, Link, Way};
-use crate::model::{Family, Mode, Model, Prefix, Service, Vip};
+use crate::model::{Family, Model, Prefix, Service, Vip};
 
 /// Every VIP once, with the first service that has it.
 pub(super) fn vips(model: &Model) -> BTreeMap<IpAddr, (&Service, &Vip)> {
@@ -115,7 +115,7 @@ fn routed(
             );
             Some(finding.known())
         }
-        Way::Refused => matches!(service.mode, Mode::Nat(_)).then(|| {
+        Way::Refused => service.mode.translates().then(|| {
             Finding::new(
                 Code::VipRefused,
                 format!(

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::{Code, Finding};
 use crate::diagnostic::escape;
 use crate::kernel::BaseChain;
-use crate::model::{Family, Interface, Mode, Model};
+use crate::model::{Family, Interface, Model};
 
 /// The priority of flbc's own chain that translates, among those that do, and at ingress (`filter`).
 const OWN_NAT: i32 = -150;
@@ -43,7 +43,7 @@ impl Hooked {
     pub fn by(model: &Model) -> Self {
         let mut hooked = Self::default();
         for service in &model.services {
-            if let Mode::Dr(direct) = &service.mode {
+            if let Some(direct) = service.mode.direct() {
                 hooked.ingress.extend(direct.on.iter().cloned());
                 for server in model.real_servers(service) {
                     match direct.interface_to(server) {
@@ -195,7 +195,7 @@ fn accepting(model: &Model, obstacle: &Obstacle<'_>) -> Vec<String> {
     let concerned = model
         .services
         .iter()
-        .filter(|service| matches!(service.mode, Mode::Dr(_)) == is_direct);
+        .filter(|service| service.mode.direct().is_some() == is_direct);
     let mut commands = Vec::new();
     let mut accept = |what: &str, addresses: &BTreeSet<IpAddr>| {
         for (of, word) in [(Family::V4, "ip"), (Family::V6, "ip6")] {

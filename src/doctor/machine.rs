@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Code, Finding, nat, paths};
 use crate::diagnostic::quote;
 use crate::kernel::host::{Host, LinkState, Nft};
-use crate::model::{Family, Mode, Model, Protocol, Service};
+use crate::model::{Family, Model, Protocol, Service};
 
 /// The oldest `nft` that lists the rules: Debian 12's, the oldest that they were listed with.
 const OLDEST_NFT: [u32; 3] = [1, 0, 6];
@@ -23,7 +23,7 @@ pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
 fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     let mut named: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in &model.services {
-        let Mode::Dr(mode) = &service.mode else {
+        let Some(mode) = service.mode.direct() else {
             continue;
         };
         let out = model.real_servers(service);

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use crate::kernel::BaseChain;
 use crate::kernel::host::Host;
-use crate::model::{Mode, Model, Service};
+use crate::model::{Model, Service};
 use crate::source::Span;
 
 mod addresses;
@@ -298,6 +298,6 @@ pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
 
 /// The services that translate.
 fn nat(model: &Model) -> impl Iterator<Item = &Service> {
-    let translates = |service: &&Service| matches!(service.mode, Mode::Nat(_));
+    let translates = |service: &&Service| service.mode.translates();
     model.services.iter().filter(translates)
 }

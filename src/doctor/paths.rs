@@ -7,9 +7,7 @@ use super::addresses::vips;
 use super::{Code, Facts, Finding, nat};
 use crate::diagnostic::quote;
 use crate::kernel::host::{Host, Link, LinkState, Way};
-use crate::model::{
-    DirectReturn, Family, Mode, Model, Prefix, RealServer, Service, SourceNat, State,
-};
+use crate::model::{DirectReturn, Family, Model, Prefix, RealServer, Service, SourceNat, State};
 
 /// So many prefixes of a list are looked at.
 const LOOKED_AT: usize = 256;
@@ -96,9 +94,9 @@ pub fn contacts(model: &Model, host: &Host) -> BTreeSet<(u32, IpAddr)> {
     let mut contacts = BTreeSet::new();
     for service in &model.services {
         for server in live(model, service) {
-            match &service.mode {
-                Mode::Nat(_) => contacts.extend(next_hop(host, server.address)),
-                Mode::Dr(mode) => contacts.extend(
+            match service.mode.direct() {
+                None => contacts.extend(next_hop(host, server.address)),
+                Some(mode) => contacts.extend(
                     links_to(mode, server, host)
                         .filter(|link| link.port_of.is_none())
                         .map(|link| (link.index, server.address)),
@@ -138,9 +136,9 @@ pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Findi
     let mut told = BTreeSet::new();
     for service in &model.services {
         for server in live(model, service) {
-            let mut found = match &service.mode {
-                Mode::Nat(source) => to_nat_server(source, server, facts),
-                Mode::Dr(mode) => to_direct_server(mode, server, facts),
+            let mut found = match service.mode.direct() {
+                None => to_nat_server(service.mode.source_nat(), server, facts),
+                Some(mode) => to_direct_server(mode, server, facts),
             };
             // A server of a pool is one server, however many services use it.
             found.retain(|finding| told.insert(finding.sentence.clone()));
@@ -153,7 +151,11 @@ pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Findi
     reverse_paths(model, facts.host, findings);
 }
 
-fn to_nat_server(source: &SourceNat, server: &RealServer, facts: &Facts<'_>) -> Vec<Finding> {
+fn to_nat_server(
+    source: Option<&SourceNat>,
+    server: &RealServer,
+    facts: &Facts<'_>,
+) -> Vec<Finding> {
     let (host, name, address) = (facts.host, quote(&server.name), server.address);
     let bits = Family::of(address).bits();
     let mut findings = Vec::new();
@@ -182,7 +184,7 @@ fn to_nat_server(source: &SourceNat, server: &RealServer, facts: &Facts<'_>) -> 
                     }
                 });
             }
-            if let (Some(gateway), SourceNat::Keep) = (gateway, source) {
+            if let (Some(gateway), Some(SourceNat::Keep)) = (gateway, source) {
                 findings.push(Finding::new(
                     Code::BehindRouter,
                     format!(

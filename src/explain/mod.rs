@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{
-    AccessEntry, Family, HashKey, Mode, Model, OnEmpty, Ports, Protocol, RealServer, Service,
-    SourceNat, State, Vip,
+    AccessEntry, Family, HashKey, Model, OnEmpty, Ports, Protocol, RealServer, Service, SourceNat,
+    State, Vip,
 };
 use crate::schedule::jhash::SEED;
 use crate::schedule::predict::{key_bytes, predict};
@@ -370,33 +370,31 @@ fn leaves<'m>(
     server: &'m RealServer,
     question: Question,
 ) -> Leaves<'m> {
-    match &service.mode {
-        Mode::Dr(mode) => Leaves::Forwarded {
+    if let Some(mode) = service.mode.direct() {
+        return Leaves::Forwarded {
             interface: mode.interface_to(server).map(|interface| &**interface),
             server,
-        },
-        Mode::Nat(source_nat) => {
-            let client = question.from;
-            let unchanged = || {
-                if is_nat_server(model, client.ip()) {
-                    Source::Balancer { hairpin: true }
-                } else {
-                    Source::Client(client)
-                }
-            };
-            let source = match source_nat {
-                SourceNat::Masquerade => Source::Balancer { hairpin: false },
-                SourceNat::Keep => unchanged(),
-                SourceNat::Fixed { .. } => source_nat
-                    .fixed(Family::of(client.ip()))
-                    .map_or_else(unchanged, Source::Fixed),
-            };
-            let port = server.port.unwrap_or(question.to.port());
-            Leaves::Translated {
-                source,
-                destination: SocketAddr::new(server.address, port),
-            }
+        };
+    }
+    let client = question.from;
+    let unchanged = || {
+        if is_nat_server(model, client.ip()) {
+            Source::Balancer { hairpin: true }
+        } else {
+            Source::Client(client)
         }
+    };
+    let source = match service.mode.source_nat() {
+        Some(SourceNat::Masquerade) => Source::Balancer { hairpin: false },
+        None | Some(SourceNat::Keep) => unchanged(),
+        Some(source @ SourceNat::Fixed { .. }) => source
+            .fixed(Family::of(client.ip()))
+            .map_or_else(unchanged, Source::Fixed),
+    };
+    let port = server.port.unwrap_or(question.to.port());
+    Leaves::Translated {
+        source,
+        destination: SocketAddr::new(server.address, port),
     }
 }
 
@@ -404,7 +402,7 @@ fn leaves<'m>(
 fn is_nat_server(model: &Model, client: IpAddr) -> bool {
     let services = model.services.iter();
     services
-        .filter(|service| matches!(service.mode, Mode::Nat(_)))
+        .filter(|service| service.mode.translates())
         .flat_map(|service| model.real_servers(service))
         .any(|server| server.address == client)
 }

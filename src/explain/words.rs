@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Source, Why};
-use crate::model::{DurationWords, HashKey, Mode, OnEmpty, Ports, RealServer, Service, Vip};
+use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
 
 /// So many neighbours of a VIP that nobody has are told.
@@ -270,7 +270,7 @@ fn memory(found: &Found<'_>) -> Vec<(&'static str, String)> {
                 DurationWords(track.timeout)
             ),
         ));
-    } else if matches!(found.service.mode, Mode::Nat(_)) {
+    } else if found.service.mode.kernel_tracks() {
         lines.push((
             "unless",
             "the connection exists: then it stays with its server".to_owned(),

@@ -1,6 +1,6 @@
 //! What clients get when no server is left.
 
-use crate::model::{Mode, OnEmpty, Protocol};
+use crate::model::{HookedIn, OnEmpty, Protocol};
 use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target};
 
 use super::Input;
@@ -31,7 +31,7 @@ pub(super) fn mark_chain(input: &Input<'_>) -> Chain {
 /// Whether direct return refuses anybody aloud.
 pub(super) fn refuses_in_dr(input: &Input<'_>) -> bool {
     input
-        .services(|mode| matches!(mode, Mode::Dr(_)))
+        .services(|mode| mode.hooked_in() == HookedIn::Netdev)
         .any(|plan| plan.service.on_empty == OnEmpty::Reject)
 }
 

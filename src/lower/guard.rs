@@ -1,6 +1,6 @@
 //! What becomes of packets for a VIP that no rule has sent to a server.
 
-use crate::model::{Family, Mode, OnEmpty};
+use crate::model::{Family, OnEmpty};
 use crate::ruleset::{Chain, Condition, Data, Expression, Hook, Rule, Statement, Table, name};
 
 use super::Input;
@@ -22,10 +22,10 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         .services
         .iter()
         .flat_map(|plan| {
-            let verdict = match (plan.service.on_empty, &plan.service.mode) {
-                (OnEmpty::Reject, Mode::Nat(_)) => Data::Goto(UNTAKEN.into()),
-                (OnEmpty::Reject, Mode::Dr(_)) => Data::Goto(UNBALANCED.into()),
-                (OnEmpty::Drop, Mode::Nat(_) | Mode::Dr(_)) => Data::Drop,
+            let verdict = match (plan.service.on_empty, plan.service.mode.kernel_tracks()) {
+                (OnEmpty::Reject, true) => Data::Goto(UNTAKEN.into()),
+                (OnEmpty::Reject, false) => Data::Goto(UNBALANCED.into()),
+                (OnEmpty::Drop, _) => Data::Drop,
             };
             dispatch::entries(input, plan.service, move |_| verdict.clone())
         })

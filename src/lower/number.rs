@@ -18,7 +18,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::model::{Family, HashKey, Mode, Ports, RealServer, Scheduler, Service, SourceNat, Vip};
+use crate::model::{
+    Family, HashKey, HookedIn, Mode, Ports, RealServer, Scheduler, Service, SourceNat, Vip,
+};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan};
 
@@ -195,9 +197,9 @@ fn of_server(identity: Identity, server: &RealServer) -> Identity {
 }
 
 const fn of_mode(mode: &Mode) -> u8 {
-    match mode {
-        Mode::Nat(_) => b'n',
-        Mode::Dr(_) => b'd',
+    match mode.hooked_in() {
+        HookedIn::Inet => b'n',
+        HookedIn::Netdev => b'd',
     }
 }
 
@@ -211,10 +213,10 @@ fn of_block(identity: Identity, block: &Block<'_>, anchor: Option<Anchor>) -> Id
         let identity = identity.with(b"s");
         return anchor.map_or(identity, |anchor| of_vip(identity, anchor));
     }
-    let source = match block.mode {
-        Mode::Nat(SourceNat::Keep) | Mode::Dr(_) => 0,
-        Mode::Nat(SourceNat::Masquerade) => 1,
-        Mode::Nat(SourceNat::Fixed { .. }) => 2,
+    let source = match block.mode.source_nat() {
+        None | Some(SourceNat::Keep) => 0,
+        Some(SourceNat::Masquerade) => 1,
+        Some(SourceNat::Fixed { .. }) => 2,
     };
     let by = |key: HashKey| match key {
         HashKey::Source => 0,

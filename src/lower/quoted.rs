@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::model::{Family, HashKey, Mode, Ports, Protocol};
+use crate::model::{Family, HashKey, HookedIn, Mode, Ports, Protocol};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Element, Expression, Key, KeyType, Mask, Rule, Statement,
     Table, Target, icmp_errors, name,
@@ -114,7 +114,7 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) -> Vec<Family> {
 }
 
 fn is_dr(mode: &Mode) -> bool {
-    matches!(mode, Mode::Dr(_))
+    mode.hooked_in() == HookedIn::Netdev
 }
 
 /// Every VIP, by protocol and block of ports. An exact port is there before ranges are, which leave it out.

@@ -84,7 +84,7 @@ pub(super) fn lower(input: &Input<'_>, families: &[Family], table: &mut Table) {
 }
 
 const fn is_nat(mode: &Mode) -> bool {
-    matches!(mode, Mode::Nat(_))
+    mode.kernel_tracks()
 }
 
 /// Where answers come from, in sets by how their ports are told.

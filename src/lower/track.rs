@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Family, HashKey, Mode, Protocol, Service, State};
+use crate::model::{Family, HashKey, Protocol, Service, State};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Set,
     Statement, Table, Target, Word, name,
@@ -221,7 +221,7 @@ fn first_packets(service: &Service, family: Family) -> Vec<Condition> {
 
 /// Whether any service remembers its flows.
 pub(super) fn is_used(input: &Input<'_>) -> bool {
-    let mut blocks = block::blocks(input, |mode| matches!(mode, Mode::Dr(_)));
+    let mut blocks = block::blocks(input, |mode| !mode.kernel_tracks());
     blocks.any(|(block, _)| block.service.track.is_some())
 }
 
@@ -245,19 +245,18 @@ impl Tracked {
             tracker: SetBuilder::by_mark(TRACKER, Some(DataType::Verdict), tracker),
             resting: SetBuilder::by_mark(RESTING, None, resting),
         };
-        for (block, numbers) in block::blocks(input, |mode| matches!(mode, Mode::Dr(_))) {
-            let (Some(timeout), Some(track), Mode::Dr(mode)) =
-                (seconds(block.service), block.service.track, block.mode)
-            else {
+        for (block, numbers) in block::blocks(input, |mode| !mode.kernel_tracks()) {
+            let (Some(timeout), Some(track), Some(mode)) = (
+                seconds(block.service),
+                block.service.track,
+                block.mode.direct(),
+            ) else {
                 continue;
             };
-            let by_turn = matches!(
-                &block.choice,
-                Choice::Slots {
-                    draw: Draw::InTurn | Draw::AtRandom,
-                    ..
-                }
-            );
+            let by_turn = match &block.choice {
+                Choice::Empty | Choice::Only(_) => false,
+                Choice::Slots { draw, .. } => draw.client_key().is_none(),
+            };
             let keeper = all.keepers.entry((block.family, timeout));
             keeper.or_insert((track.span, false)).1 |= by_turn;
             let takes_new = drawn(block, &numbers);
@@ -405,7 +404,7 @@ fn beginning_anew(
     resting: &Name,
     forget: &Statement,
 ) -> Vec<Rule> {
-    let tracked = input.services(|mode| matches!(mode, Mode::Dr(_)));
+    let tracked = input.services(|mode| !mode.kernel_tracks());
     let protocols: BTreeSet<Protocol> = tracked
         .filter(|plan| plan.service.track.is_some())
         .flat_map(|plan| &plan.service.vips)

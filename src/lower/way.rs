@@ -1,7 +1,7 @@
 //! How a frame of direct return gets to its server: one chain for each way, which asks what a router asks of a packet
 //! before it sends it on, and sends the frame.
 
-use crate::model::{DirectReturn, Family, Interface, MacAddress, Mode, RealServer};
+use crate::model::{DirectReturn, Family, Interface, MacAddress, RealServer};
 use crate::ruleset::{
     Chain, Condition, Expression, Header, Name, Rule, Statement, Target, Word, name,
 };
@@ -43,9 +43,7 @@ impl How {
 
     /// The one way to all servers of a block.
     pub(super) fn of_all(block: &Block<'_>) -> Option<Self> {
-        let Mode::Dr(mode) = block.mode else {
-            return None;
-        };
+        let mode = block.mode.direct()?;
         let way = |server: &&RealServer| Self::of(server, block.family, mode);
         let mut ways = block.servers.iter().map(|server| way(&&**server));
         let first = ways.next()?;

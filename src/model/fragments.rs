@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{
-    DirectReturn, Family, HashKey, Interface, Mode, Model, Protocol, Scheduler, Service, State, Vip,
+    DirectReturn, Family, HashKey, Interface, Model, Protocol, Scheduler, Service, State, Vip,
 };
 
 /// Where later fragments go that arrive on one interface for one VIP by one protocol.
@@ -26,7 +26,7 @@ impl Model {
     pub fn fragments(&self) -> BTreeMap<&Interface, BTreeMap<(IpAddr, Protocol), Fragments>> {
         let mut all: BTreeMap<&Interface, BTreeMap<_, Fragments>> = BTreeMap::new();
         for (place, service) in self.services.iter().enumerate() {
-            let Mode::Dr(DirectReturn { on, .. }) = &service.mode else {
+            let Some(DirectReturn { on, .. }) = service.mode.direct() else {
                 continue;
             };
             for interface in on {

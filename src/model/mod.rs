@@ -2,7 +2,7 @@
 //! written, but for the [`Span`]s that lead back to the source.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::source::Span;
 
 mod address;
 mod fragments;
+mod mode;
 mod overrides;
 mod remembered;
 mod served;
@@ -19,6 +20,7 @@ mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
+pub use mode::{HookedIn, Mode, SourceNat};
 pub use overrides::{Override, Place, Standing};
 pub use served::Served;
 pub use words::DurationWords;
@@ -117,7 +119,7 @@ impl Model {
     pub fn lacking_source_macs(&self) -> BTreeSet<Interface> {
         let mut lacking = BTreeSet::new();
         for service in &self.services {
-            if let Mode::Dr(mode) = &service.mode {
+            if let Some(mode) = service.mode.direct() {
                 let servers = self.real_servers(service);
                 lacking.extend(servers.filter_map(|s| mode.lacks_source_mac(s).cloned()));
             }
@@ -225,42 +227,6 @@ pub enum Ports {
     Range(u16, u16),
     /// `any`
     Any,
-}
-
-/// How a packet reaches its real server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Mode {
-    /// Destination rewritten (DNAT).
-    Nat(SourceNat),
-    /// Direct return: only MAC addresses change.
-    Dr(DirectReturn),
-}
-
-/// What `nat` does to the source address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum SourceNat {
-    /// Nothing: the server sees the client.
-    Keep,
-    /// The balancer's own address on the way out.
-    Masquerade,
-    /// Fixed addresses, at least one.
-    Fixed {
-        /// For IPv4 connections.
-        ipv4: Option<Ipv4Addr>,
-        /// For IPv6 connections.
-        ipv6: Option<Ipv6Addr>,
-    },
-}
-
-impl SourceNat {
-    /// The fixed source address of a family's connections, if they have one.
-    pub fn fixed(&self, family: Family) -> Option<IpAddr> {
-        match (self, family) {
-            (Self::Keep | Self::Masquerade, _) => None,
-            (Self::Fixed { ipv4, .. }, Family::V4) => ipv4.map(IpAddr::V4),
-            (Self::Fixed { ipv6, .. }, Family::V6) => ipv6.map(IpAddr::V6),
-        }
-    }
 }
 
 /// Where direct return takes packets from and where it puts them.

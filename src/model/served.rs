@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Mode, Model, Ports, Vip};
+use super::{Model, Ports, Vip};
 
 /// The addresses, protocols and ports of VIPs, to look packets up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Served {
     /// What the services of a model serve that translate.
     pub fn by_nat(model: &Model) -> Self {
         let services = model.services.iter();
-        let nat = services.filter(|service| matches!(service.mode, Mode::Nat(_)));
+        let nat = services.filter(|service| service.mode.kernel_tracks());
         nat.flat_map(|service| service.vips.iter().copied())
             .collect()
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::diagnostic::nearest;
-use crate::model::{Family, Mode, Model, RealServer, Service, SourceNat, Vip};
+use crate::model::{Family, Model, RealServer, Service, SourceNat, Vip};
 
 mod back;
 mod networkd;
@@ -191,10 +191,10 @@ impl Needs {
             if here.is_empty() {
                 continue;
             }
-            let asks = match &service.mode {
-                Mode::Dr(_) => Asks::Hidden,
-                Mode::Nat(SourceNat::Keep) => Asks::RouteBack,
-                Mode::Nat(SourceNat::Masquerade | SourceNat::Fixed { .. }) => Asks::Nothing,
+            let asks = match service.mode.source_nat() {
+                None => Asks::Hidden,
+                Some(SourceNat::Keep) => Asks::RouteBack,
+                Some(SourceNat::Masquerade | SourceNat::Fixed { .. }) => Asks::Nothing,
             };
             needs.services.push(Part {
                 service: service.name.clone(),

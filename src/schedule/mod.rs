@@ -83,6 +83,16 @@ pub enum Draw {
     Hashed(HashKey),
 }
 
+impl Draw {
+    /// What of a client is hashed; `None` where nothing is, so that no client is bound to a slot.
+    pub const fn client_key(self) -> Option<HashKey> {
+        match self {
+            Self::InTurn | Self::AtRandom => None,
+            Self::Hashed(key) => Some(key),
+        }
+    }
+}
+
 /// What makes two services share a block.
 #[derive(PartialEq, Eq, Hash)]
 struct SharedKey<'m> {
@@ -265,7 +275,7 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
                 live: server.state == serving,
             };
             let all = live.iter().filter_map(at).map(shareholder);
-            let size = growing::size(servers.len());
+            let size = table_size(None, servers.len());
             (
                 Draw::Hashed(key),
                 growing::fill(&all.collect::<Vec<_>>(), size),
@@ -295,6 +305,11 @@ fn shareholders(servers: &[&RealServer]) -> Vec<usize> {
     places
 }
 
+/// How many slots the Maglev table of so many declared servers has, if the file gives no number.
+fn table_size(given: Option<u32>, servers: usize) -> u32 {
+    given.unwrap_or_else(|| growing::size(servers))
+}
+
 /// The Maglev table of a service for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaglevTable {
@@ -321,7 +336,7 @@ pub fn maglev_table(model: &Model, service: &Service, family: Family) -> Option<
         0 => return None,
         _ if live(&servers).is_empty() => MaglevTable::Nobody,
         1 => MaglevTable::OneServer,
-        many => MaglevTable::Slots(table.unwrap_or_else(|| growing::size(many))),
+        many => MaglevTable::Slots(table_size(table, many)),
     })
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 
 use super::maglev::Identity;
-use super::{Block, Choice, Draw};
+use super::{Block, Choice};
 use crate::model::HashKey;
 
 /// Who has which clients: each slot has an equal part of them.
@@ -45,14 +45,11 @@ impl<'a> Owned<'a> {
                 .servers
                 .get(*at)
                 .map(|server| Self::by_one(Identity::of(server))),
-            Choice::Slots { draw, owners } => match draw {
-                Draw::InTurn | Draw::AtRandom => None,
-                Draw::Hashed(key) => Some(Self {
-                    key: Some(*key),
-                    slots: Cow::Borrowed(owners),
-                    servers: block.servers.iter().map(|s| Identity::of(s)).collect(),
-                }),
-            },
+            Choice::Slots { draw, owners } => Some(Self {
+                key: Some(draw.client_key()?),
+                slots: Cow::Borrowed(owners),
+                servers: block.servers.iter().map(|s| Identity::of(s)).collect(),
+            }),
         }
     }
 

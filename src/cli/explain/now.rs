@@ -9,7 +9,7 @@ use crate::emit::netlink::TableFamily;
 use crate::explain::{Explanation, Question};
 use crate::kernel::{Balanced, Flow, Kernel, KernelError, Linux};
 use crate::lower::remembered::{self, Packet, Remembered};
-use crate::model::{Mode, Service};
+use crate::model::{HookedIn, Service};
 
 /// What remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +79,14 @@ impl Now {
         };
         let mut now = Vec::new();
         let mut plain = None;
-        if matches!(service.mode, Mode::Nat(_)) {
+        if service.mode.kernel_tracks() {
             now.push((By::Connection, connection(&mut kernel, question, servers)?));
             plain = untranslated(&mut kernel, question)?;
         }
         let mut ask = |place: &Remembered| {
-            let family = match service.mode {
-                Mode::Nat(_) => TableFamily::Inet,
-                Mode::Dr(_) => TableFamily::Netdev,
+            let family = match service.mode.hooked_in() {
+                HookedIn::Inet => TableFamily::Inet,
+                HookedIn::Netdev => TableFamily::Netdev,
             };
             let found = kernel.remembered(family, table, &place.map, &place.key)?;
             Ok::<_, KernelError>(found.map(|(mark, left)| Known {

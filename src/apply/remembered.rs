@@ -117,3 +117,72 @@ pub(super) fn named(model: &Model, interfaces: &Interfaces) -> Interfaces {
     }
     named
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::cache::FORM;
+    use crate::lower::layout::Layout;
+    use crate::lower::number;
+    use crate::model::{Place, Standing, State};
+    use crate::schedule::jhash;
+    use crate::source::Sources;
+    use crate::syntax::Input;
+
+    /// All that a file can say, so that no field of the note is left out.
+    const FILE: &str = "
+        defaults { deny from 203.0.113.0/24 }
+        pool web { server web[1-2] 10.20.0.[11-12]:8080 weight 3; server rest 10.20.0.13 drain }
+        service www {
+            vip 192.0.2.10, 2001:db8::10 tcp, udp 80, 1000-1999
+            mode nat snat 192.0.2.1, 2001:db8::1
+            persist 5m by source/24/64
+            on-empty drop
+            pool web
+            server six 2001:db8:1::1 backup
+        }
+        service dns {
+            vip 192.0.2.53 udp any
+            mode dr on eth0 via eth1 from 02:00:00:00:00:01
+            scheduler maglev by source table 251
+            track 1h
+            allow from 198.51.100.0/24
+            server 10.20.0.21 mac 02:00:00:00:00:21 via eth2
+            server 10.20.0.22 down
+        }";
+
+    /// A note is read as what it was written as: the bytes do not say what they are. If they are other bytes than those
+    /// of this form, it is another form, and a note of the old one must not be taken for one of the new.
+    #[test]
+    fn a_note_of_another_form_has_another_number() {
+        let (mut sources, mut sink) = (Sources::new(), Diagnostics::new());
+        let input = Input::Stdin(FILE.as_bytes().to_vec());
+        let model = crate::read(input, &mut sources, &mut sink).expect("no faults");
+        let plan = schedule(&model, &mut sink);
+        let numbers = number::fresh(&plan, "flbc", Layout::default(), &mut sink);
+        let override_ = Override {
+            place: Place::Pool("web".into()),
+            server: "web1".into(),
+            state: Some(State::Down),
+            weight: Some(7),
+            file: Standing {
+                state: State::Up,
+                weight: 3,
+            },
+        };
+        let note = Remembered {
+            model: Cow::Borrowed(&model),
+            numbers: Cow::Borrowed(&numbers),
+            interfaces: [("eth0".into(), 2), ("eth1".into(), 3)].into(),
+            ids: Identities::default(),
+            overrides: Cow::Owned(vec![override_]),
+        }
+        .to_note();
+        let form = (FORM, note.len(), jhash::jhash(&note, 0));
+        assert_eq!(
+            form,
+            (10, 463, 3_545_285_772),
+            "the note has another form: give `FORM` in src/kernel/cache.rs the next number, and put the new values here"
+        );
+    }
+}

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kernel, KernelError};
 
-/// The form of the file. Changes with every change of what is in it.
-const FORM: u32 = 10;
+/// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
+pub(crate) const FORM: u32 = 10;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]

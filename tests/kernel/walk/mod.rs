@@ -304,7 +304,7 @@ fn kibibytes(path: &str, key: &str) -> u64 {
 
 #[test]
 fn a_random_walk_always_ends_where_the_last_file_alone_does() {
-    let steps = given("FLBC_WALK_STEPS").unwrap_or_else(|| sampled(50, 10_000).into());
+    let steps = given("FLBC_WALK_STEPS").unwrap_or_else(|| sampled(40, 10_000).into());
     let first = given("FLBC_WALK_SEED").unwrap_or_else(|| {
         let clock = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
         // Another walk each time where there is time for it.

@@ -33,10 +33,17 @@ OTHER_DEBIAN = trixie
 # How long each fuzz target runs in `make soak`, in seconds.
 FUZZ_SECONDS = 600
 
-.PHONY: help build test test-nft test-vm demo bench bench-full bench-vm soak man install clean toolchain
+# The tests that need neither root nor a kernel: all but one.
+QUICK_TESTS = $(filter-out kernel,$(basename $(notdir $(wildcard tests/*.rs tests/*/main.rs)))) cli
+
+.PHONY: help build quick bless kernel deny test test-nft test-vm demo bench bench-full bench-vm soak man install clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
+	@echo 'make quick    format, lints and every test that needs no root, while you work'
+	@echo 'make bless    writes anew what the goldens and the messages of faults are compared with, and shows what differs'
+	@echo 'make kernel T=persist::  the kernel tests whose names have this in them; needs root'
+	@echo 'make deny     licences and known faults of the crates that are used'
 	@echo 'make test     format, lints and every test; the kernel tests need root'
 	@echo 'make test-nft the kernel tests with the nft of Debian 13, both beside each other, and an independent witness; needs root'
 	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu, or of Debian 13 with KERNEL=6.12; needs root'
@@ -64,6 +71,29 @@ test: toolchain
 	$(CARGO) build --locked --bin flbc --example demo
 	$(TARGET)/debug/examples/demo >/dev/null
 	$(CARGO) test --locked
+
+# What to run while working: it says at its end how long it took.
+quick: toolchain
+	@start=$$(date +%s); set -ex; \
+	    $(CARGO) fmt --all --check; \
+	    $(CARGO) clippy --locked --all-targets --quiet -- --deny warnings; \
+	    $(CARGO) test --locked --quiet --lib $(addprefix --test ,$(sort $(filter-out main,$(QUICK_TESTS)))); \
+	    set +x; echo "quick: $$(($$(date +%s) - start)) s"
+
+bless: toolchain
+	FLBC_BLESS=1 $(CARGO) test --locked --test golden --test errors
+	git diff --stat
+
+T =
+kernel: toolchain
+	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
+	$(CARGO) test --locked --test kernel -- $(T)
+
+# Offline, or where the database of known faults cannot be had: make deny CHECKS='bans licenses sources'.
+CHECKS = advisories bans licenses sources
+deny: toolchain
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check $(CHECKS)
 
 # First the tests that take two versions of nft, then all others with the other one alone.
 test-nft: toolchain

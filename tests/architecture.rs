@@ -2,11 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "source",
     "diagnostic",
     "syntax",
@@ -23,6 +24,7 @@ const ROOMS: [&str; 17] = [
     "kernel",
     "doctor",
     "apply",
+    "operate",
     "cli",
 ];
 
@@ -128,4 +130,172 @@ fn pest_lives_in_syntax_and_miette_in_diagnostic_and_cli() {
             );
         }
     }
+}
+
+/// The files that a file imports from, as paths below `src` without `.rs`, read off its `use` declarations and the paths in
+/// its code that start with `crate`, `super` or `self`.
+fn imported_files(file: &str, text: &str, files: &BTreeMap<String, String>) -> BTreeSet<String> {
+    // What tests in the file import says nothing about the program.
+    let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut found = BTreeSet::new();
+    for root in ["crate", "super", "self"] {
+        for (at, _) in code.match_indices(&format!("{root}::")) {
+            let starts_word =
+                !code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':'));
+            if starts_word {
+                expand(&code[at..], &mut Vec::new(), &mut |path| {
+                    found.extend(file_of(file, path, files));
+                });
+            }
+        }
+    }
+    found.remove(file);
+    found
+}
+
+/// Every path that an import names: `a::{b, c::D}` is `a::b` and `a::c::D`. Returns what follows it.
+fn expand<'t>(
+    text: &'t str,
+    before: &mut Vec<&'t str>,
+    found: &mut impl FnMut(&[&str]),
+) -> &'t str {
+    let depth = before.len();
+    let mut rest = text;
+    loop {
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
+        before.push(&rest[..end]);
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(inner) if inner.starts_with('{') => {
+                rest = &inner[1..];
+                loop {
+                    rest = rest.trim_start_matches([' ', '\n', ',']);
+                    if let Some(after) = rest.strip_prefix('}') {
+                        before.truncate(depth);
+                        return after;
+                    }
+                    if !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+                        before.truncate(depth);
+                        return rest;
+                    }
+                    rest = expand(rest, before, found);
+                    // A name of its own: `as _`.
+                    if let Some(renamed) = rest.strip_prefix(" as ") {
+                        let end = renamed.find([',', '}']).unwrap_or(renamed.len());
+                        rest = &renamed[end..];
+                    }
+                }
+            }
+            Some(inner) => rest = inner,
+            None => {
+                found(before);
+                before.truncate(depth);
+                return rest;
+            }
+        }
+    }
+}
+
+/// The file in which what a path names stands: the longest part of it that is a file.
+fn file_of(from: &str, path: &[&str], files: &BTreeMap<String, String>) -> Option<String> {
+    // `a/mod` is the module `a`, and what it imports starts there.
+    let mut place: Vec<&str> = from.split('/').collect();
+    if place.last() == Some(&"mod") {
+        place.pop();
+    }
+    for &part in path {
+        match part {
+            "crate" => place.clear(),
+            "self" => {}
+            "super" => {
+                place.pop();
+            }
+            name => place.push(name),
+        }
+    }
+    while !place.is_empty() {
+        let path = place.join("/");
+        for file in [format!("{path}/mod"), path] {
+            if files.contains_key(&file) {
+                return Some(file);
+            }
+        }
+        place.pop();
+    }
+    None
+}
+
+/// No circle of files in a room: each can be read after those that it imports from. That a folder's files use what its
+/// `mod.rs` holds, and that uses them, is how a folder is made, and counts for none.
+#[test]
+fn files_of_a_room_run_in_no_circle() {
+    let mut files = BTreeMap::new();
+    for path in rust_files(Path::new("src")) {
+        let text = fs::read_to_string(&path).expect("readable");
+        let name = path
+            .strip_prefix("src")
+            .expect("inside src")
+            .with_extension("");
+        files.insert(name.to_str().expect("plain names").to_owned(), text);
+    }
+    let mut arrows: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (file, text) in &files {
+        let inside = |door: &str| {
+            door.strip_suffix("mod")
+                .is_some_and(|folder| file.starts_with(folder))
+        };
+        let mut targets = imported_files(file, text, &files);
+        targets.retain(|target| !inside(target) && target != "lib");
+        arrows.insert(file, targets);
+    }
+    let known = |from: &str, to: &str| arrows.get(from).is_some_and(|all| all.contains(to));
+    assert!(
+        known("lower/service", "lower/block"),
+        "is this test blind? {:?}",
+        arrows.get("lower/service")
+    );
+    assert!(known("check/assembly", "check/statement/track") && known("cli/doctor", "apply/mod"));
+    // Files that nothing imports which is left are taken away; what stays runs in circles.
+    let mut left: BTreeSet<&str> = arrows.keys().copied().collect();
+    loop {
+        let needed: BTreeSet<&str> = left
+            .iter()
+            .filter_map(|file| arrows.get(file))
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let before = left.len();
+        left.retain(|file| needed.contains(file));
+        if left.len() == before {
+            break;
+        }
+    }
+    // And what is only imported by those, until each left one also imports one that is left.
+    loop {
+        let before = left.len();
+        let stays: Vec<&str> = left
+            .iter()
+            .copied()
+            .filter(|file| {
+                arrows
+                    .get(file)
+                    .is_some_and(|all| all.iter().any(|to| left.contains(to.as_str())))
+            })
+            .collect();
+        left = stays.into_iter().collect();
+        if left.len() == before {
+            break;
+        }
+    }
+    assert!(
+        left.is_empty(),
+        "files in circles, or between two: {left:?}"
+    );
 }

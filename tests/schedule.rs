@@ -471,12 +471,13 @@ fn rounded_weights_tell_the_largest_error() {
     assert_eq!(faults(&[65535, 1], "maglev table 251").1, [""; 0]);
 }
 
-/// Marks have room for 262,144 services of one family that remember their clients.
+/// Marks have room for 262,144 services of one family that remember their clients, and for half with each bit that is left to
+/// others.
 #[test]
 fn more_services_than_marks_can_tell_apart() {
     let text = "service s { vip 192.0.2.1 tcp 80\n persist 1m\n server own 10.99.0.1 }\n";
     let model = planned(text, |_, model| model.clone()).0;
-    let told = |services: u32| {
+    let told = |services: u32, shift: u8| {
         // That many as text would take a minute to check.
         let mut many = model.clone();
         let of_its_own = |i| {
@@ -488,18 +489,24 @@ fn more_services_than_marks_can_tell_apart() {
         many.services = (0..services).map(of_its_own).collect();
         let mut sink = Diagnostics::new();
         let plan = schedule(&many, &mut sink);
-        let numbers = number::fresh(&plan, "flbc", Layout::default(), &mut sink);
+        let layout = Layout::new(shift).unwrap();
+        let numbers = number::fresh(&plan, "flbc", layout, &mut sink);
         let numbers: HashSet<u32> = numbers
             .blocks
             .iter()
             .flat_map(|b| b.servers.clone())
             .collect();
+        assert!(numbers.iter().all(|number| layout.has(*number)));
         let told = sink.sorted().into_iter();
         let told: Vec<String> = told.map(|fault| fault.code.to_string()).collect();
         (numbers.len(), told)
     };
-    assert_eq!(told(262_144), (262_144, Vec::<String>::new()));
-    assert_eq!(told(262_145), (262_144, vec!["too-many".to_owned()]));
+    for (services, shift) in [(262_144, 0), (131_072, 1), (1024, 8)] {
+        let room = services as usize;
+        assert_eq!(told(services, shift), (room, Vec::<String>::new()));
+        let fault = vec!["too-many".to_owned()];
+        assert_eq!(told(services + 1, shift), (room, fault));
+    }
 }
 
 /// A single server has no slots, and every client.

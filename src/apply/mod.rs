@@ -6,18 +6,14 @@
 //!  └── somebody else committed meanwhile ──┘
 //! ```
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Drift, Identities, Observed, diff, drift};
+use crate::diff::{Drift, Observed, diff, drift};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
-use crate::kernel::cache::{Cache, Left};
-use crate::kernel::{Kernel, KernelError, random_id};
+use crate::kernel::cache::Left;
+use crate::kernel::{Kernel, KernelError};
 use crate::lower::Scope;
 use crate::lower::layout::Layout;
 use crate::model::{Model, Override};
@@ -25,6 +21,7 @@ use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
 pub mod against;
+mod attempt;
 mod carry;
 mod census;
 mod commit;
@@ -39,20 +36,23 @@ mod restore;
 mod roster;
 mod settle;
 mod siblings;
+mod tables;
 mod told;
 mod traffic;
 mod view;
+mod words;
 mod work;
 
+use attempt::Attempt;
 use census::Census;
-use commit::Transaction;
 use moves::{Moves, Unfinished};
 pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
-pub use restore::{before, restore};
-use settle::{remember, settle};
+use settle::settle;
 pub use siblings::Claimed;
+pub use tables::Tables;
 pub use view::{ServerView, ServiceView, View};
+pub use words::drifted;
 pub use work::tell_layouts;
 
 /// How often a transaction is worked out anew because somebody else committed one meanwhile.
@@ -139,8 +139,6 @@ impl From<KernelError> for Failure {
 /// What is to be applied, and where.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The name of both tables.
-    pub table: &'a str,
     /// Which bits of marks numbers are to be in; `None`: those that they are in, or all where there are no tables.
     pub layout: Option<Layout>,
     /// What should be there.
@@ -153,37 +151,11 @@ pub struct Request<'a> {
     pub commit: bool,
 }
 
-/// What the last apply made of these tables, if it is known, whatever others did since.
-pub fn recall(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Option<Remembered<'static>> {
-    Some(recall_and_compare(kernel, cache, table)?.0)
-}
-
-/// The same, and whether nobody has committed anything since.
-pub fn recall_and_compare(
-    kernel: &mut impl Kernel,
-    cache: &Cache,
-    table: &str,
-) -> Option<(Remembered<'static>, bool)> {
-    let left = cache.recall(kernel, table)?;
-    Some((Remembered::from_note(&left.note)?, left.current))
-}
-
 /// What others changed since that, in tables that were read.
 pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> Vec<Drift> {
     let plan = schedule(&left.model, &mut Diagnostics::new());
     let tables = left.tables(&plan, table, &Scope::Whole);
     tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
-}
-
-/// What was set with no file that says it, as far as is known: also where a run was killed around its transaction, or
-/// where another version of flbc was there.
-pub fn overrides(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Vec<Override> {
-    let left = cache.recall(kernel, table);
-    let left = left.or_else(|| cache.recall_aside(kernel, table));
-    let known = left.and_then(|left| Remembered::from_note(&left.note));
-    let known = known.map(|known| known.overrides.into_owned());
-    let foreign = || Remembered::overrides_of(&cache.recall_foreign(kernel, table)?);
-    known.or_else(foreign).unwrap_or_default()
 }
 
 /// What the kernel has, and what is known of how it came about.
@@ -204,17 +176,6 @@ pub enum Basis {
     Left(Box<Remembered<'static>>),
     /// They were read. What the last apply left was another thing, or is not known.
     Read(Observed, Option<Box<Remembered<'static>>>),
-}
-
-/// Looks at what the kernel has: what is remembered if it is known to be true, else what can be read.
-///
-/// # Errors
-///
-/// Those of reading.
-pub fn see(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Seen, KernelError> {
-    let left = cache.recall(kernel, table);
-    let interfaces = kernel.interfaces()?;
-    see_beside(kernel, left, table, &interfaces)
 }
 
 fn see_beside(
@@ -262,145 +223,17 @@ fn see_beside(
     })
 }
 
-/// Gives a model the own MAC addresses of interfaces that frames need and the file does not give, as the interfaces have
-/// them now. An interface that is not there is for [`apply`] to find; one that has none is reported to `sink`.
-///
-/// # Errors
-///
-/// Those of looking.
-pub fn complete(
-    kernel: &mut impl Kernel,
-    model: &mut Model,
-    sink: &mut Diagnostics,
-) -> Result<(), KernelError> {
-    let mut macs = BTreeMap::new();
-    let lacking = model.lacking_source_macs();
-    for interface in &lacking {
-        if let Some(mac) = kernel.mac_of(interface)? {
-            macs.insert(interface.clone(), mac);
-        }
-    }
-    model.fill_source_macs(|interface| macs.get(interface).copied());
-    let left = model.lacking_source_macs();
-    if !left.is_empty() {
-        let there = kernel.interfaces()?;
-        if left.iter().all(|interface| there.contains_key(interface)) {
-            require_source_macs(model, sink);
-        }
-    }
-    Ok(())
-}
-
-/// Makes the kernel have what the model says, as one transaction or not at all.
-///
-/// # Errors
-///
-/// See [`Failure`]; the kernel then has what it had.
-pub fn apply(
-    kernel: &mut impl Kernel,
-    cache: &Cache,
+/// Makes the kernel have what the model says, as one transaction or not at all: in as many attempts as it takes.
+fn apply<K: Kernel>(
+    tables: &mut Tables<K>,
     request: &Request<'_>,
     sink: &mut Diagnostics,
 ) -> Result<Applied, Failure> {
     let mut refused = 0;
     for _ in 0..TRIES {
-        let interfaces = kernel.interfaces()?;
-        let left = cache.recall(kernel, request.table);
-        let unfinished = Unfinished::of_killed(cache, request.table);
-        if unfinished.is_none()
-            && left
-                .as_ref()
-                .is_some_and(|left| left.current && remembered::says(left, request, &interfaces))
-        {
-            return Ok(Applied::default());
-        }
-        siblings::keep_apart(kernel, request)?;
-        let seen = see_beside(kernel, left, request.table, &interfaces)?;
-        let id: Arc<str> = random_id()?.into();
-        let work = match seen.basis {
-            Basis::Left(remembered) => {
-                let before = (&*remembered, seen.generation);
-                match work::since(kernel, before, request, &interfaces, &id, sink) {
-                    Err(Failure::Kernel(KernelError::Changed)) => {
-                        if kernel.generation()? == seen.generation {
-                            // The rules are not those that were remembered.
-                            let _ = cache.forget(request.table);
-                        }
-                        continue;
-                    }
-                    work => work?,
-                }
-            }
-            Basis::Read(observed, remembered) => {
-                let before = (observed, remembered.as_deref());
-                Some(work::anew(kernel, before, request, &interfaces, &id, sink)?)
-            }
-        };
-        let Some(mut work) = work else {
-            // It was not flbc that remembered this.
-            let _ = cache.forget(request.table);
-            continue;
-        };
-        let mut applied = Applied {
-            difference: work.difference,
-            drift: seen.drift,
-            totals: Totals::of(&work.changes),
-            ..Applied::default()
-        };
-        if !request.commit {
-            if !work.changes.is_empty() {
-                kernel.check(request.table, &work.changes)?;
-            }
+        if let Some(applied) = Attempt::of(tables, request, sink)?.make(&mut refused)? {
             return Ok(applied);
         }
-        let resumes = unfinished.is_some();
-        if let Some(unfinished) = unfinished {
-            work.now = Census::of_all((request.model, request.plan, &work.numbers));
-            work.moves.resume(unfinished, &work.now);
-        }
-        let mut now = work.structure;
-        now.generation = seen.generation;
-        let mut followed = true;
-        if !work.changes.is_empty() {
-            let transaction = Transaction {
-                place: (cache, request.table),
-                moves: &work.moves,
-                resumes,
-                generation: now.generation,
-            };
-            let changes = &mut work.changes;
-            match transaction.make(kernel, changes, &mut refused, &mut applied)? {
-                Some(generation) => now.generation = generation,
-                None => continue,
-            }
-            let structure = work.changes.iter().filter(|change| change.is_structure());
-            followed = now.apply(structure).is_ok();
-        }
-        // Without a text for each the tables could not be known again.
-        let ids = Identities::of(&now).filter(|_| followed);
-        let known = ids.map(|ids| Remembered {
-            model: Cow::Borrowed(request.model),
-            numbers: Cow::Owned(work.numbers),
-            interfaces: remembered::named(request.model, &interfaces),
-            ids,
-            overrides: Cow::Borrowed(request.overrides),
-        });
-        let place = (cache, request.table);
-        if work.changes.is_empty() && !resumes {
-            remember(kernel, place, now.generation, known.as_ref(), &mut applied);
-            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
-        } else {
-            let settled = (&work.moves, &work.now, &work.served);
-            settle(
-                kernel,
-                place,
-                &mut now,
-                known.as_ref(),
-                settled,
-                &mut applied,
-            );
-        }
-        return Ok(applied);
     }
     Err(Failure::Crowded)
 }
@@ -410,13 +243,10 @@ pub fn apply(
 /// # Errors
 ///
 /// Those of the kernel.
-pub fn unload(
-    kernel: &mut impl Kernel,
-    cache: &Cache,
-    table: &str,
-) -> Result<Option<Applied>, Failure> {
+fn unload<K: Kernel>(tables: &mut Tables<K>) -> Result<Option<Applied>, Failure> {
     for _ in 0..TRIES {
-        let seen = see(kernel, cache, table)?;
+        let seen = tables.see()?;
+        let (kernel, cache, table) = tables.parts();
         let (tables, outline, before) = match &seen.basis {
             Basis::Left(remembered) => (
                 Observed::from(&remembered.ids),

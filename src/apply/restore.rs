@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::diff::{Identities, Observed, diff};
-use crate::kernel::cache::Cache;
 use crate::kernel::trial::Before;
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::outline::Difference;
@@ -14,16 +13,17 @@ use super::moves::{Moves, Unfinished};
 use super::numbers::layout;
 use super::older::newly_served;
 use super::work::{keep_counters, tell_layouts};
-use super::{Applied, Basis, Failure, Remembered, TRIES, Totals, see, settle, told};
+use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle, told};
 
 /// What the kernel has now, as [`restore`] takes it.
 ///
 /// # Errors
 ///
 /// Those of reading.
-pub fn before(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Before, KernelError> {
+pub(super) fn before<K: Kernel>(tables: &mut Tables<K>) -> Result<Before, KernelError> {
     for _ in 0..TRIES {
-        let seen = see(kernel, cache, table)?;
+        let seen = tables.see()?;
+        let (kernel, _, table) = tables.parts();
         match seen.basis {
             Basis::Read(observed, _) => {
                 let note = Vec::new();
@@ -49,12 +49,11 @@ pub fn before(kernel: &mut impl Kernel, cache: &Cache, table: &str) -> Result<Be
 /// # Errors
 ///
 /// See [`Failure`]; the kernel then has what it has now.
-pub fn restore(
-    kernel: &mut impl Kernel,
-    cache: &Cache,
-    table: &str,
+pub(super) fn restore<K: Kernel>(
+    tables: &mut Tables<K>,
     before: &Before,
 ) -> Result<Applied, Failure> {
+    let (kernel, cache, table) = tables.parts();
     let id: Arc<str> = random_id()?.into();
     let remembered = Remembered::from_note(&before.note);
     let mut refused = 0;

@@ -22,9 +22,13 @@ pub struct Claimed {
 
 /// Sees to it that no packet is for two tables. The first to get it would have it, whichever that is, and the connection
 /// marks of one mean nothing to the other.
-pub(super) fn keep_apart(kernel: &mut impl Kernel, request: &Request<'_>) -> Result<(), Failure> {
+pub(super) fn keep_apart(
+    kernel: &mut impl Kernel,
+    own_table: &str,
+    request: &Request<'_>,
+) -> Result<(), Failure> {
     let mut claimed = Vec::new();
-    for (table, sibling) in kernel.siblings(request.table, STEM)? {
+    for (table, sibling) in kernel.siblings(own_table, STEM)? {
         let theirs: Vec<Vip> = sibling
             .iter()
             .flat_map(|set| set.elements.iter().filter_map(|one| vip(&set.name, one)))

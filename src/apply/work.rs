@@ -43,7 +43,7 @@ pub(super) struct Work {
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
 /// nothing else. `None`: what was remembered does not fit together.
 pub(super) fn since(
-    kernel: &mut impl Kernel,
+    (kernel, table): (&mut impl Kernel, &str),
     (remembered, generation): (&Remembered<'_>, u32),
     request: &Request<'_>,
     interfaces: &Interfaces,
@@ -56,15 +56,15 @@ pub(super) fn since(
         remembered.numbers.layout,
         request.layout.unwrap_or(remembered.numbers.layout),
     ];
-    let naming = (request.table, layouts[1]);
+    let naming = (table, layouts[1]);
     let numbers = delta.assign(naming, &remembered.numbers, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
     let both = |scopes: &[Scope; 2]| -> Result<Option<(Observed, Desired)>, Failure> {
         let [old, new] = scopes;
-        let wanted = wanted(request, &numbers, interfaces, new)?;
-        let has = remembered.tables(&plan, request.table, old);
+        let wanted = wanted((request, table), &numbers, interfaces, new)?;
+        let has = remembered.tables(&plan, table, old);
         Ok(has.map(|has| (has, wanted)))
     };
     let whole = [Scope::Whole, Scope::Whole];
@@ -83,7 +83,7 @@ pub(super) fn since(
     has.generation = generation;
     // A rule is pointed to by its number. Where it is not known a chain is replaced whole.
     if !reshaped {
-        kernel.read_handles(request.table, &mut has)?;
+        kernel.read_handles(table, &mut has)?;
     }
     debug_assert_eq!(
         both(&whole)?.map(|(mut old, wanted)| {
@@ -97,7 +97,7 @@ pub(super) fn since(
     let [before, now] = delta.censuses(&remembered.numbers, &numbers);
     let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &has, &moves, &mut changes)?;
+        keep_counters(kernel, table, &has, &moves, &mut changes)?;
     }
     let served = newly_served(&has, &changes);
     has.drop_sets();
@@ -116,7 +116,7 @@ pub(super) fn since(
 
 /// What is to be done to tables that were read.
 pub(super) fn anew(
-    kernel: &mut impl Kernel,
+    (kernel, table): (&mut impl Kernel, &str),
     (mut observed, remembered): (Observed, Option<&Remembered<'_>>),
     request: &Request<'_>,
     interfaces: &Interfaces,
@@ -127,11 +127,11 @@ pub(super) fn anew(
     let places = (&known).into();
     let before = own_layout(&known, remembered);
     let layout = request.layout.unwrap_or(before);
-    let numbers = number::assign(request.plan, (request.table, layout), &places, sink);
+    let numbers = number::assign(request.plan, (table, layout), &places, sink);
     if sink.errors() > 0 {
         return Err(Failure::Numbers);
     }
-    let wanted = wanted(request, &numbers, interfaces, &Scope::Whole)?;
+    let wanted = wanted((request, table), &numbers, interfaces, &Scope::Whole)?;
     let mut difference = if let Some(remembered) = remembered {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
@@ -147,7 +147,7 @@ pub(super) fn anew(
     let now = Census::of_all((request.model, request.plan, &numbers));
     let moves = Moves::between(&before, &now);
     if request.commit {
-        keep_counters(kernel, request.table, &observed, &moves, &mut changes)?;
+        keep_counters(kernel, table, &observed, &moves, &mut changes)?;
     }
     let served = match remembered {
         Some(_) => newly_served(&observed, &changes),
@@ -203,12 +203,12 @@ pub(super) fn keep_counters(
 
 /// What the kernel should have.
 fn wanted(
-    request: &Request<'_>,
+    (request, table): (&Request<'_>, &str),
     numbers: &Numbering,
     interfaces: &Interfaces,
     scope: &Scope,
 ) -> Result<Desired, Failure> {
-    let ruleset = lower_part(request.model, request.plan, numbers, request.table, scope);
+    let ruleset = lower_part(request.model, request.plan, numbers, table, scope);
     desired(ruleset, interfaces).map_err(Failure::Interfaces)
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::Exit;
-use super::apply::{say, warn};
+use super::output::say;
 use super::report::Report;
 use crate::apply::{against, tell_layouts};
 use crate::diagnostic::{Diagnostics, escape, reason};
@@ -94,7 +94,7 @@ fn compare(old: &Listing, new: &Listing, model: &Model, layouts: [Layout; 2]) ->
     let mut difference =
         Difference::between(&against::outline(old), &against::outline(new), &moves);
     tell_layouts(layouts, &mut difference);
-    warn(&difference.warnings);
+    Report::warnings(&difference.warnings);
     let mut text = difference.lines.join("\n");
     if difference.is_empty() {
         text.push_str("the rules differ, but in no service, server, weight or state");

@@ -3,26 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ValueEnum, builder::TypedValueParser};
 use serde_json::json;
 
 use super::report::Report;
+use super::tables::{self, waiting};
 use super::{Exit, output};
-use crate::apply::{self, Failure, Request};
+use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, argument, escape};
 use crate::doctor::{self, Code, Facts, Finding};
 use crate::explain::Place;
-use crate::kernel::cache::{self, Cache};
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
-use crate::schedule;
+use crate::operate::{Job, Refused};
 use crate::source::Sources;
 
 /// So many findings of one kind are told one by one to people.
 const TOLD: usize = 10;
+
+/// How long a neighbour is waited for, and how often it is looked whether it answered.
+const PATIENCE: Duration = Duration::from_millis(2500);
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// So many neighbours are asked for: each takes room in the kernel's table.
 const ASKED: usize = 1024;
@@ -62,7 +67,7 @@ pub(super) fn run(
 ) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
-    let mut model = match report.model(file, &mut sources, &mut sink) {
+    let model = match report.model(file, &mut sources, &mut sink) {
         Ok(model) => model,
         Err(exit) => return exit,
     };
@@ -74,7 +79,7 @@ pub(super) fn run(
         Ok(examined) => examined,
         Err(error) => return Report::kernel(&error),
     };
-    match asked(report, &mut model, table, file, &sources) {
+    match asked(report, &model, table, file, &sources) {
         Answer::Findings(more) => findings.extend(more),
         Answer::Unprivileged => lacking = true,
         Answer::Failed(exit) => return exit,
@@ -106,7 +111,7 @@ fn examined(model: &Model, host: &Host, table: &str) -> Result<(Vec<Finding>, bo
         .into_iter()
         .take(ASKED)
         .collect();
-    let unresolved = privileged(host::unresolved(&contacts))?;
+    let unresolved = privileged(host::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
     let foreign = Linux::open().and_then(|mut kernel| kernel.base_chains(table));
     let foreign = privileged(foreign)?;
     let facts = Facts {
@@ -128,67 +133,46 @@ fn privileged<T>(result: Result<T, KernelError>) -> Result<Option<T>, KernelErro
 }
 
 /// Lets the kernel check what `flbc apply` would send it.
-fn asked(
-    report: &Report,
-    model: &mut Model,
-    table: &str,
-    file: &Path,
-    sources: &Sources,
-) -> Answer {
+fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sources) -> Answer {
     let mut sink = Diagnostics::new();
-    let mut kernel = match Linux::open() {
-        Ok(kernel) => kernel,
+    let mut tables = match tables::open(table) {
+        Ok(tables) => tables,
         Err(error) => return unanswered(&error),
     };
-    match apply::complete(&mut kernel, model, &mut sink) {
-        Ok(()) if sink.errors() == 0 => {}
-        Ok(()) => {
-            report.human(&sink, sources);
-            return Answer::Failed(Exit::Bad);
+    let job = Job::new(&mut tables, model.clone(), Vec::new(), None, &mut sink);
+    let checked = job.and_then(|job| Ok((job.check(&mut tables, &mut sink)?, job)));
+    let failure = match checked {
+        Ok((applied, job)) if applied.totals.is_empty() => {
+            return passing_by(&mut tables.kernel, &job.model);
         }
-        Err(error) => return unanswered(&error),
-    }
-    let plan = schedule::schedule(model, &mut sink);
-    let request = Request {
-        table,
-        layout: None,
-        model,
-        plan: &plan,
-        overrides: &[],
-        commit: false,
+        Ok(_) => {
+            return Answer::Findings(vec![Finding::new(
+                Code::NotApplied,
+                "the kernel has not what the file says; it would take it".to_owned(),
+                format!("flbc apply {}", argument(&file.to_string_lossy())),
+            )]);
+        }
+        Err(Refused::Failed(failure)) => failure,
+        Err(refused) => return Answer::Failed(report.refused(&refused, sink, sources)),
     };
-    let cache = Cache::new(cache::DIRECTORY);
-    match apply::apply(&mut kernel, &cache, &request, &mut sink) {
-        Ok(applied) if applied.totals.is_empty() => passing_by(&mut kernel, model),
-        Ok(_) => Answer::Findings(vec![Finding::new(
-            Code::NotApplied,
-            "the kernel has not what the file says; it would take it".to_owned(),
-            format!("flbc apply {}", argument(&file.to_string_lossy())),
-        )]),
+    match failure {
         // Found before, as an interface that is not there.
-        Err(Failure::Interfaces(_)) => Answer::Findings(Vec::new()),
-        Err(Failure::Numbers) => {
-            report.human(&sink, sources);
-            Answer::Failed(Exit::Bad)
-        }
-        Err(claimed @ Failure::Claimed(_)) => {
-            let sink = std::mem::take(&mut sink);
-            Answer::Failed(super::apply::failed(report, claimed, sink, sources))
-        }
-        Err(Failure::Kernel(KernelError::Refused(refusals))) => {
+        Failure::Interfaces(_) => Answer::Findings(Vec::new()),
+        Failure::Kernel(KernelError::Refused(refusals)) => {
             Answer::Findings(refusals.iter().map(|one| refused(one, file)).collect())
         }
-        Err(Failure::Kernel(error @ KernelError::NoRoom { setting, .. })) => {
+        Failure::Kernel(error @ KernelError::NoRoom { setting, .. }) => {
             Answer::Findings(vec![Finding::new(
                 Code::KernelRefuses,
                 error.to_string(),
                 format!("sysctl -w net.core.wmem_max={setting}"),
             )])
         }
-        Err(Failure::Kernel(error)) => unanswered(&error),
-        Err(Failure::Crowded) => Answer::Failed(Report::failure(
-            "other programs change the kernel's rules all the time: no moment was left to look at them",
-        )),
+        Failure::Kernel(error) => unanswered(&error),
+        told @ (Failure::Numbers | Failure::Claimed(_) | Failure::Crowded) => {
+            let refused = Refused::Failed(told);
+            Answer::Failed(report.refused(&refused, sink, sources))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::diagnostic;
+pub use crate::diagnostic::Exit;
 use crate::lower::layout::Layout;
 use crate::real_server::Question;
 
@@ -14,6 +15,7 @@ mod against;
 mod apply;
 mod check;
 mod compile;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -24,28 +26,8 @@ mod real_server;
 mod report;
 mod set;
 mod status;
+mod tables;
 mod trial;
-
-/// How flbc ends; the numbers are for scripts and never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exit {
-    /// All well; no difference.
-    Fine = 0,
-    /// There is a difference (`diff`, `fmt --check`, `apply --dry-run`).
-    Differs = 1,
-    /// Bad input or usage, or output that could not be written.
-    Bad = 2,
-    /// The kernel refused.
-    Refused = 3,
-    /// The privilege is missing.
-    Unprivileged = 4,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -404,26 +386,16 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             apply::run(report, how, (&table, mark_shift), &file)
         }
         Command::Set {
-            what,
-            weight: Some(_),
-            ..
-        } if what != set::What::Weight => report::Report::failure("only `weight` takes a number"),
-        Command::Set {
             service,
             server,
             what,
             weight,
             file,
             table,
-        } => {
-            let wish = set::Wish {
-                service: &service,
-                server: &server,
-                what,
-                weight,
-            };
-            set::run(report, &wish, &table, file.as_deref())
-        }
+        } => match what.wish(weight) {
+            Ok(wish) => set::run(report, (&service, &server), wish, &table, file.as_deref()),
+            Err(wrong) => report::Report::failure(wrong),
+        },
         Command::Try {
             timeout,
             back,
@@ -434,9 +406,9 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             Some(file) if !back => trial::run(report, timeout, (&table, mark_shift), &file),
             _ => trial::back(report, &table),
         },
-        Command::Confirm { table } => trial::confirm(&table),
+        Command::Confirm { table } => trial::confirm(report, &table),
         Command::WatchTrial { table } => trial::watch(&table),
-        Command::Diff { old, new } => apply::diff(report, &old, &new),
+        Command::Diff { old, new } => diff::run(report, &old, &new),
         Command::Status {
             format,
             json,

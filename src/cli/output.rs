@@ -1,5 +1,7 @@
 //! Writing results so that nothing is lost: a file is replaced as a whole or stays as it was.
 
+use super::Exit;
+use super::report::Report;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -82,4 +84,10 @@ fn end_of_links(path: &Path) -> PathBuf {
 /// Writes bytes that are there already.
 pub(super) fn bytes(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> io::Result<()> {
     move |out| out.write_all(bytes)
+}
+
+/// Writes a text to standard output; the run ends so, or worse.
+pub(super) fn say(text: &str, exit: Exit) -> Exit {
+    let written = to_stdout(bytes(text.as_bytes()));
+    exit.max(Report::written(written, "standard output"))
 }

@@ -8,6 +8,7 @@ use crate::diagnostic::render::{Options, human};
 use crate::diagnostic::{Diagnostics, escape, reason};
 use crate::kernel::KernelError;
 use crate::model::Model;
+use crate::operate::Refused;
 use crate::source::{MAX_FILE_BYTES, Sources};
 use crate::syntax::Input;
 
@@ -68,6 +69,28 @@ impl Report {
         Self::print(&text);
     }
 
+    /// Tells why it was not done: what has a place in a file among the file's other faults.
+    pub(super) fn refused(
+        &self,
+        refused: &Refused,
+        mut sink: Diagnostics,
+        sources: &Sources,
+    ) -> Exit {
+        let sentence = refused.report(&mut sink);
+        self.human(&sink, sources);
+        if let Some(sentence) = sentence {
+            Self::failure(&sentence);
+        }
+        refused.exit()
+    }
+
+    /// Says something that the operator should know, sentence by sentence.
+    pub(super) fn warnings(sentences: &[String]) {
+        for sentence in sentences {
+            Self::warning(sentence);
+        }
+    }
+
     /// Says that something went wrong that has no place in a source file.
     pub(super) fn failure(message: &str) -> Exit {
         Self::print(&format!("error: {message}\n"));
@@ -77,10 +100,7 @@ impl Report {
     /// Says that the kernel did not do what it was asked for.
     pub(super) fn kernel(error: &KernelError) -> Exit {
         Self::failure(&error.to_string());
-        match error {
-            KernelError::NoPrivilege => Exit::Unprivileged,
-            _ => Exit::Refused,
-        }
+        error.exit()
     }
 
     /// Says something that the operator should know.

@@ -3,11 +3,13 @@
 use crate::source::Span;
 
 mod code;
+mod exit;
 mod nearest;
 pub mod render;
 mod text;
 
 pub use code::Code;
+pub use exit::Exit;
 pub use nearest::nearest;
 pub use text::{argument, clip, escape, is_treacherous, quote, reason};
 
@@ -100,7 +102,7 @@ impl Diagnostic {
 ///
 /// The first [`Diagnostics::LIMIT`] faults are kept, the rest counted, so that a hundred megabytes of
 /// noise do not become a gigabyte of messages.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     kept: Vec<Diagnostic>,
     dropped: usize,

@@ -8,17 +8,12 @@ use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Kernel, KernelError};
-
-/// The folder unless another is chosen.
-pub const DIRECTORY: &str = "/run/flbc";
 
 /// The form of the file. Changes with every change of what is in it.
 const FORM: u32 = 10;
@@ -43,9 +38,6 @@ fn stem(table: &str) -> io::Result<String> {
 fn temporary_stem(table: &str) -> io::Result<String> {
     Ok(format!(".{}.new.", stem(table)?))
 }
-
-/// How often a lock that another one holds is tried.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a state is bound to. Every version writes these, and these first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +94,11 @@ impl Cache {
         }
     }
 
+    /// The folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     fn path(&self, table: &str) -> io::Result<PathBuf> {
         self.file(table, "state")
     }
@@ -129,31 +126,25 @@ impl Cache {
         secure(&fs::symlink_metadata(&self.directory)?, true)
     }
 
-    /// Waits until no other flbc changes tables of this name; `None`: another one still does after all that time.
+    /// Sees to it that no other flbc changes tables of this name; `None`: another one does so now.
     ///
     /// The lock is free again when what this returns is dropped, and when this process dies.
     ///
     /// # Errors
     ///
     /// The folder is somebody else's, or cannot be written to.
-    pub fn lock(&self, table: &str, patience: Duration) -> io::Result<Option<Lock>> {
+    pub fn lock(&self, table: &str) -> io::Result<Option<Lock>> {
         self.prepare()?;
         let path = self.file(table, "lock")?;
         let mut options = File::options();
         let file = options.create(true).append(true).mode(0o600).open(path)?;
-        let start = Instant::now();
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    self.clean(table);
-                    return Ok(Some(Lock(file)));
-                }
-                Err(Errno::WOULDBLOCK | Errno::INTR) if start.elapsed() < patience => {
-                    thread::sleep(LOOK_AGAIN);
-                }
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                self.clean(table);
+                Ok(Some(Lock(file)))
             }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -358,7 +349,7 @@ fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> boo
     same
 }
 
-/// Whether nobody but root can have written here.
+/// Whether nobody but this user, who is root, can have written here.
 fn secure(metadata: &Metadata, directory: bool) -> io::Result<()> {
     const OTHERS_MAY_WRITE: u32 = 0o022;
     let right_kind = if directory {
@@ -366,7 +357,9 @@ fn secure(metadata: &Metadata, directory: bool) -> io::Result<()> {
     } else {
         metadata.is_file()
     };
-    if right_kind && metadata.uid() == 0 && metadata.mode() & OTHERS_MAY_WRITE == 0 {
+    // Root's own where root works here; without root, that of whoever does.
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    if right_kind && is_own && metadata.mode() & OTHERS_MAY_WRITE == 0 {
         Ok(())
     } else {
         Err(io::Error::new(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::diagnostic::Exit;
 use crate::emit::netlink::change::{Change, Step};
 use crate::source::Span;
 
@@ -38,6 +39,19 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// How a run that met it ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoPrivilege => Exit::Unprivileged,
+            Self::Refused(_)
+            | Self::Changed
+            | Self::OutOfMemory
+            | Self::NoRoom { .. }
+            | Self::NotTogether(_)
+            | Self::Failed { .. } => Exit::Refused,
+        }
+    }
+
     /// Whether it was only that what rules put into a map, or take out of it, was another thing by then.
     pub fn is_out_of_date(&self) -> bool {
         let Self::Refused(refusals) = self else {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 use rustix::io::Errno;
@@ -45,6 +46,8 @@ pub struct Fake {
     pub flows: Vec<Flow>,
     /// The last handle that it gave to a rule.
     pub handles: u64,
+    /// Its clock.
+    pub now: Duration,
 }
 
 impl Fake {
@@ -228,6 +231,10 @@ impl Kernel for Fake {
         _stem: &str,
     ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
         Ok(self.siblings.clone())
+    }
+
+    fn now(&mut self) -> Duration {
+        self.now
     }
 
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {

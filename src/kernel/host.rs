@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use nlink::blocking::Connection;
 use nlink::netlink::InterfaceRef;
@@ -28,12 +26,6 @@ use crate::model::Family;
 
 /// The routing table of the loop guard: blackholes for VIPs, for packets from outside alone (`not iif lo`).
 pub const LOOP_GUARD: u32 = 4243;
-
-/// How long a neighbour is waited for. One that is there answers in milliseconds; the kernel asks three times, once a second.
-const PATIENCE: Duration = Duration::from_millis(2500);
-
-/// How often the neighbour table is looked at meanwhile.
-const PAUSE: Duration = Duration::from_millis(30);
 
 /// Whether an interface can send and receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,11 +308,15 @@ fn way(route: &RouteMessage, to: IpAddr) -> Way {
 /// Those of the neighbours (an interface by its number, and an address) that do not answer for their MAC address, or
 /// cannot be asked for it. All are asked anew: one that is known may be gone.
 ///
+/// One that is there answers in milliseconds; the kernel asks three times, once a second. `wait` waits before each look at
+/// what came, and says whether to look.
+///
 /// # Errors
 ///
 /// Those of netlink; [`KernelError::NoPrivilege`] without `CAP_NET_ADMIN`.
 pub fn unresolved(
     neighbours: &BTreeSet<(u32, IpAddr)>,
+    mut wait: impl FnMut() -> bool,
 ) -> Result<BTreeSet<(u32, IpAddr)>, KernelError> {
     let doing = "look at the neighbours";
     let connection = Connection::<Route>::new().map_err(failed(doing))?;
@@ -356,9 +352,7 @@ pub fn unresolved(
             return Err(KernelError::NoPrivilege);
         }
     }
-    let start = Instant::now();
-    while !left.is_empty() && start.elapsed() < PATIENCE {
-        sleep(PAUSE);
+    while !left.is_empty() && wait() {
         let now = states()?;
         left.retain(|neighbour| now.get(neighbour) != Some(&NeighborState::Reachable));
     }

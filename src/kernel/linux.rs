@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, lookups};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
@@ -490,6 +492,13 @@ impl Kernel for Linux {
             Ok(siblings)
         })?;
         Ok(siblings)
+    }
+
+    fn now(&mut self) -> Duration {
+        let time = clock_gettime(ClockId::Boottime);
+        let whole = u64::try_from(time.tv_sec).unwrap_or_default();
+        let rest = u32::try_from(time.tv_nsec).unwrap_or_default();
+        Duration::new(whole, rest)
     }
 
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {

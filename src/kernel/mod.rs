@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
@@ -83,6 +84,9 @@ pub trait Kernel {
         own_table: &str,
         stem: &str,
     ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError>;
+
+    /// The time since boot, that in suspend too: whoever sleeps does nothing.
+    fn now(&mut self) -> Duration;
 
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;

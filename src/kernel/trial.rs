@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{chdir, setsid};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::diff::Observed;
@@ -76,16 +75,8 @@ struct Last {
     outcome: Outcome,
 }
 
-/// Nanoseconds since boot, those in suspend too.
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let rest = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-}
-
-fn after(timeout: Duration) -> u64 {
-    now().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Trials {
@@ -106,15 +97,15 @@ impl Trials {
         })
     }
 
-    /// The trial that is open, if one is.
-    pub fn open(&self) -> Option<Open> {
+    /// The trial that is open `now`, if one is; times are those since boot, see [`Kernel::now`](super::Kernel::now).
+    pub fn open(&self, now: Duration) -> Option<Open> {
         self.cache.check().ok()?;
         let head: Head = postcard::from_bytes(&fs::read(&self.head).ok()?).ok()?;
         if head.boot != self.boot {
             return None;
         }
         Some(Open {
-            remaining: Duration::from_nanos(head.deadline.saturating_sub(now())),
+            remaining: Duration::from_nanos(head.deadline.saturating_sub(nanoseconds(now))),
             watched: self.is_watched(),
         })
     }
@@ -129,22 +120,22 @@ impl Trials {
     /// # Errors
     ///
     /// The folder is somebody else's, or cannot be written to.
-    pub fn begin(&self, before: &Before, timeout: Duration) -> io::Result<()> {
+    pub fn begin(&self, before: &Before, deadline: Duration) -> io::Result<()> {
         self.cache.prepare()?;
         let bytes = postcard::to_stdvec(before).map_err(io::Error::other)?;
         self.replace(&self.before, &bytes)?;
-        self.extend(timeout)
+        self.extend(deadline)
     }
 
-    /// Counts the time from now on.
+    /// Puts off when it goes back.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn extend(&self, timeout: Duration) -> io::Result<()> {
+    pub fn extend(&self, deadline: Duration) -> io::Result<()> {
         let head = Head {
             boot: self.boot.clone(),
-            deadline: after(timeout),
+            deadline: nanoseconds(deadline),
         };
         let bytes = postcard::to_stdvec(&head).map_err(io::Error::other)?;
         self.replace(&self.head, &bytes)
@@ -184,7 +175,7 @@ impl Trials {
     /// # Errors
     ///
     /// Its file cannot be removed: it stays open.
-    pub fn end(&self, outcome: Outcome) -> io::Result<()> {
+    pub fn end(&self, outcome: Outcome, now: Duration) -> io::Result<()> {
         match fs::remove_file(&self.head) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -192,7 +183,7 @@ impl Trials {
         let _ = fs::remove_file(&self.before);
         let last = Last {
             boot: self.boot.clone(),
-            at: now(),
+            at: nanoseconds(now),
             outcome,
         };
         // Told to who asks, and no more than that.
@@ -203,10 +194,10 @@ impl Trials {
     }
 
     /// How the last trial ended, and how long ago.
-    pub fn last(&self) -> Option<(Outcome, Duration)> {
+    pub fn last(&self, now: Duration) -> Option<(Outcome, Duration)> {
         self.cache.check().ok()?;
         let last: Last = postcard::from_bytes(&fs::read(&self.last).ok()?).ok()?;
-        let ago = Duration::from_nanos(now().saturating_sub(last.at));
+        let ago = Duration::from_nanos(nanoseconds(now).saturating_sub(last.at));
         (last.boot == self.boot).then_some((last.outcome, ago))
     }
 }

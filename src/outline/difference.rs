@@ -33,6 +33,11 @@ impl Difference {
         self.lines.is_empty()
     }
 
+    /// Its lines as a text, each with its end.
+    pub fn text(&self) -> String {
+        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
+    }
+
     /// From `old` to `new`, which moves clients.
     pub fn between(old: &Outline, new: &Outline, moves: &[ServiceMoves]) -> Self {
         let mut difference = Self::default();

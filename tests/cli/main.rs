@@ -13,6 +13,7 @@ mod bad_input;
 mod explain;
 mod fmt;
 mod injection;
+mod mark_shift;
 mod output;
 mod pages;
 mod real_server;
@@ -88,6 +89,16 @@ fn program() -> Command {
         .env_remove("NO_COLOR")
         .env_remove("CLICOLOR_FORCE")
         .stdin(Stdio::null());
+    command
+}
+
+/// `unshare`, to run something in a namespace of its own; without root in one of users too.
+fn unshare(namespace: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg(namespace);
     command
 }
 

@@ -8,13 +8,8 @@ use super::{GOOD, flbc_fed};
 /// Loads rules in a network namespace of their own; the tables that are there then.
 #[track_caller]
 pub(super) fn load(rules: &str) -> String {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "this test loads rules in a network namespace of its own: run it as root"
-    );
-    let mut child = Command::new("unshare")
+    let mut child = super::unshare("--net")
         .args([
-            "--net",
             "sh",
             "-c",
             "nft -f - && nft list ruleset >/dev/null && nft list tables",

@@ -186,12 +186,9 @@ fn numbers_are_valid_whatever_was_observed() {
         for _ in 0..4 {
             let mut sink = Diagnostics::new();
             let plan = schedule::schedule(&model, &mut sink);
-            let numbering = assign(
-                &plan,
-                ("flbc", Layout::default()),
-                &(&numbers(&state)).into(),
-                &mut sink,
-            );
+            let layout = Layout::new((seed % 9) as u8).expect("at most 8");
+            let naming = ("flbc", layout);
+            let numbering = assign(&plan, naming, &(&numbers(&state)).into(), &mut sink);
             let mut servers: Vec<u32> = Vec::new();
             let mut slots: Vec<(u32, u32)> = Vec::new();
             for (block, numbers) in plan.blocks.iter().zip(&numbering.blocks) {
@@ -206,19 +203,18 @@ fn numbers_are_valid_whatever_was_observed() {
             servers.sort_unstable();
             servers.dedup();
             assert_eq!(servers.len(), count, "each number once");
-            assert!(servers.iter().all(|n| SERVERS.contains(n)));
+            assert!(
+                servers
+                    .iter()
+                    .all(|n| SERVERS.contains(n) && layout.has(*n))
+            );
             slots.sort_unstable();
             assert!(slots.iter().all(|(first, _)| SLOTS.contains(first)));
             for pair in slots.windows(2) {
                 assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{slots:?}");
             }
-            let empty = assign(
-                &plan,
-                ("flbc", Layout::default()),
-                &Places::default(),
-                &mut sink,
-            );
-            assert_eq!(fresh(&plan, "flbc", Layout::default(), &mut sink), empty);
+            let empty = assign(&plan, naming, &Places::default(), &mut sink);
+            assert_eq!(fresh(&plan, "flbc", layout, &mut sink), empty);
             state = applied(&model, &state);
             model = author.edit(&model);
         }

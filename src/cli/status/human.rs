@@ -29,11 +29,16 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
     for warning in &status.warnings {
         writeln!(text, "warning: {}", escape(warning))?;
     }
+    if let Some(shift) = status.mark_shift {
+        writeln!(text, "mark-shift {shift}")?;
+    }
     if status.services.is_empty() {
         return writeln!(text, "no services");
     }
+    let begun =
+        status.trial.is_some() || !status.warnings.is_empty() || status.mark_shift.is_some();
     for (at, service) in status.services.iter().enumerate() {
-        if at > 0 || status.trial.is_some() || !status.warnings.is_empty() {
+        if at > 0 || begun {
             writeln!(text)?;
         }
         write_service(service, status.interval.is_some(), text)?;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use super::report::Report;
-use super::{Exit, output, trial};
-use crate::apply::{self, View};
+use super::{Exit, output, tables};
+use crate::apply::{self, Tables, View, drifted};
 use crate::doctor::{self, Hooked};
-use crate::kernel::cache::{self, Cache};
 use crate::kernel::{Kernel, KernelError, Linux};
+use crate::operate::trial;
 
 mod human;
 mod prometheus;
@@ -45,12 +45,12 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         Report::failure("metrics are written once: `--watch` goes with human and json");
         return Exit::Bad;
     }
-    let mut kernel = match Linux::open() {
-        Ok(kernel) => kernel,
+    let mut tables = match tables::open(table) {
+        Ok(tables) => tables,
         Err(error) => return Report::kernel(&error),
     };
     let Some(interval) = watch else {
-        return match read(&mut kernel, table) {
+        return match read(&mut tables) {
             Ok(status) => {
                 let text = show(format, &status);
                 Report::written(output::to_stdout(output::bytes(text.as_bytes())), OUTPUT)
@@ -69,7 +69,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let now = Instant::now();
-        let mut status = match read(&mut kernel, table) {
+        let mut status = match read(&mut tables) {
             Ok(status) => status,
             Err(error) => return Report::kernel(&error),
         };
@@ -108,46 +108,29 @@ fn show(format: Format, status: &Status) -> String {
 }
 
 /// One reading of everything.
-fn read(kernel: &mut Linux, table: &str) -> Result<Status, KernelError> {
-    let observed = kernel.observe(table)?;
-    let traffic = kernel.traffic(table)?;
+fn read(tables: &mut Tables<Linux>) -> Result<Status, KernelError> {
+    let name = tables.name().to_owned();
+    let observed = tables.kernel.observe(&name)?;
+    let traffic = tables.kernel.traffic(&name)?;
     let mut view = View::of(&observed);
-    let cache = Cache::new(cache::DIRECTORY);
     let mut warnings = Vec::new();
-    if let Some((known, current)) = apply::recall_and_compare(kernel, &cache, table) {
+    if let Some((known, current)) = tables.recall_and_compare() {
         view.complete(&known);
         if !current {
-            warnings.extend(drifted(&apply::drift_since(&known, table, &observed)));
+            let drift = apply::drift_since(&known, &name, &observed);
+            warnings.extend(drifted(&drift, "; the next `flbc apply` puts it right"));
         }
-        let foreign = kernel.base_chains(table)?;
+        let foreign = tables.kernel.base_chains(&name)?;
         let obstacles = doctor::obstacles(&foreign, &Hooked::by(&known.model));
         warnings.extend(obstacles.iter().map(ToString::to_string));
     }
     view.count(&traffic);
     let mut status = Status::of(&view);
-    status.remember(&kernel.memories(table)?, &view);
+    status.remember(&tables.kernel.memories(&name)?, &view);
     warnings.extend(status.nearly_full());
     Ok(Status {
-        trial: trial::notice(table),
+        trial: trial::notice(tables),
         warnings,
         ..status
     })
-}
-
-/// How many changes of others are told one by one.
-const DRIFTS: usize = 8;
-
-/// What to say of tables that somebody else changed.
-fn drifted(drift: &[crate::diff::Drift]) -> Vec<String> {
-    let told = drift.iter().take(DRIFTS);
-    let mut lines: Vec<String> = told
-        .map(|one| format!("changed by somebody else: {one}; the next `flbc apply` puts it right"))
-        .collect();
-    if let Some(more) = drift.len().checked_sub(DRIFTS + 1) {
-        lines.push(format!(
-            "changed by somebody else: {} things more",
-            more + 1
-        ));
-    }
-    lines
 }

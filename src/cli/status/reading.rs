@@ -17,6 +17,9 @@ pub(super) struct Status {
     pub(super) trial: Option<String>,
     /// What the operator should know, a sentence each.
     pub(super) warnings: Vec<String>,
+    /// How many low bits of marks are left to others, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mark_shift: Option<u8>,
     /// Seconds since the reading before, that rates are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) interval: Option<f64>,
@@ -150,6 +153,7 @@ impl Status {
         Self {
             trial: None,
             warnings: Vec::new(),
+            mark_shift: Some(view.layout.shift()).filter(|shift| *shift > 0),
             interval: None,
             memory: Vec::new(),
             services: services
@@ -368,6 +372,7 @@ mod tests {
         let status = Status {
             trial: None,
             warnings: Vec::new(),
+            mark_shift: None,
             interval: None,
             memory: vec![table(CLIENTS, 7), table(CLIENTS, 8), table(FLOWS, 10)],
             services: Vec::new(),

@@ -1,0 +1,188 @@
+//! One attempt to make the kernel have what a model says: see, work out, commit, settle.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostics;
+use crate::diff::{Drift, Identities};
+use crate::emit::netlink::Interfaces;
+use crate::kernel::cache::Cache;
+use crate::kernel::{Kernel, KernelError, random_id};
+
+use super::census::Census;
+use super::commit::Transaction;
+use super::moves::Unfinished;
+use super::remembered::{self, Remembered};
+use super::settle::{remember, settle};
+use super::work::{self, Work};
+use super::{Applied, Basis, Failure, Request, Tables, Totals, older, see_beside, siblings};
+
+/// What was seen and what is to be done about it.
+pub(super) struct Attempt<'t, 'r, K> {
+    place: (&'t mut K, &'t Cache, &'t str),
+    request: &'t Request<'r>,
+    interfaces: Interfaces,
+    unfinished: Option<Unfinished>,
+    todo: Todo,
+}
+
+/// What is to be done.
+enum Todo {
+    /// Nothing: the kernel is as the last apply left it, and that is what the model says.
+    Nothing,
+    /// This, worked out at a generation.
+    Work {
+        work: Box<Work>,
+        generation: u32,
+        drift: Vec<Drift>,
+    },
+    /// It is to be looked at anew: the kernel has not what was remembered.
+    LookAgain,
+}
+
+impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
+    /// Looks at the kernel and works out what is to be done.
+    pub(super) fn of(
+        tables: &'t mut Tables<K>,
+        request: &'t Request<'r>,
+        sink: &mut Diagnostics,
+    ) -> Result<Self, Failure> {
+        let (kernel, cache, table) = tables.parts();
+        let interfaces = kernel.interfaces()?;
+        let left = cache.recall(kernel, table);
+        let unfinished = Unfinished::of_killed(cache, table);
+        let is_so = left
+            .as_ref()
+            .is_some_and(|left| left.current && remembered::says(left, request, &interfaces));
+        let todo = if is_so && unfinished.is_none() {
+            Todo::Nothing
+        } else {
+            siblings::keep_apart(kernel, table, request)?;
+            let seen = see_beside(kernel, left, table, &interfaces)?;
+            let (generation, drift) = (seen.generation, seen.drift);
+            let at = (seen.basis, generation);
+            match worked_out((kernel, cache, table), at, request, &interfaces, sink)? {
+                Some(work) => Todo::Work {
+                    work: Box::new(work),
+                    generation,
+                    drift,
+                },
+                None => Todo::LookAgain,
+            }
+        };
+        Ok(Self {
+            place: (kernel, cache, table),
+            request,
+            interfaces,
+            unfinished,
+            todo,
+        })
+    }
+
+    /// Lets the kernel check it, or makes it and sees to what follows from it. `None`: somebody else committed meanwhile,
+    /// and all is to be worked out anew. `refused` counts how often that was because of what rules remember.
+    pub(super) fn make(self, refused: &mut usize) -> Result<Option<Applied>, Failure> {
+        let (work, generation, drift) = match self.todo {
+            Todo::Nothing => return Ok(Some(Applied::default())),
+            Todo::LookAgain => return Ok(None),
+            Todo::Work {
+                work,
+                generation,
+                drift,
+            } => (*work, generation, drift),
+        };
+        let (kernel, cache, table) = self.place;
+        let request = self.request;
+        let mut work = work;
+        let mut applied = Applied {
+            difference: std::mem::take(&mut work.difference),
+            drift,
+            totals: Totals::of(&work.changes),
+            ..Applied::default()
+        };
+        if !request.commit {
+            if !work.changes.is_empty() {
+                kernel.check(table, &work.changes)?;
+            }
+            return Ok(Some(applied));
+        }
+        let resumes = self.unfinished.is_some();
+        if let Some(unfinished) = self.unfinished {
+            work.now = Census::of_all((request.model, request.plan, &work.numbers));
+            work.moves.resume(unfinished, &work.now);
+        }
+        let mut now = work.structure;
+        now.generation = generation;
+        let mut followed = true;
+        if !work.changes.is_empty() {
+            let transaction = Transaction {
+                place: (cache, table),
+                moves: &work.moves,
+                resumes,
+                generation,
+            };
+            let changes = &mut work.changes;
+            match transaction.make(kernel, changes, refused, &mut applied)? {
+                Some(generation) => now.generation = generation,
+                None => return Ok(None),
+            }
+            let structure = work.changes.iter().filter(|change| change.is_structure());
+            followed = now.apply(structure).is_ok();
+        }
+        // Without a text for each the tables could not be known again.
+        let ids = Identities::of(&now).filter(|_| followed);
+        let known = ids.map(|ids| Remembered {
+            model: Cow::Borrowed(request.model),
+            numbers: Cow::Owned(work.numbers),
+            interfaces: remembered::named(request.model, &self.interfaces),
+            ids,
+            overrides: Cow::Borrowed(request.overrides),
+        });
+        let place = (cache, table);
+        let known = known.as_ref();
+        if work.changes.is_empty() && !resumes {
+            remember(kernel, place, now.generation, known, &mut applied);
+            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
+        } else {
+            let settled = (&work.moves, &work.now, &work.served);
+            settle(kernel, place, &mut now, known, settled, &mut applied);
+        }
+        Ok(Some(applied))
+    }
+}
+
+/// What is to be done to tables of which so much is known at this generation; `None`: the kernel has not what was
+/// remembered, and the note is gone.
+fn worked_out<K: Kernel>(
+    (kernel, cache, table): (&mut K, &Cache, &str),
+    (basis, generation): (Basis, u32),
+    request: &Request<'_>,
+    interfaces: &Interfaces,
+    sink: &mut Diagnostics,
+) -> Result<Option<Work>, Failure> {
+    let id: Arc<str> = random_id()?.into();
+    let remembered = match basis {
+        Basis::Left(remembered) => remembered,
+        Basis::Read(observed, remembered) => {
+            let before = (observed, remembered.as_deref());
+            let work = work::anew((kernel, table), before, request, interfaces, &id, sink)?;
+            return Ok(Some(work));
+        }
+    };
+    let before = (&*remembered, generation);
+    match work::since((kernel, table), before, request, interfaces, &id, sink) {
+        Err(Failure::Kernel(KernelError::Changed)) => {
+            if kernel.generation()? == generation {
+                // The rules are not those that were remembered.
+                let _ = cache.forget(table);
+            }
+            Ok(None)
+        }
+        Ok(None) => {
+            // The note does not fit these tables: another program or version wrote it. The kernel is read instead.
+            let _ = cache.forget(table);
+            Ok(None)
+        }
+        work => work,
+    }
+}

@@ -1,0 +1,174 @@
+//! The one handle of whoever looks at flbc's tables or changes them: kernel, notes and name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::check::require_source_macs;
+use crate::diagnostic::Diagnostics;
+use crate::kernel::cache::{Cache, Lock};
+use crate::kernel::trial::{Before, Trials};
+use crate::kernel::{Kernel, KernelError};
+use crate::model::{Model, Override};
+
+use super::{Applied, Failure, Remembered, Request, Seen, restore, see_beside};
+
+/// flbc's tables of one name in one kernel, with the notes on them.
+#[derive(Debug)]
+pub struct Tables<K> {
+    /// The kernel that has them.
+    pub kernel: K,
+    /// Where the notes are.
+    cache: Cache,
+    /// The name of both tables.
+    name: String,
+}
+
+impl<K: Kernel> Tables<K> {
+    /// The tables of this name.
+    pub fn new(kernel: K, cache: Cache, name: &str) -> Self {
+        Self {
+            kernel,
+            cache,
+            name: name.to_owned(),
+        }
+    }
+
+    /// The name of both tables.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the notes are.
+    pub fn notes(&self) -> &Path {
+        self.cache.directory()
+    }
+
+    /// The parts, each for itself.
+    pub(super) fn parts(&mut self) -> (&mut K, &Cache, &str) {
+        (&mut self.kernel, &self.cache, &self.name)
+    }
+
+    /// Sees to it that no other flbc changes these tables; `None`: another one does so now.
+    ///
+    /// # Errors
+    ///
+    /// The folder of the notes is somebody else's, or cannot be written to.
+    pub fn lock(&self) -> std::io::Result<Option<Lock>> {
+        self.cache.lock(&self.name)
+    }
+
+    /// Trials of these tables.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub fn trials(&self) -> std::io::Result<Trials> {
+        Trials::new(&self.cache, &self.name)
+    }
+
+    /// What the last apply made of them, if it is known, whatever others did since.
+    pub fn recall(&mut self) -> Option<Remembered<'static>> {
+        Some(self.recall_and_compare()?.0)
+    }
+
+    /// The same, and whether nobody has committed anything since.
+    pub fn recall_and_compare(&mut self) -> Option<(Remembered<'static>, bool)> {
+        let left = self.cache.recall(&mut self.kernel, &self.name)?;
+        Some((Remembered::from_note(&left.note)?, left.current))
+    }
+
+    /// What was set with no file that says it, as far as is known: also where a run was killed around its transaction,
+    /// or where another version of flbc was there.
+    pub fn overrides(&mut self) -> Vec<Override> {
+        let (kernel, cache, table) = self.parts();
+        let left = cache.recall(kernel, table);
+        let left = left.or_else(|| cache.recall_aside(kernel, table));
+        let known = left.and_then(|left| Remembered::from_note(&left.note));
+        let known = known.map(|known| known.overrides.into_owned());
+        let foreign = || Remembered::overrides_of(&cache.recall_foreign(kernel, table)?);
+        known.or_else(foreign).unwrap_or_default()
+    }
+
+    /// Looks at what the kernel has: what is remembered if it is known to be true, else what can be read.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn see(&mut self) -> Result<Seen, KernelError> {
+        let left = self.cache.recall(&mut self.kernel, &self.name);
+        let interfaces = self.kernel.interfaces()?;
+        see_beside(&mut self.kernel, left, &self.name, &interfaces)
+    }
+
+    /// Gives a model the own MAC addresses of interfaces that frames need and the file does not give, as the interfaces
+    /// have them now. An interface that is not there is for [`Tables::apply`] to find; one that has none is reported to
+    /// `sink`.
+    ///
+    /// # Errors
+    ///
+    /// Those of looking.
+    pub fn complete(
+        &mut self,
+        model: &mut Model,
+        sink: &mut Diagnostics,
+    ) -> Result<(), KernelError> {
+        let mut macs = BTreeMap::new();
+        let lacking = model.lacking_source_macs();
+        for interface in &lacking {
+            if let Some(mac) = self.kernel.mac_of(interface)? {
+                macs.insert(interface.clone(), mac);
+            }
+        }
+        model.fill_source_macs(|interface| macs.get(interface).copied());
+        let left = model.lacking_source_macs();
+        if !left.is_empty() {
+            let there = self.kernel.interfaces()?;
+            if left.iter().all(|interface| there.contains_key(interface)) {
+                require_source_macs(model, sink);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the kernel have what the model says, as one transaction or not at all.
+    ///
+    /// # Errors
+    ///
+    /// See [`Failure`]; the kernel then has what it had.
+    pub fn apply(
+        &mut self,
+        request: &Request<'_>,
+        sink: &mut Diagnostics,
+    ) -> Result<Applied, Failure> {
+        super::apply(self, request, sink)
+    }
+
+    /// Removes the tables, in one transaction, and forgets their connections; `None`: there are none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel.
+    pub fn unload(&mut self) -> Result<Option<Applied>, Failure> {
+        super::unload(self)
+    }
+
+    /// What the kernel has now, as [`Tables::restore`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn before(&mut self) -> Result<Before, KernelError> {
+        restore::before(self)
+    }
+
+    /// Makes the kernel have what it had, as one transaction or not at all, whatever others did meanwhile.
+    ///
+    /// Connections to servers that it did not have, or that were down, are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// See [`Failure`]; the kernel then has what it has now.
+    pub fn restore(&mut self, before: &Before) -> Result<Applied, Failure> {
+        restore::restore(self, before)
+    }
+}

@@ -1,0 +1,208 @@
+//! Why flbc did not do what it was asked for, and how a run ends that way.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use crate::apply::Failure;
+use crate::diagnostic::{Diagnostics, Exit, quote};
+use crate::kernel::KernelError;
+use crate::kernel::trial::Outcome;
+use crate::model::DurationWords;
+use crate::ruleset::name::DEFAULT_TABLE;
+
+/// So many names are told where one does not fit.
+const TOLD: usize = 8;
+
+/// Why it was not done. The kernel has what it had.
+#[derive(Debug)]
+pub enum Refused {
+    /// A fault in the file, or found while it was applied; it is in the sink.
+    Faulty,
+    /// Another flbc is changing the same tables.
+    Busy {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A trial is open: what it tries is confirmed or taken back first.
+    OnTrial {
+        /// The tables.
+        table: String,
+        /// How long until it goes back.
+        remaining: Duration,
+    },
+    /// No trial is open.
+    NoTrial {
+        /// How the last one ended, and how long ago.
+        last: Option<(Outcome, Duration)>,
+    },
+    /// Something about a trial cannot be done.
+    Trial {
+        /// What.
+        doing: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// Nobody knows which file the tables were made from.
+    NothingRemembered {
+        /// Where notes are kept.
+        notes: PathBuf,
+    },
+    /// There is no such service, or the service has no such server.
+    Unknown {
+        /// The service, where that is known and the server is not.
+        service: Option<String>,
+        /// What was written.
+        written: String,
+        /// Which was most likely meant.
+        meant: Option<String>,
+        /// All that there are.
+        there_are: Vec<String>,
+    },
+    /// A state that a server of weight 0 cannot have.
+    NoShare {
+        /// The server's name.
+        name: String,
+        /// The service and the server as they were written.
+        written: (String, String),
+    },
+    /// It could not be applied.
+    Failed(Failure),
+}
+
+impl Refused {
+    /// How a run that was refused so ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::Refused,
+            Self::Failed(failure) => failure.exit(),
+            Self::Faulty
+            | Self::OnTrial { .. }
+            | Self::NoTrial { .. }
+            | Self::Trial { .. }
+            | Self::NothingRemembered { .. }
+            | Self::Unknown { .. }
+            | Self::NoShare { .. } => Exit::Bad,
+        }
+    }
+
+    /// Reports to `sink` what has a place in a file; returns the sentence where it has none.
+    pub fn report(&self, sink: &mut Diagnostics) -> Option<String> {
+        match self {
+            Self::Faulty => None,
+            Self::Failed(failure) => failure.report(sink),
+            Self::Busy { .. }
+            | Self::OnTrial { .. }
+            | Self::NoTrial { .. }
+            | Self::Trial { .. }
+            | Self::NothingRemembered { .. }
+            | Self::Unknown { .. }
+            | Self::NoShare { .. } => Some(self.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faulty => f.write_str("the file has a fault"),
+            Self::Busy { waited } => write!(
+                f,
+                "another flbc has been changing these tables for {}; wait for it or end it",
+                DurationWords(*waited)
+            ),
+            Self::OnTrial { table, remaining } => {
+                let option = option(table);
+                write!(
+                    f,
+                    "a trial is open for another {}: `flbc confirm{option}` keeps what it tries, `flbc try --back{option}` goes back at once; then try again",
+                    seconds(*remaining)
+                )
+            }
+            Self::NoTrial { last } => {
+                f.write_str("no trial is open")?;
+                match last {
+                    Some((Outcome::WentBack, ago)) => write!(
+                        f,
+                        ": the last one went back to what was before, {} ago",
+                        seconds(*ago)
+                    ),
+                    Some((Outcome::Confirmed, ago)) => {
+                        write!(f, ": the last one was confirmed, {} ago", seconds(*ago))
+                    }
+                    Some((Outcome::Void, _)) | None => Ok(()),
+                }
+            }
+            Self::Trial { doing, error } => write!(f, "{doing}: {error}"),
+            Self::NothingRemembered { notes } => write!(
+                f,
+                "nothing is remembered of the file that these tables were made from, since none was applied or `{}` was emptied; apply it first with `flbc apply FILE`, or name it here: `flbc set --file FILE ...`",
+                notes.display()
+            ),
+            Self::Unknown {
+                service,
+                written,
+                meant,
+                there_are,
+            } => {
+                match service {
+                    None => f.write_str("there is no service")?,
+                    Some(service) => write!(f, "service `{service}` has no server")?,
+                }
+                write!(f, " {}; ", quote(written))?;
+                match meant {
+                    Some(name) => write!(f, "did you mean `{name}`?"),
+                    None => write!(f, "there are: {}", few(there_are)),
+                }
+            }
+            Self::NoShare {
+                name,
+                written: (service, server),
+            } => write!(
+                f,
+                "`{name}` has weight 0, so that it is drained; give it a share: `flbc set {service} {server} weight 1`"
+            ),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl Error for Refused {}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<KernelError> for Refused {
+    fn from(error: KernelError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The first of many names: `a, b and 3 more`.
+pub fn few<S: AsRef<str>>(names: &[S]) -> String {
+    let first: Vec<&str> = names.iter().take(TOLD).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(TOLD) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// ` --table NAME`, where it must be said.
+pub fn option(table: &str) -> String {
+    if table == DEFAULT_TABLE {
+        String::new()
+    } else {
+        format!(" --table {table}")
+    }
+}
+
+/// In whole seconds, the last one begun too.
+pub fn seconds(duration: Duration) -> String {
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    let whole = Duration::from_secs(duration.as_secs() + begun);
+    DurationWords(whole).to_string()
+}

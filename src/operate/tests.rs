@@ -1,0 +1,1 @@
+//! The commands' logic on the kernel in memory.

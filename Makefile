@@ -51,7 +51,7 @@ help:
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make bench-full  the same with more rounds, up to 100,000 services of 10 servers; needs root and 16 GB'
 	@echo 'make bench-vm  flbc beside IPVS on the same kernels; needs root'
-	@echo 'make soak     the long tests: many flows, many properties, fuzzing; needs root'
+	@echo 'make soak     the long tests: many flows, many properties, a random walk of 10,000 applies, fuzzing; needs root'
 	@echo 'make man      the manual pages, in $(TARGET)/man'
 	@echo 'make install  program, manual pages, completions and systemd unit, under $$DESTDIR$$PREFIX'
 

@@ -91,6 +91,16 @@ pub(super) fn entries<'a>(
     })
 }
 
+/// What a service of a table that is asked later has of these VIPs, by the closer match: it goes on, untouched. It is made
+/// whatever the scope, as are fragments.
+pub(super) fn passing(closer: &Vip) -> Entry {
+    Entry {
+        vip: *closer,
+        data: Data::Return,
+        made: true,
+    }
+}
+
 /// Where later fragments for a VIP go.
 pub(super) struct Fragment {
     pub(super) address: IpAddr,

@@ -245,7 +245,9 @@ fn services(input: &Input<'_>, table: &mut Table) {
     let errors = quoted::lower(input, table);
     let later = input.model.fragments();
     let mut dispatch_sets = Vec::new();
-    for (interface, entries) in by_interface {
+    for (interface, mut entries) in by_interface {
+        let beaten = input.beaten_by_nat(|mode| mode.on.contains(interface));
+        entries.extend(beaten.iter().map(dispatch::passing));
         let (sets, lookups) = Dispatch {
             stem: "vip",
             tail: &name::per_interface("", interface),

@@ -3,9 +3,12 @@
 //! `nat` and `dr` each make one table; what they share (dispatch by VIP, blocks of slots, refusal) stands in
 //! rooms of its own.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{Mode, Model};
+use rustc_hash::FxHashMap;
+
+use crate::model::{DirectReturn, HookedIn, Mode, Model, Ports, Protocol, Vip};
 use crate::ruleset::{Ruleset, Table};
 use crate::schedule::{Block, Choice, Plan, ServicePlan};
 
@@ -71,6 +74,36 @@ impl<'a> Input<'a> {
                 Choice::Empty | Choice::Only(_) => 0,
             })
             .sum()
+    }
+
+    /// The VIPs of nat that lie inside those of direct return for which `wanted` holds, and beat them: direct return, which
+    /// sees packets first, must leave theirs alone.
+    fn beaten_by_nat(&self, wanted: impl Fn(&DirectReturn) -> bool) -> Vec<Vip> {
+        let mut wide: FxHashMap<(IpAddr, Protocol), Vec<Ports>> = FxHashMap::default();
+        for plan in &self.plan.services {
+            if !plan.service.mode.direct().is_some_and(&wanted) {
+                continue;
+            }
+            for vip in &plan.service.vips {
+                if !matches!(vip.ports, Ports::One(_)) {
+                    let known = wide.entry((vip.address, vip.protocol)).or_default();
+                    known.push(vip.ports);
+                }
+            }
+        }
+        if wide.is_empty() {
+            return Vec::new();
+        }
+        let of_nat = self.services(|mode| mode.hooked_in() == HookedIn::Inet);
+        of_nat
+            .flat_map(|plan| &plan.service.vips)
+            .filter(|vip| {
+                let beaten = wide.get(&(vip.address, vip.protocol));
+                let mut beaten = beaten.into_iter().flatten();
+                beaten.any(|ports| ports.lose_to(vip.ports))
+            })
+            .copied()
+            .collect()
     }
 
     fn services(

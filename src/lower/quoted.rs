@@ -72,6 +72,17 @@ impl Place {
     }
 }
 
+/// The chain of errors that go on as they came.
+const OF_NAT: &str = "errors_of_nat";
+
+/// `meta mark set 0x00000000`
+fn unmarked() -> Rule {
+    Rule::fixed([Statement::Set {
+        target: Target::MetaMark,
+        value: Expression::Mark(0),
+    }])
+}
+
 /// The chain of a family.
 fn chain_name(family: Family) -> std::sync::Arc<str> {
     name::per_family("errors", family, "")
@@ -101,6 +112,14 @@ type Maps = BTreeMap<(Protocol, u8), BTreeMap<(IpAddr, u16), (Data, Span)>>;
 /// The chains `errors4` and `errors6` with their maps, and one chain for each service. Says which families there are.
 pub(super) fn lower(input: &Input<'_>, table: &mut Table) -> Vec<Family> {
     service_chains(input, table);
+    if !input.beaten_by_nat(|_| true).is_empty() {
+        table.chains.push(Chain {
+            name: OF_NAT.into(),
+            hook: None,
+            purpose: "an error that quotes a packet of nat: connection tracking knows whose it is",
+            rules: vec![unmarked()],
+        });
+    }
     let families = Family::BOTH.into_iter();
     let made = families.filter(|family| {
         let maps = maps(input, *family);
@@ -117,9 +136,18 @@ fn is_dr(mode: &Mode) -> bool {
     mode.hooked_in() == HookedIn::Netdev
 }
 
-/// Every VIP, by protocol and block of ports. An exact port is there before ranges are, which leave it out.
+/// Every VIP, by protocol and block of ports. An exact port is there before ranges are, which leave it out, and those of nat
+/// are there that lie inside others.
 fn maps(input: &Input<'_>, family: Family) -> Maps {
     let mut maps = Maps::new();
+    for vip in input.beaten_by_nat(|_| true) {
+        if vip.family() == family {
+            for (port, length) in blocks(vip.ports) {
+                let map = maps.entry((vip.protocol, length)).or_default();
+                map.insert((vip.address, port), (Data::Goto(OF_NAT.into()), vip.span));
+            }
+        }
+    }
     for exact in [true, false] {
         for plan in input.services(is_dr) {
             for vip in &plan.service.vips {
@@ -219,10 +247,7 @@ fn dispatch(family: Family, maps: Maps, table: &mut Table) {
         ]));
         table.sets.extend(map.finish());
     }
-    rules.push(Rule::fixed([Statement::Set {
-        target: Target::MetaMark,
-        value: Expression::Mark(0),
-    }]));
+    rules.push(unmarked());
     table.chains.push(Chain {
         name: chain_name(family),
         hook: None,

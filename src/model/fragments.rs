@@ -47,6 +47,19 @@ impl Model {
                 }
             }
         }
+        // Those of nat find their way in connection tracking, which puts them together.
+        for (place, service) in self.services.iter().enumerate() {
+            if service.mode.direct().is_some() {
+                continue;
+            }
+            for vip in &service.vips {
+                for known in all.values_mut() {
+                    if let Some(fragments) = known.get_mut(&(vip.address, vip.protocol)) {
+                        *fragments = fragments.beside(place);
+                    }
+                }
+            }
+        }
         all
     }
 

@@ -229,6 +229,19 @@ pub enum Ports {
     Any,
 }
 
+impl Ports {
+    /// Whether some of these belong to a service that has `closer` of the same address: the closest match wins.
+    pub const fn lose_to(self, closer: Self) -> bool {
+        match (self, closer) {
+            (Self::Any, Self::One(_) | Self::Range(..)) => true,
+            (Self::Range(first, last), Self::One(port)) => first <= port && port <= last,
+            (Self::Any, Self::Any)
+            | (Self::Range(..), Self::Range(..) | Self::Any)
+            | (Self::One(_), _) => false,
+        }
+    }
+}
+
 /// Where direct return takes packets from and where it puts them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DirectReturn {

@@ -1,8 +1,11 @@
 //! Port lists, ranges and `any`: the closest match wins.
 
-use crate::lab::SILENCE;
-use crate::lab::client::{self, Protocol};
+use std::net::SocketAddr;
+
+use crate::lab::client::{self, Connection, Datagrams, Protocol};
+use crate::lab::real_server::RealServer;
 use crate::lab::topology::{Layout, Topology};
+use crate::lab::{PATIENCE, SILENCE};
 use crate::operator::{at, load, who};
 
 /// Ports, and the server that each must lead to: exact is `a`, a range `b`, any `c`.
@@ -62,6 +65,63 @@ fn exact_beats_range_beats_any_in_nat() {
 #[test]
 fn exact_beats_range_beats_any_in_direct_return() {
     every_port_leads_where_it_should(Layout::DrTwoInterfaces, "mode dr on eth0 via eth1");
+}
+
+/// Direct return takes packets first, at ingress, and only those that are its own: with the errors about them, and their later
+/// fragments.
+#[test]
+fn exact_beats_range_beats_any_whatever_their_modes() {
+    const MODES: [&str; 2] = ["mode nat masquerade", "mode dr on eth0 via eth1"];
+    let topology = Topology::new(Layout::DrTwoInterfaces, 3);
+    topology.balancer.forward();
+    let ports = EXPECTED.map(|(port, _)| port);
+    let mut serving = topology.serve(&ports);
+    for server in &topology.servers {
+        let own = [server.v4.into(), server.v6.into()].into_iter();
+        let own: Vec<SocketAddr> = own
+            .flat_map(|address| ports.map(|port| SocketAddr::new(address, port)))
+            .collect();
+        serving.push(RealServer::start(&server.namespace, &server.name, &own));
+    }
+    for combination in 1..7 {
+        let modes = [0, 1, 2].map(|bit| MODES[combination >> bit & 1]);
+        let file = modes
+            .iter()
+            .fold(SERVICES.to_owned(), |file, mode| {
+                file.replacen("MODE", mode, 1)
+            })
+            .replace("via eth1", "via eth1; scheduler hash by source");
+        load(&topology.balancer, &file);
+        for address in ["192.0.2.10", "[2001:db8::10]"] {
+            for (port, expected) in EXPECTED {
+                let to = format!("{address}:{port}");
+                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                    let answered = who(&topology.client, protocol, &to);
+                    assert_eq!(answered, expected, "{modes:?}: {protocol:?} {to}");
+                }
+            }
+            for (port, place) in [(80, 0), (70, 1), (5000, 2)] {
+                let to = at(&format!("{address}:{port}"));
+                for server in &topology.servers {
+                    server.namespace.ip("route flush cache");
+                }
+                // Only the router knows how narrow the way to the client is.
+                topology.router.ip("link set wan mtu 1300");
+                let from = Some(topology.source(to));
+                let opened = Connection::open(&topology.client, from, to, PATIENCE);
+                let received = opened.unwrap().bulk(200_000);
+                let received = received.unwrap_or_else(|error| panic!("{modes:?}: {to}: {error}"));
+                assert_eq!(received, 200_000);
+                topology.router.ip("link set wan mtu 1500");
+                if modes[place] == MODES[0] {
+                    let from = Some(topology.source(to));
+                    let flow = Datagrams::open(&topology.client, from, to, PATIENCE).unwrap();
+                    let answer = flow.ask_with(&[b'x'; 4000]);
+                    assert!(answer.is_ok(), "{modes:?}: {to}: {answer:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

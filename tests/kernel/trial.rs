@@ -102,6 +102,40 @@ fn what_is_not_confirmed_goes_back_with_its_connections() {
     );
 }
 
+/// Servers of a service that remembers its clients have numbers of another kind: what rules remember of flows is carried
+/// over, there and back.
+#[test]
+fn what_was_set_comes_back_where_flows_are_numbered_anew() {
+    let dr = "mode dr on eth0 via eth1; track 5m";
+    for (layout, mode, tried) in [
+        (Layout::Nat, "mode nat; persist 5m", "mode nat"),
+        (Layout::DrTwoInterfaces, dr, &format!("{dr}; persist 5m")),
+        (Layout::DrTwoInterfaces, &format!("{dr}; persist 5m"), dr),
+    ] {
+        let topology = Topology::new(layout, 3);
+        let _serving = topology.serve(&[80]);
+        let host = Host::new(&topology.balancer);
+        let file = |mode: &str| {
+            format!(
+                "service www {{ vip 192.0.2.10 tcp 80; {mode}; server a 10.20.0.11; server b 10.20.0.12; server c 10.20.0.13 }}\n"
+            )
+        };
+        host.apply(&file(mode));
+        assert_eq!(host.flbc(&["set", "www", "c", "drain"], "").code, Some(0));
+        for _ in 0..4 {
+            who(&topology.client, Protocol::Tcp, WWW);
+        }
+        let before = host.state();
+        let ran = host.flbc(&["try", "--timeout", "1h", "-"], &file(tried));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let back = host.flbc(&["try", "--back"], "");
+        assert_eq!(back.code, Some(0), "{back:?}");
+        assert_eq!(host.state(), before, "{mode}");
+        let kept = host.flbc(&["apply", "--keep", "-"], &file(mode));
+        assert_eq!(kept.out, "no difference\n", "{mode}: {kept:?}");
+    }
+}
+
 #[test]
 fn what_is_confirmed_stays() {
     let host = Host::alone();

@@ -59,6 +59,11 @@ impl Connection {
         Ok(Self { answer, stream })
     }
 
+    /// Waits that long for answers from now on.
+    pub(crate) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
     /// Asks again on the same connection.
     pub(crate) fn again(&mut self) -> io::Result<Answer> {
         self.stream.get_mut().write_all(b"again\n")?;

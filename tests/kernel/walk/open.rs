@@ -50,7 +50,8 @@ impl OpenOnes {
         });
         let from = topology.source(to);
         let opened = Connection::open(&topology.client, Some(from), to, PATIENCE / 10);
-        let Ok(connection) = opened else { return };
+        let Ok(mut connection) = opened else { return };
+        connection.set_patience(PATIENCE).expect("a socket");
         let mut machines = topology.servers.iter();
         let machine = machines.find(|one| one.name == connection.answer.server);
         let machine = machine.expect("a machine answers");

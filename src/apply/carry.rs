@@ -52,6 +52,7 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
     let mut gone = Vec::new();
     let mut carried: FxHashMap<Bytes, Carried> = FxHashMap::default();
     let mut seen: FxHashSet<Bytes> = FxHashSet::default();
+    let mut taken: FxHashSet<Bytes> = FxHashSet::default();
     for entry in entries {
         let rewritten = if of_clients {
             let service = ended_by(&entry.key);
@@ -73,7 +74,8 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
             Rewritten::As(_, server) => (Some(entry.key), server),
         };
         let left_alone = again && entry.left < SOON;
-        if left_alone {
+        // While a map grows, a reading may show an entry twice; it can be taken out once.
+        if left_alone || !taken.insert(entry.key) {
             continue;
         }
         gone.push(alone(entry.key, Data::None));

@@ -1,6 +1,10 @@
 //! `--mark-shift`: who matches marks by their low bits never meets flbc there, and a table keeps its shift, or loses
 //! nothing when it gets another.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use crate::apply_host::{Host, Ran};
 use crate::lab::client::{self, Connection, Datagrams, Protocol};
 use crate::lab::topology::{Layout, Topology};
@@ -484,4 +488,66 @@ fn a_shift_can_be_tried() {
         apply(&host, &["--mark-shift", "4"], file),
         "no difference\n"
     );
+}
+
+#[test]
+fn whoever_comes_while_the_shift_changes_is_answered() {
+    // In direct return what is remembered between the reading and the commit is lost: the hash leads to the same server.
+    for (layout, mode) in [
+        (Layout::Nat, "nat; scheduler random"),
+        (
+            Layout::DrOneInterface,
+            "dr on eth0; track 5m; scheduler maglev",
+        ),
+    ] {
+        let topology = Topology::new(layout, 2);
+        let _serving = topology.serve(&[80]);
+        let host = Host::new(&topology.balancer);
+        let file = format!(
+            "service www {{ vip 192.0.2.10, 2001:db8::10 tcp 80; mode {mode}; persist 5m
+            server 10.20.0.11; server 10.20.0.12; server 2001:db8:1::11; server 2001:db8:1::12 }}"
+        );
+        apply(&host, &[], &file);
+        let done = AtomicBool::new(false);
+        let open = thread::scope(|scope| {
+            let clients = ["192.0.2.10:80", "[2001:db8::10]:80"].map(|to| {
+                let (topology, done) = (&topology, &done);
+                scope.spawn(move || {
+                    let mut open = Vec::new();
+                    // No more than this process may have open.
+                    while !done.load(Ordering::Relaxed) && open.len() < 200 {
+                        let from = Some(topology.source(at(to)));
+                        open.push(Connection::open(&topology.client, from, at(to), PATIENCE));
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    open
+                })
+            });
+            let changed = ["8", "0", "5", "8", "1", "0", "8"].map(|shift| {
+                let arguments = ["apply", "--mark-shift", shift, "-"];
+                // What is remembered changes all the time: a machine that is busy may leave no moment, and nothing is done.
+                let ran = host.flbc(&arguments, &file);
+                let crowded = ran.code == Some(3) && ran.err.contains("no moment was left");
+                if crowded {
+                    host.flbc(&arguments, &file)
+                } else {
+                    ran
+                }
+            });
+            done.store(true, Ordering::Relaxed);
+            for Ran { code, out, err } in changed {
+                assert_eq!((code, &*err), (Some(0), ""), "{out}");
+            }
+            clients.map(|client| client.join().unwrap())
+        });
+        let mut open: Vec<Connection> = open.into_iter().flatten().map(Result::unwrap).collect();
+        assert!(open.len() > 20, "{}", open.len());
+        for connection in &mut open {
+            assert_eq!(connection.again().unwrap(), connection.answer);
+        }
+        leaves_eight_bits(&numbers(&host));
+        if layout == Layout::Nat {
+            assert_eq!(marks_name_servers(&host, |_| "www".to_owned()), open.len());
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
 pub use overrides::{Override, Place, Standing};
 pub use served::Served;
-pub use words::DurationWords;
+pub use words::{DurationWords, endpoint};
 
 /// Everything that one file set says.
 #[derive(Debug, Clone, Default)]
@@ -236,6 +236,16 @@ pub enum Mode {
     Dr(DirectReturn),
 }
 
+/// [`Mode`] without what comes with it: which of the two tables a service is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeKind {
+    /// That of [`Mode::Nat`].
+    Nat,
+    /// That of [`Mode::Dr`].
+    Dr,
+}
+
 /// What `nat` does to the source address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceNat {
@@ -442,6 +452,7 @@ pub struct RealServer {
 
 /// Whether a real server takes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Takes new clients.
     Up,

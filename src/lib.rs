@@ -4,11 +4,14 @@
 //! source ──syntax──▶ tree ──check──▶ model ──schedule──▶ plan ──lower──▶ ruleset ──emit──▶ text, JSON, netlink
 //!                                      │                                                            │
 //!                    doctor, explain, real_server                                     diff ──apply──▶ kernel
+//!                                                                                            ▲            │
+//!                                                                                         operate       status
 //! ```
 //!
 //! Data flows one way. Each stage is a module that knows only those before it, and all report to one
 //! [`diagnostic::Diagnostics`], so that one run tells every fault. Up to `emit` and `diff` nothing touches Linux but
-//! reading the files; [`kernel`] alone does. `cli` is the operator's face of it.
+//! reading the files; [`kernel`] alone does. [`operate`] is what operators ask for, [`status`] what they are told of the
+//! tables, and `cli` the face of it.
 
 // For what pest generates without its `std`.
 extern crate alloc;
@@ -37,6 +40,8 @@ pub mod ruleset;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod schedule;
 pub mod source;
+#[deny(clippy::wildcard_enum_match_arm)]
+pub mod status;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod syntax;
 

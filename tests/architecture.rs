@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "source",
     "diagnostic",
     "syntax",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 18] = [
     "doctor",
     "apply",
     "operate",
+    "status",
     "cli",
 ];
 

@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use rustc_hash::FxHashMap;
 
 use crate::emit::listing::{ListedTable, Listing};
+use crate::emit::netlink::TableFamily;
 use crate::lower::layout::Layout;
-use crate::model::{Family, HashKey, Model, Protocol};
+use crate::lower::{Comment, pools_of};
+use crate::model::{Family, HashKey, ModeKind, Model, Protocol};
 use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline};
-use crate::ruleset::name::{self, ranges_of, service_of};
+use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::schedule::Plan;
 use crate::schedule::maglev::Identity;
 use crate::schedule::moved::Owned;
@@ -46,7 +48,7 @@ pub fn outline(listing: &Listing) -> Outline {
         unabbreviate(table.chains.keys().map(|chain| &**chain), groups);
         services(family, table, &mut outline);
         for server in servers.into_values() {
-            let known = match server.group.strip_prefix("pool ") {
+            let known = match pools_of(&server.group) {
                 Some(pool) => outline.pools.entry(pool.to_owned()).or_default(),
                 None => &mut outline.services.entry(server.group).or_default().servers,
             };
@@ -61,7 +63,7 @@ pub fn moves(listing: &Listing, model: &Model, plan: &Plan<'_>) -> Vec<ServiceMo
     let mut all: FxHashMap<&str, (usize, Owned<'static>)> = FxHashMap::default();
     for (at, table) in listing.tables.values().enumerate() {
         let servers = servers(table);
-        let slots = table.sets.get("slot").into_iter().flatten();
+        let slots = table.sets.get(name::SLOTS).into_iter().flatten();
         let slots: FxHashMap<&str, &str> = slots
             .filter_map(|element| Some((&*element.key, element.data.as_deref()?)))
             .collect();
@@ -141,27 +143,21 @@ fn hexadecimal(number: u32) -> String {
 /// By number. What any map says of a server's number is a setting of that server.
 fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
     let mut servers = BTreeMap::new();
-    for element in table.sets.get("server").into_iter().flatten() {
-        let Some(((standing, who), number)) = element
-            .comment
-            .as_deref()
-            .and_then(|comment| comment.split_once(", "))
-            .zip(Some(element.key.as_str()))
-        else {
+    for element in table.sets.get(name::SERVERS).into_iter().flatten() {
+        let comment = element.comment.as_deref().and_then(Comment::read);
+        let comment = comment.filter(|comment| !comment.who.group.is_empty());
+        let Some(Comment { standing, who }) = comment else {
             continue;
         };
-        let Some((name, group)) = who.rsplit_once(" of ") else {
-            continue;
-        };
-        let mut words = standing.split(' ').skip(1);
-        let mut settings = BTreeMap::new();
-        settings.insert("weight".to_owned(), words.next().unwrap_or("1").to_owned());
-        settings.insert("state".to_owned(), words.next().unwrap_or("up").to_owned());
+        let settings = BTreeMap::from([
+            ("weight".to_owned(), standing.weight.to_string()),
+            ("state".to_owned(), standing.state.to_string()),
+        ]);
         servers.insert(
-            number,
+            element.key.as_str(),
             Listed {
-                name: name.to_owned(),
-                group: group.to_owned(),
+                name: who.name.into_owned(),
+                group: who.group.into_owned(),
                 outline: ServerOutline {
                     place: 0,
                     endpoint: String::new(),
@@ -172,7 +168,7 @@ fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
     }
     for (set, elements) in &table.sets {
         // Which way a frame takes follows from the other settings, and whose a slot is from the weights.
-        if matches!(set.as_str(), "server" | "slot" | "how") {
+        if [name::SERVERS, name::SLOTS, name::WAYS].contains(&set.as_str()) {
             continue;
         }
         for element in elements {
@@ -181,9 +177,9 @@ fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
             };
             let data = element.data.as_deref().unwrap_or("yes").to_owned();
             match set.as_str() {
-                name if name.starts_with("addr") => server.outline.endpoint = data,
-                // "port" comes after every "addr" in the order of names.
-                "port" => server.outline.endpoint = with_port(&server.outline.endpoint, &data),
+                map if name::is_addresses(map) => server.outline.endpoint = data,
+                // It comes after every map of addresses in the order of names.
+                name::PORTS => server.outline.endpoint = with_port(&server.outline.endpoint, &data),
                 name => {
                     let name = setting(name);
                     server.outline.settings.insert(name.to_owned(), data);
@@ -205,25 +201,19 @@ fn with_port(address: &str, port: &str) -> String {
 /// What the operator calls what a map tells of a server.
 fn setting(map: &str) -> &str {
     match map {
-        "dev" => "via",
-        "masq" => "masquerade",
-        "snat4" | "snat6" => "snat",
-        "keeper" => "persist",
-        name => name,
+        name::DEVICES => "via",
+        name::MASQUERADED => "masquerade",
+        name::KEEPERS => "persist",
+        map if map.starts_with(name::FIXED_SOURCES) => "snat",
+        map => map,
     }
 }
 
 fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
     for (set, elements) in &table.sets {
-        let on = ["vip4_", "vip6_"]
-            .iter()
-            .find_map(|stem| set.strip_prefix(stem));
+        let on = name::interface_of(set);
         let protocol = ranges_of(set).map(Protocol::name);
-        let on = on.map(|rest| {
-            let ranges = protocol.and_then(|name| rest.strip_prefix(&format!("range_{name}_")));
-            ranges.unwrap_or_else(|| rest.trim_start_matches("any_"))
-        });
-        if !set.starts_with("svc") && on.is_none() {
+        if !set.starts_with(name::dispatch(ModeKind::Nat)) && on.is_none() {
             continue;
         }
         for element in elements {
@@ -249,23 +239,22 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
                 service.vips.push(vip);
                 service.vips.sort_unstable();
             }
-            let mode = if family == "netdev" { "dr" } else { "nat" };
-            set_once(service, "mode", mode);
+            let mode = if family == TableFamily::Netdev.name() {
+                ModeKind::Dr
+            } else {
+                ModeKind::Nat
+            };
+            set_once(service, "mode", mode.name());
             if let Some(interface) = on {
                 set_once(service, &format!("on {interface}"), "yes");
             }
         }
     }
     for (chain, rules) in &table.chains {
-        let Some(name) = service_of(chain) else {
+        let Some((name, family)) = service_and_family_of(chain) else {
             continue;
         };
         let service = outline.services.entry(name.to_owned()).or_default();
-        let family = if chain.ends_with("_v6") {
-            "IPv6"
-        } else {
-            "IPv4"
-        };
         for rule in rules {
             if let Some((what, value)) = told(rule) {
                 set_once(service, &format!("{family} {what}"), &value);
@@ -297,11 +286,14 @@ fn told(rule: &str) -> Option<(&'static str, String)> {
             "source"
         };
         Some(("scheduler", format!("hash or maglev by {key}")))
-    } else if let Some((list, _)) = behind(" set ").and_then(|rest| rest.split_once(" jump access"))
+    } else if let Some((list, _)) =
+        behind(" set ").and_then(|rest| rest.split_once(&format!(" jump {}", name::ACCESS)))
     {
         Some(("allow and deny", format!("list {list}")))
     } else {
-        let prefix = behind(" jump return")?.split_once('_')?.1;
+        let prefix = behind(&format!(" jump {}", name::RETURN))?
+            .split_once('_')?
+            .1;
         Some((
             "persistence",
             format!("by the first {} bits", words(prefix, 1)),

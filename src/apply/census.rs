@@ -10,7 +10,7 @@ use crate::lower::identity;
 use crate::lower::layout::Layout;
 use crate::lower::number::{BlockNumbers, Numbering};
 use crate::lower::region::Region;
-use crate::model::{Family, Model, State, Vip};
+use crate::model::{Family, ModeKind, Model, State, Vip};
 use crate::ruleset::name;
 use crate::schedule::{Block, Plan};
 
@@ -203,9 +203,9 @@ impl Census {
                     address: server.address,
                     port: server.port,
                     identity: server.identity.as_str().into(),
-                    down: server.state == "down",
+                    down: server.state == State::Down,
                 });
-                let nat = seen.mode == "nat";
+                let nat = seen.mode == ModeKind::Nat;
                 let residents = Residents::new(nat, drawn.region, residents.collect());
                 let vips = seen.addressed.iter();
                 census.services.push(Listed {
@@ -227,7 +227,7 @@ impl Census {
                 address: server.address,
                 port: server.port,
                 identity: server.identity.as_str().into(),
-                down: server.state == "down",
+                down: server.state == State::Down,
             });
             let rest: Vec<Resident> = rest.collect();
             if !rest.is_empty() {

@@ -27,6 +27,7 @@ mod census;
 mod commit;
 mod delta;
 mod dying;
+mod element;
 mod moved;
 mod moves;
 mod numbers;
@@ -51,7 +52,7 @@ pub use remembered::Remembered;
 use settle::settle;
 pub use siblings::Claimed;
 pub use tables::Tables;
-pub use view::{ServerView, ServiceView, View};
+pub use view::{ServerView, ServiceView, View, mode_of};
 pub use words::drifted;
 pub use work::tell_layouts;
 

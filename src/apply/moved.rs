@@ -122,7 +122,10 @@ pub(super) fn owned_by_numbers<N: Copy + Eq + std::hash::Hash>(
 
 /// What the chain of a service hashes, if that is how it draws: an address, or an address and a port, which fills a register.
 fn hashed(chain: &ObservedChain) -> Option<HashKey> {
-    let address = if chain.name.ends_with("_v4") { 4 } else { 16 };
+    let address = match name::service_and_family_of(&chain.name)?.1 {
+        Family::V4 => 4,
+        Family::V6 => 16,
+    };
     let [.., rule, _] = chain.rules.as_slice() else {
         return None;
     };

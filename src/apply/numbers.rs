@@ -1,6 +1,6 @@
 //! The numbers that the kernel's tables give to servers and slots.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,12 +9,14 @@ use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedTable};
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, hash, immediate, numgen, verdict};
-use crate::emit::netlink::{Data, Element, TableFamily};
+use crate::emit::netlink::{Element, TableFamily};
 use crate::lower::identity_in;
 use crate::lower::layout::Layout;
 use crate::lower::number::Places;
 use crate::lower::region::Region;
 use crate::ruleset::name;
+
+use super::element::{address_of, mark, port_of, value, word};
 
 /// The numbers that the kernel has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,11 +85,11 @@ pub fn numbers(observed: &Observed) -> ObservedNumbers {
         .filter_map(|f| observed.table(f))
     {
         numbers.servers.extend(servers(table));
-        let slots: FxHashMap<u32, u32> = elements_of(table, "slot")
-            .filter_map(|e| Some((mark(&e.key)?, value(e).and_then(word)?)))
+        let slots: FxHashMap<u32, u32> = elements_of(table, name::SLOTS)
+            .filter_map(|e| Some((mark(e)?, value(e).and_then(word)?)))
             .collect();
         for chain in &table.chains {
-            if chain.name.starts_with("svc_")
+            if name::is_service_chain(&chain.name)
                 && let Some(block) = block(chain, &slots, layout)
             {
                 numbers.blocks.insert(chain.name.clone(), block);
@@ -104,7 +106,7 @@ pub(super) fn turned_away(has: &Observed, changes: &[Change]) -> FxHashMap<u32, 
     for family in TableFamily::BOTH {
         let elements = has.table(family).into_iter();
         for element in elements.flat_map(|table| elements_of(table, name::AWAY)) {
-            if let (Some(service), Some(number)) = (&element.comment, mark(&element.key)) {
+            if let (Some(service), Some(number)) = (&element.comment, mark(element)) {
                 had.insert((family, service), number);
             }
         }
@@ -115,7 +117,7 @@ pub(super) fn turned_away(has: &Observed, changes: &[Change]) -> FxHashMap<u32, 
             continue;
         };
         for element in elements.iter().filter(|_| **set == *name::AWAY) {
-            if let (Some(service), Some(number)) = (&element.comment, mark(&element.key))
+            if let (Some(service), Some(number)) = (&element.comment, mark(element))
                 && let Some(before) = had.get(&(change.family, &**service))
                 && *before != number
             {
@@ -130,38 +132,20 @@ fn elements_of<'a>(table: &'a ObservedTable, set: &str) -> impl Iterator<Item = 
     table.set(set).into_iter().flat_map(|set| &set.elements)
 }
 
-fn word(bytes: &[u8]) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-}
-
-fn mark(key: &crate::emit::netlink::Bytes) -> Option<u32> {
-    word(key.as_slice())
-}
-
-fn value(element: &Element) -> Option<&[u8]> {
-    match &element.data {
-        Data::Value(value) => Some(value.as_slice()),
-        Data::None | Data::Verdict(..) => None,
-    }
-}
-
 /// The servers of a table: who they are, from the set that says so, and where, from the maps that lead there.
 fn servers(table: &ObservedTable) -> Vec<KnownServer> {
-    let mut addresses: FxHashMap<u32, IpAddr> = FxHashMap::default();
-    for map in ["addr4", "addr4p", "addr6", "addr6p"] {
-        addresses.extend(
-            elements_of(table, map).filter_map(|e| Some((mark(&e.key)?, address(value(e)?)?))),
-        );
-    }
-    let ports: FxHashMap<u32, u16> = elements_of(table, "port")
-        .filter_map(|e| {
-            let port = u16::from_be_bytes(value(e)?.try_into().ok()?);
-            Some((mark(&e.key)?, port))
-        })
+    let maps = table.sets.iter();
+    let maps = maps.filter(|set| name::is_addresses(&set.name));
+    let addresses: FxHashMap<u32, IpAddr> = maps
+        .flat_map(|set| &set.elements)
+        .filter_map(|e| Some((mark(e)?, address_of(value(e)?)?)))
         .collect();
-    elements_of(table, "server")
+    let ports: FxHashMap<u32, u16> = elements_of(table, name::PORTS)
+        .filter_map(|e| Some((mark(e)?, port_of(value(e)?)?)))
+        .collect();
+    elements_of(table, name::SERVERS)
         .filter_map(|element| {
-            let number = mark(&element.key)?;
+            let number = mark(element)?;
             let identity: Arc<str> = identity_in(element.comment.as_ref()?)?.into();
             Some(KnownServer {
                 number,
@@ -171,12 +155,6 @@ fn servers(table: &ObservedTable) -> Vec<KnownServer> {
             })
         })
         .collect()
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).into());
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).into()))
-        .ok()
 }
 
 /// The chain that a rule goes to, if that is all it does.
@@ -209,7 +187,7 @@ fn region(rule: &ObservedRule, layout: Layout) -> Option<Region> {
     let expressions = || Attributes::new(&rule.body.expressions).into_iter();
     let asks = expressions()
         .filter_map(leads_to)
-        .any(|chain| chain.starts_with("return"));
+        .any(|chain| chain.starts_with(name::RETURN));
     let number = expressions().find_map(|expression| {
         if expression.inside().find(expr::NAME)?.string()? != "immediate" {
             return None;
@@ -227,7 +205,7 @@ fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
     let [.., rule, goes] = chain.rules.as_slice() else {
         return None;
     };
-    if goes_to(goes)? == "refuse" {
+    if goes_to(goes)? == name::REFUSE {
         return None;
     }
     Attributes::new(&rule.body.expressions)

@@ -10,7 +10,8 @@ use crate::diff::Observed;
 use crate::emit::netlink::TableFamily;
 use crate::emit::netlink::change::{Change, Step};
 use crate::kernel::{Flow, Kernel};
-use crate::model::{Served, Vip};
+use crate::model::{ModeKind, Served, Vip};
+use crate::ruleset::name;
 
 use super::view::vip;
 
@@ -43,7 +44,7 @@ pub(super) fn newly_served(before: &Observed, changes: &[Change]) -> Served {
 
 /// Whether a map of the `inet` table is looked up to find the service of a packet.
 fn dispatches(map: &str) -> bool {
-    map.starts_with("svc")
+    map.starts_with(name::dispatch(ModeKind::Nat))
 }
 
 /// Forgets the flows that are older than what serves them now. Says how many.

@@ -2,12 +2,10 @@
 
 use crate::kernel::Kernel;
 use crate::model::{Ports, Vip};
+use crate::ruleset::name;
 
 use super::view::vip;
 use super::{Failure, Request};
-
-/// How the names of the maps begin that have every VIP of a table, of nat and dr alike.
-const STEM: &str = "local";
 
 /// A VIP that another table of flbc's has too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +26,7 @@ pub(super) fn keep_apart(
     request: &Request<'_>,
 ) -> Result<(), Failure> {
     let mut claimed = Vec::new();
-    for (table, sibling) in kernel.siblings(own_table, STEM)? {
+    for (table, sibling) in kernel.siblings(own_table, name::LOCAL)? {
         let theirs: Vec<Vip> = sibling
             .iter()
             .flat_map(|set| set.elements.iter().filter_map(|one| vip(&set.name, one)))

@@ -9,10 +9,13 @@ use rustc_hash::FxHashMap;
 
 use crate::diff::Observed;
 use crate::emit::netlink::{Data, Desired, Element, TableFamily};
+use crate::lower::{Comment, pools_of};
+use crate::model::endpoint;
 use crate::outline::{Difference, Outline, ServerOutline, Servers, ServiceMoves};
 use crate::ruleset::name::{self, service_of};
 
-use super::view::{address_of, endpoint, mark, port_of, standing, unabbreviate, value, vip};
+use super::element::{address_of, mark, port_of, value};
+use super::view::{UNKNOWN, mode_of, unabbreviate, vip};
 
 /// Both tables, whoever has them.
 pub(super) trait Tables {
@@ -84,7 +87,7 @@ pub(super) fn outline(tables: &impl Tables) -> Outline {
     // In an order that numbers have no part in.
     servers.sort_by(|a, b| (&a.name, &a.outline).cmp(&(&b.name, &b.outline)));
     for server in servers {
-        let known = match server.group.strip_prefix("pool ") {
+        let known = match pools_of(&server.group) {
             Some(pool) => outline.pools.entry(pool.to_owned()).or_default(),
             None => &mut outline.services.entry(server.group).or_default().servers,
         };
@@ -102,9 +105,6 @@ struct Told {
     outline: ServerOutline,
 }
 
-/// Where the address of a server is not in the tables: those of direct return with a MAC address.
-const UNKNOWN: &str = "?";
-
 /// What only one side tells is no difference.
 fn level(old: &mut Servers, new: &mut Servers) {
     for (name, old) in old {
@@ -119,10 +119,7 @@ fn level(old: &mut Servers, new: &mut Servers) {
 }
 
 fn services(family: TableFamily, contents: &Contents<'_>, outline: &mut Outline) {
-    let dispatch = match family {
-        TableFamily::Inet => "svc",
-        TableFamily::Netdev => "vip",
-    };
+    let dispatch = name::dispatch(mode_of(family));
     let sets = contents.sets.iter();
     let elements = sets
         .filter(|(name, _)| name.starts_with(dispatch))
@@ -147,27 +144,27 @@ fn of_table(contents: &Contents<'_>) -> Vec<Told> {
         let sets = contents.sets.iter().filter(move |(name, _)| wanted(name));
         sets.flat_map(|(_, elements)| *elements)
     };
-    let addresses: FxHashMap<u32, _> = elements(|name| name.starts_with("addr"))
+    let addresses: FxHashMap<u32, _> = elements(name::is_addresses)
         .filter_map(|one| Some((mark(one)?, address_of(value(one)?)?)))
         .collect();
-    let ports: FxHashMap<u32, u16> = elements(|name| name == "port")
+    let ports: FxHashMap<u32, u16> = elements(|name| name == name::PORTS)
         .filter_map(|one| Some((mark(one)?, port_of(value(one)?)?)))
         .collect();
     let mut servers: Vec<Told> = elements(|name| name == name::SERVERS)
         .filter_map(|element| {
             let number = mark(element)?;
-            let known = standing(element.comment.as_deref()?)?;
+            let Comment { standing, who } = Comment::read(element.comment.as_deref()?)?;
             let address = addresses.get(&number).copied();
             let endpoint = address.map(|address| endpoint(address, ports.get(&number).copied()));
             Some(Told {
-                name: known.name,
-                group: known.group,
+                name: who.name.into_owned(),
+                group: who.group.into_owned(),
                 outline: ServerOutline {
                     place: 0,
                     endpoint: endpoint.unwrap_or_else(|| UNKNOWN.to_owned()),
                     settings: BTreeMap::from([
-                        ("weight".to_owned(), known.weight.to_string()),
-                        ("state".to_owned(), known.state),
+                        ("weight".to_owned(), standing.weight.to_string()),
+                        ("state".to_owned(), standing.state.to_string()),
                     ]),
                 },
             })

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::diff::Counter;
 use crate::kernel::Traffic;
+use crate::model::ModeKind;
 
 use super::View;
 
@@ -17,7 +18,7 @@ impl View {
             *if one.answer { from } else { to } = one.counter;
         }
         for service in self.services.values_mut() {
-            let nat = service.mode == "nat";
+            let nat = service.mode == ModeKind::Nat;
             for server in &mut service.servers {
                 if nat {
                     let [to, from] = ways.get(&server.number).copied().unwrap_or_default();

@@ -2,20 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Data, Element, TableFamily};
-use crate::lower::abbreviated;
 use crate::lower::layout::Layout;
 use crate::lower::region::Region;
-use crate::model::{Ports, Protocol, Standing, Vip};
-use crate::ruleset::name::{self, ranges_of, service_of};
+use crate::lower::{Comment, abbreviated};
+use crate::model::{Family, ModeKind, Ports, Protocol, Standing, State, Vip, endpoint};
+use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::source::Span;
 
+use super::element::{address_of, mark, port_of, value, word};
 use super::numbers::{KnownBlock, numbers};
 
 /// Both tables, as services and servers.
@@ -32,10 +33,10 @@ pub struct View {
 }
 
 /// One service.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServiceView {
-    /// `nat` or `dr`.
-    pub mode: &'static str,
+    /// Which table it is in.
+    pub mode: ModeKind,
     /// Its VIPs, as the file writes them, and what they counted: new connections in nat, packets in dr.
     pub vips: Vec<(String, Counter)>,
     /// The same VIPs.
@@ -65,8 +66,8 @@ pub struct ServerView {
     pub port: Option<u16>,
     /// Its weight.
     pub weight: u16,
-    /// `up`, `drain`, `down` or `backup`.
-    pub state: String,
+    /// Whether it takes clients.
+    pub state: State,
     /// What the file says, where something else was set.
     pub file: Option<Standing>,
     /// How many of the service's slots lead to it.
@@ -106,7 +107,7 @@ impl View {
             view.read_turned_away(table);
             let slots = slot_owners(table);
             for chain in &table.chains {
-                let Some(name) = service_of(&chain.name) else {
+                let Some((name, of)) = service_and_family_of(&chain.name) else {
                     continue;
                 };
                 let Some(service) = view.services.get_mut(name) else {
@@ -115,8 +116,7 @@ impl View {
                 service.mode = mode_of(family);
                 // Where no server is left there is nothing to draw from, but the service has its servers.
                 let block = known.blocks.remove(&chain.name).unwrap_or_default();
-                let v4 = chain.name.ends_with("_v4");
-                add_servers(service, (name, v4), &block, &slots, (&servers, &groups));
+                add_servers(service, (name, of), &block, &slots, (&servers, &groups));
                 view.chains.insert(chain.name.clone(), block);
             }
             view.all_servers.extend(servers.into_values());
@@ -130,14 +130,9 @@ impl View {
     }
 
     fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
-        for set in &table.sets {
-            let dispatch = match family {
-                TableFamily::Inet => set.name.starts_with("svc"),
-                TableFamily::Netdev => set.name.starts_with("vip"),
-            };
-            if !dispatch {
-                continue;
-            }
+        let mode = mode_of(family);
+        let maps = table.sets.iter();
+        for set in maps.filter(|set| set.name.starts_with(name::dispatch(mode))) {
             for (at, element) in set.elements.iter().enumerate() {
                 let Data::Verdict(_, Some(chain)) = &element.data else {
                     continue;
@@ -146,8 +141,9 @@ impl View {
                     continue;
                 };
                 let words = vip.to_string();
-                let service = self.services.entry(name.to_owned()).or_default();
-                service.mode = mode_of(family);
+                let service = self.services.entry(name.to_owned());
+                let service = service.or_insert_with(|| ServiceView::new(mode));
+                service.mode = mode;
                 let counter = counter(set, at);
                 // In dr the same VIP stands once for each interface.
                 let known = service.vips.iter_mut().find(|(known, _)| *known == words);
@@ -175,21 +171,30 @@ impl View {
     }
 }
 
-impl ServerView {
-    /// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone.
-    pub fn endpoint(&self) -> String {
-        match self.address {
-            Some(address) => endpoint(address, self.port),
-            None => "?".to_owned(),
+impl ServiceView {
+    /// One of which nothing else is known.
+    const fn new(mode: ModeKind) -> Self {
+        Self {
+            mode,
+            vips: Vec::new(),
+            addressed: Vec::new(),
+            turned_away: None,
+            servers: Vec::new(),
         }
     }
 }
 
-/// `10.20.0.11:8080`, or the address alone.
-pub(super) fn endpoint(address: IpAddr, port: Option<u16>) -> String {
-    match port {
-        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
-        None => address.to_string(),
+/// What stands for the address of a server that is not in the tables: in direct return, that of one with a MAC address.
+pub(super) const UNKNOWN: &str = "?";
+
+impl ServerView {
+    /// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone; `?` where the kernel does not have it.
+    pub fn endpoint(&self) -> String {
+        let address = self.address;
+        address.map_or_else(
+            || UNKNOWN.to_owned(),
+            |address| endpoint(address, self.port),
+        )
     }
 }
 
@@ -213,10 +218,11 @@ pub(super) fn unabbreviate<'a>(
     }
 }
 
-const fn mode_of(family: TableFamily) -> &'static str {
+/// The mode of the services that are in the table of this family.
+pub const fn mode_of(family: TableFamily) -> ModeKind {
     match family {
-        TableFamily::Inet => "nat",
-        TableFamily::Netdev => "dr",
+        TableFamily::Inet => ModeKind::Nat,
+        TableFamily::Netdev => ModeKind::Dr,
     }
 }
 
@@ -224,22 +230,12 @@ fn counter(set: &ObservedSet, at: usize) -> Counter {
     set.counters.get(at).copied().unwrap_or_default()
 }
 
-pub(super) fn mark(element: &Element) -> Option<u32> {
-    Some(u32::from_ne_bytes(element.key.as_slice().try_into().ok()?))
-}
-
-pub(super) fn value(element: &Element) -> Option<&[u8]> {
-    match &element.data {
-        Data::Value(value) => Some(value.as_slice()),
-        Data::None | Data::Verdict(..) => None,
-    }
-}
-
 /// The server of each slot, by their numbers.
 pub(super) fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
-    let slots = table.set("slot").into_iter().flat_map(|s| &s.elements);
+    let slots = table.set(name::SLOTS).into_iter();
+    let slots = slots.flat_map(|set| &set.elements);
     slots
-        .filter_map(|e| Some((mark(e)?, u32::from_ne_bytes(value(e)?.try_into().ok()?))))
+        .filter_map(|e| Some((mark(e)?, word(value(e)?)?)))
         .collect()
 }
 
@@ -279,75 +275,61 @@ pub(super) fn vip(set: &str, element: &Element) -> Option<Vip> {
     })
 }
 
-pub(super) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).into());
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).into()))
-        .ok()
-}
-
 /// Every server of a table, by number: `weight 3 drain, web1 of www`.
 fn servers(table: &ObservedTable, nat: bool) -> BTreeMap<u32, ServerView> {
     let mut servers = BTreeMap::new();
     let elements = |name: &str| table.set(name).into_iter().flat_map(|s| &s.elements);
-    for element in elements("server") {
-        let parsed = mark(element).zip(element.comment.as_deref().and_then(standing));
-        if let Some((number, server)) = parsed {
-            let server = ServerView {
-                number,
-                nat,
-                ..server
-            };
-            servers.insert(number, server);
+    for element in elements(name::SERVERS) {
+        let comment = element.comment.as_deref().and_then(Comment::read);
+        if let Some((number, comment)) = mark(element).zip(comment) {
+            servers.insert(number, ServerView::new(number, nat, &comment));
         }
     }
     for set in &table.sets {
+        let addresses = name::is_addresses(&set.name);
+        if !addresses && ![name::MACS, name::PORTS].contains(&&*set.name) {
+            continue;
+        }
         for (at, element) in set.elements.iter().enumerate() {
             let Some(server) = mark(element).and_then(|number| servers.get_mut(&number)) else {
                 continue;
             };
-            match &*set.name {
-                "addr4" | "addr6" | "addr4p" | "addr6p" => {
-                    server.address = value(element).and_then(address_of);
-                    if !set.counters.is_empty() {
-                        server.counter = counter(set, at);
-                    }
+            if addresses {
+                server.address = value(element).and_then(address_of);
+                if !set.counters.is_empty() {
+                    server.counter = counter(set, at);
                 }
-                "mac" => server.counter = counter(set, at),
-                "port" => {
-                    server.port = value(element).and_then(port_of);
-                }
-                _ => {}
+            } else if *set.name == *name::MACS {
+                server.counter = counter(set, at);
+            } else {
+                server.port = value(element).and_then(port_of);
             }
         }
     }
     servers
 }
 
-pub(super) fn port_of(bytes: &[u8]) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.try_into().ok()?))
-}
-
-pub(super) fn standing(comment: &str) -> Option<ServerView> {
-    let (how, who) = comment.split_once(", ")?;
-    let (name, group) = who.split_once(" of ").unwrap_or((who, ""));
-    let mut words = how.strip_prefix("weight ")?.split(' ');
-    Some(ServerView {
-        number: 0,
-        nat: false,
-        identity: who.to_owned(),
-        name: name.to_owned(),
-        group: group.to_owned(),
-        address: None,
-        port: None,
-        weight: words.next()?.parse().ok()?,
-        state: words.next().unwrap_or("up").to_owned(),
-        file: None,
-        slots: 0,
-        of_slots: 0,
-        counter: Counter::default(),
-        to: None,
-        from: None,
-    })
+impl ServerView {
+    /// One of which only this is known.
+    fn new(number: u32, nat: bool, comment: &Comment<'_>) -> Self {
+        Self {
+            number,
+            nat,
+            identity: comment.who.to_string(),
+            name: comment.who.name.to_string(),
+            group: comment.who.group.to_string(),
+            address: None,
+            port: None,
+            weight: comment.standing.weight,
+            state: comment.standing.state,
+            file: None,
+            slots: 0,
+            of_slots: 0,
+            counter: Counter::default(),
+            to: None,
+            from: None,
+        }
+    }
 }
 
 /// The numbers of servers by where they were declared. A service that remembers its clients has numbers of its own for the
@@ -357,7 +339,7 @@ type Groups<'s> = HashMap<(&'s str, Option<Region>), Vec<u32>>;
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
 fn add_servers(
     service: &mut ServiceView,
-    (name, v4): (&str, bool),
+    (name, family): (&str, Family),
     block: &KnownBlock,
     slots: &HashMap<u32, u32>,
     (servers, groups): (&BTreeMap<u32, ServerView>, &Groups<'_>),
@@ -388,7 +370,7 @@ fn add_servers(
     let mut candidates: BTreeSet<u32> = owned.keys().copied().collect();
     candidates.extend(groups.get(&(group, block.region)).into_iter().flatten());
     for server in candidates.iter().filter_map(|number| servers.get(number)) {
-        let same_family = server.address.is_none_or(|address| address.is_ipv4() == v4);
+        let same_family = server.address.is_none_or(|it| Family::of(it) == family);
         if owned.contains_key(&server.number) || (server.group == group && same_family) {
             service.servers.push(ServerView {
                 slots: owned.get(&server.number).copied().unwrap_or(0),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedSet, ObservedTable, Why, destination, lookups};
@@ -254,7 +254,21 @@ impl Kernel for Fake {
     }
 
     fn memories(&mut self, _table: &str) -> Result<Vec<Memory>, KernelError> {
-        Ok(Vec::new())
+        let memories = self.recollections.iter().map(|one| {
+            let table = self.observed.table(one.family);
+            let set = table.and_then(|table| table.set(&one.map));
+            let mut by_server: FxHashMap<u32, usize> = FxHashMap::default();
+            for entry in &one.entries {
+                *by_server.entry(entry.server).or_default() += 1;
+            }
+            Memory {
+                family: one.family,
+                map: one.map.clone(),
+                room: set.map_or(0, |set| set.shape.size),
+                by_server,
+            }
+        });
+        Ok(memories.collect())
     }
 
     fn forget_remembered(

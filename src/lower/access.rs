@@ -441,12 +441,12 @@ fn place(access: &Access, family: Family) -> Place {
 }
 
 fn access_chain(family: Family) -> Name {
-    name::per_family("access", family, "")
+    name::per_family(name::ACCESS, family, "")
 }
 
 fn map(family: Family, length: u8) -> SetBuilder {
     SetBuilder::new(
-        &name::per_family("access", family, &format!("_{length}")),
+        &name::per_family(name::ACCESS, family, &format!("_{length}")),
         KeyType::AddressMark(family),
         Some(DataType::Verdict),
         "prefixes of allow and deny, by the number of their list",

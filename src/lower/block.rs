@@ -68,7 +68,7 @@ pub(super) fn server_set<'a>(
     for (block, numbers) in blocks {
         for server in servers(block, numbers) {
             if server.made {
-                let comment = identity::comment(input.model, block, server.server);
+                let comment = identity::comment(input.model, block, server.server).to_string();
                 set.push(server.with(None, Some(comment)));
             } else {
                 set.push(Counted::OUTSIDE);
@@ -116,7 +116,7 @@ pub(super) fn slot_map<'a>(
     input: &Input<'a>,
     blocks: impl Iterator<Item = (&'a Block<'a>, Numbers<'a>)>,
 ) -> SetBuilder {
-    let mut map = SetBuilder::by_mark("slot", Some(DataType::Mark), "slot to real server")
+    let mut map = SetBuilder::by_mark(name::SLOTS, Some(DataType::Mark), "slot to real server")
         .expecting(input.slots());
     for (block, numbers) in blocks {
         let Choice::Slots { owners, .. } = &block.choice else {

@@ -42,7 +42,7 @@ impl Kind {
         match self {
             Self::Exact => String::new(),
             Self::Range(protocol) => name::ranges(protocol),
-            Self::Any => "_any".to_owned(),
+            Self::Any => name::ANY.to_owned(),
         }
     }
 
@@ -174,11 +174,8 @@ impl Dispatch<'_> {
     }
 
     fn set(&self, family: Family, kind: Kind) -> SetBuilder {
-        let digit = match family {
-            Family::V4 => 4,
-            Family::V6 => 6,
-        };
-        let name = format!("{}{digit}{}{}", self.stem, kind.suffix(), self.tail);
+        let rest = format!("{}{}", kind.suffix(), self.tail);
+        let name = name::per_family(self.stem, family, &rest);
         let key = kind.key_type(family);
         let set = SetBuilder::new(&name, key, Some(DataType::Verdict), self.purpose);
         let set = if self.counter { set.counted() } else { set };

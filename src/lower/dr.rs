@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::model::{DirectReturn, Family, Fragments, Interface, MacAddress, Mode, Ports, Protocol};
+use crate::model::{
+    DirectReturn, Family, Fragments, Interface, MacAddress, Mode, ModeKind, Ports, Protocol,
+};
 use crate::ruleset::{
     Chain, Condition, Data, DataType, Header, Hook, MarkOf, Rule, Statement, Table, Word, name,
 };
@@ -15,10 +17,8 @@ use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch, Fragment};
 use super::persist::Memory;
 use super::set::SetBuilder;
-use super::way::{self, HOW, How};
+use super::way::{self, How, SEND};
 use super::{Input, empty, inhabited, quoted, service, track};
-
-const SEND: &str = "send";
 
 const ONWARD: Onward = Onward {
     mark: MarkOf::Packet,
@@ -57,16 +57,20 @@ struct Maps {
 impl Maps {
     fn new() -> Self {
         Self {
-            how: SetBuilder::by_mark(HOW, Some(DataType::Verdict), "real server to the way there"),
+            how: SetBuilder::by_mark(
+                name::WAYS,
+                Some(DataType::Verdict),
+                "real server to the way there",
+            ),
             addresses: Family::BOTH.map(|family| {
-                let name = name::per_family("addr", family, "");
+                let name = name::addresses(family);
                 let kind = Some(DataType::Address(family));
                 let purpose = "real server to its address; counts packets";
                 let map = SetBuilder::by_mark(&name, kind, purpose);
                 (family, map.counted())
             }),
             mac: SetBuilder::by_mark(
-                "mac",
+                name::MACS,
                 Some(DataType::Mac),
                 "real server to its MAC address; counts packets",
             )
@@ -77,7 +81,7 @@ impl Maps {
                 "real server to the MAC address of the interface it is reached by; looked up if there are several",
             ),
             device: SetBuilder::by_mark(
-                "dev",
+                name::DEVICES,
                 Some(DataType::Interface),
                 "real server to the interface it is reached by",
             ),
@@ -249,7 +253,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         let beaten = input.beaten_by_nat(|mode| mode.on.contains(interface));
         entries.extend(beaten.iter().map(dispatch::passing));
         let (sets, lookups) = Dispatch {
-            stem: "vip",
+            stem: name::dispatch(ModeKind::Dr),
             tail: &name::per_interface("", interface),
             counter: true,
             purpose: "virtual services on one interface; counts packets",

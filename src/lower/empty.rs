@@ -1,13 +1,10 @@
 //! What clients get when no server is left.
 
 use crate::model::{HookedIn, OnEmpty, Protocol};
-use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target};
+use crate::ruleset::{Chain, Condition, Data, Expression, Rule, Statement, Target, name};
 
 use super::Input;
 use super::number::refused;
-
-/// The chain that refuses, in either table.
-const REFUSE: &str = "refuse";
 
 /// In direct return: `meta mark set 0xffffffff accept`
 ///
@@ -15,7 +12,7 @@ const REFUSE: &str = "refuse";
 /// table's first chance: nothing but netdev chains comes between.
 pub(super) fn mark_chain(input: &Input<'_>) -> Chain {
     Chain {
-        name: REFUSE.into(),
+        name: name::REFUSE.into(),
         hook: None,
         purpose: "no server is left: the inet table says so",
         rules: vec![Rule::fixed([
@@ -38,7 +35,7 @@ pub(super) fn refuses_in_dr(input: &Input<'_>) -> bool {
 /// `meta l4proto tcp reject with tcp reset`, `reject`
 pub(super) fn refuse_chain() -> Chain {
     Chain {
-        name: REFUSE.into(),
+        name: name::REFUSE.into(),
         hook: None,
         purpose: "no server is left: say so",
         rules: vec![
@@ -54,7 +51,7 @@ pub(super) fn refuse_chain() -> Chain {
 /// `goto refuse` or `drop`, as the rule of an empty service.
 pub(super) fn statement(on_empty: OnEmpty) -> Statement {
     match on_empty {
-        OnEmpty::Reject => Statement::Goto(REFUSE.into()),
+        OnEmpty::Reject => Statement::Goto(name::REFUSE.into()),
         OnEmpty::Drop => Statement::Drop,
     }
 }
@@ -62,7 +59,7 @@ pub(super) fn statement(on_empty: OnEmpty) -> Statement {
 /// The same, as the verdict of a map.
 pub(super) fn verdict(on_empty: OnEmpty) -> Data {
     match on_empty {
-        OnEmpty::Reject => Data::Goto(REFUSE.into()),
+        OnEmpty::Reject => Data::Goto(name::REFUSE.into()),
         OnEmpty::Drop => Data::Drop,
     }
 }

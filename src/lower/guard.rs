@@ -31,7 +31,7 @@ pub(super) fn lower(input: &Input<'_>, table: &mut Table) {
         })
         .collect();
     let (sets, lookups) = Dispatch {
-        stem: "local",
+        stem: name::LOCAL,
         tail: "",
         counter: false,
         purpose: "virtual services, for what was not sent to a server",
@@ -95,7 +95,7 @@ pub(super) fn untranslated(family: Family) -> Rule {
     Rule::fixed([
         Statement::Match(Condition::InSet(
             Expression::Destination(family),
-            name::per_family("vip", family, ""),
+            name::per_family(name::VIPS, family, ""),
         )),
         Statement::Goto(GUARD.into()),
     ])

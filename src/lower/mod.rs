@@ -35,7 +35,7 @@ mod track;
 mod traffic;
 mod way;
 
-pub use identity::{abbreviated, identity, identity_in, identity_of};
+pub use identity::{Comment, Who, abbreviated, identity, identity_in, identity_of, pools_of};
 use layout::Layout;
 use number::Numbering;
 pub use scope::{Part, Scope};

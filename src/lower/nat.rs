@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Family, Mode, SourceNat};
+use crate::model::{Family, Mode, ModeKind, SourceNat};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, MarkOf, Rule, Set,
-    Statement, Table, name,
+    Chain, Condition, Data, DataType, Element, Expression, Hook, Key, KeyType, MarkOf, Name, Rule,
+    Set, Statement, Table, name,
 };
 use crate::source::Span;
 
@@ -68,16 +68,21 @@ struct Destinations {
 
 impl Destinations {
     fn new(family: Family, servers: usize) -> Self {
-        let map = |rest, purpose| {
-            let name = name::per_family("addr", family, rest);
+        let map = |name: Name, purpose| {
             SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
                 .counted()
                 .expecting(servers)
         };
         Self {
             family,
-            same_port: map("", "real server to its address; the port stays"),
-            own_port: map("p", "real server to its address; the port is in @port"),
+            same_port: map(
+                name::addresses(family),
+                "real server to its address; the port stays",
+            ),
+            own_port: map(
+                name::addresses_with_ports(family),
+                "real server to its address; the port is in @port",
+            ),
         }
     }
 
@@ -120,8 +125,9 @@ impl Destinations {
 /// Chains `translate` and `slotted`, and the maps that they look up.
 fn translation(input: &Input<'_>, table: &mut Table) {
     let mut destinations = Family::BOTH.map(|family| Destinations::new(family, input.servers()));
-    let mut port = SetBuilder::by_mark("port", Some(DataType::Port), "real server to its port")
-        .expecting(input.servers());
+    let mut port =
+        SetBuilder::by_mark(name::PORTS, Some(DataType::Port), "real server to its port")
+            .expecting(input.servers());
     for (block, numbers) in block::blocks(input, is_nat) {
         for server in block::servers(block, numbers) {
             for destination in &mut destinations {
@@ -188,7 +194,7 @@ fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
     ];
     table.chains.extend(memory.asking(&returned));
     let rules = memory.families().map(|family| {
-        let vips = name::per_family("vip", family, "");
+        let vips = name::per_family(name::VIPS, family, "");
         Rule::fixed([
             // An ICMP error comes from a router, in the client's direction.
             Statement::Match(Condition::HasPorts),
@@ -227,7 +233,7 @@ fn services(input: &Input<'_>, table: &mut Table) {
         }));
     }
     let (sets, rules) = Dispatch {
-        stem: "svc",
+        stem: name::dispatch(ModeKind::Nat),
         tail: "",
         counter: true,
         purpose: "virtual services; counts new connections",
@@ -273,9 +279,13 @@ fn services(input: &Input<'_>, table: &mut Table) {
 /// ct status dnat ct original ip daddr @vip4 ct mark @server goto source
 /// ```
 fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
-    let mut masquerade = SetBuilder::by_mark("masq", None, "real servers of masquerade services");
+    let mut masquerade = SetBuilder::by_mark(
+        name::MASQUERADED,
+        None,
+        "real servers of masquerade services",
+    );
     let [mut four, mut six] = Family::BOTH.map(|family| {
-        let name = name::per_family("snat", family, "");
+        let name = name::per_family(name::FIXED_SOURCES, family, "");
         let purpose = "real servers of snat services";
         SetBuilder::by_mark(&name, Some(DataType::Address(family)), purpose)
     });
@@ -337,7 +347,7 @@ fn sources(input: &Input<'_>, families: &[Family], table: &mut Table) {
         rules,
     });
     let gate = families.iter().map(|family| {
-        let vips = name::per_family("vip", *family, "");
+        let vips = name::per_family(name::VIPS, *family, "");
         Rule::fixed([
             Statement::Match(Condition::Dnatted),
             in_set(Expression::OriginalDestination(*family), vips),
@@ -361,7 +371,7 @@ fn vips(input: &Input<'_>) -> Vec<(Family, Set)> {
     let services = input.services(is_nat);
     let vips = services.flat_map(|plan| &plan.service.vips);
     let vips = vips.map(|vip| (vip.address, vip.span)).collect();
-    addresses(input, "vip", vips, "addresses of virtual services")
+    addresses(input, name::VIPS, vips, "addresses of virtual services")
 }
 
 /// Sets of addresses, for each family that has any.

@@ -56,7 +56,7 @@ impl Way {
 
     /// `return4_24`: the chain that looks whether the client is remembered.
     pub(super) fn asked_by(self) -> Name {
-        self.chain("return", "")
+        self.chain(name::RETURN, "")
     }
 
     /// `returned4_24`: the chain that judges what was remembered.
@@ -172,7 +172,7 @@ impl Memory {
             layout: input.layout(),
             mark,
             keepers: BTreeMap::new(),
-            keeper: SetBuilder::by_mark("keeper", Some(DataType::Verdict), keeper),
+            keeper: SetBuilder::by_mark(name::KEEPERS, Some(DataType::Verdict), keeper),
             alive: SetBuilder::by_mark("alive", None, alive),
         };
         for (block, numbers) in block::blocks(input, wanted) {

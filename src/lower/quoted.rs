@@ -18,6 +18,7 @@ use crate::source::Span;
 use super::Input;
 use super::set::SetBuilder;
 use super::track::{self, Flow};
+use super::way::{SEND, SLOTTED};
 
 /// Where a quoted packet's fields are, in bits from the start of the ICMP header.
 struct Place {
@@ -273,11 +274,11 @@ fn service_chains(input: &Input<'_>, table: &mut Table) {
             });
             let mut rules = Vec::new();
             if service.track.is_some() && block.is_some() {
-                rules.push(Rule::of(service.span, track::known(&flow, "send")));
+                rules.push(Rule::of(service.span, track::known(&flow, SEND)));
             }
             let chosen = block.and_then(|(block, numbers)| match &block.choice {
                 Choice::Empty => None,
-                Choice::Only(at) => Some((Expression::Mark(*numbers.servers.get(*at)?), "send")),
+                Choice::Only(at) => Some((Expression::Mark(*numbers.servers.get(*at)?), SEND)),
                 Choice::Slots { draw, owners } => {
                     let key = match draw {
                         Draw::Hashed(HashKey::Source) => flow.client.clone(),
@@ -293,7 +294,7 @@ fn service_chains(input: &Input<'_>, table: &mut Table) {
                         seed: jhash::SEED,
                         offset: numbers.first_slot,
                     };
-                    Some((slot, "slotted"))
+                    Some((slot, SLOTTED))
                 }
             });
             rules.push(match chosen {

@@ -28,7 +28,6 @@ const ROOM: u32 = 1 << 20;
 /// The seeds of the hashes that stand for a flow: 96 bits in all.
 const SEEDS: [u32; 3] = [0x666c_6234, 0x666c_6235, 0x666c_6236];
 
-const MAP: &str = "track";
 const TRACKER: &str = "tracker";
 const RESTING: &str = "resting";
 /// The chain that remembers the flow if its server's services do, and sends.
@@ -88,7 +87,7 @@ pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
     [
         Statement::Set {
             target: Target::MetaMark,
-            value: Expression::Map(Box::new(flow.key()), MAP.into()),
+            value: Expression::Map(Box::new(flow.key()), name::FLOWS.into()),
         },
         Statement::Goto(next.into()),
     ]
@@ -96,12 +95,12 @@ pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
 
 /// The map that remembers flows, and the key of a packet's flow.
 pub(super) fn place(family: Family) -> (Name, Expression) {
-    (MAP.into(), Flow::of_client(family).key())
+    (name::FLOWS.into(), Flow::of_client(family).key())
 }
 
 fn update(family: Family, timeout: u32) -> Statement {
     Statement::Update {
-        map: MAP.into(),
+        map: name::FLOWS.into(),
         key: Flow::of_client(family).key(),
         timeout,
         value: Expression::MetaMark,
@@ -317,7 +316,7 @@ pub(super) fn lower(
         let flow = Flow::of_client(family);
         // An element keeps its value however often it is updated: one whose server is gone must go.
         let delete = Statement::Delete {
-            map: MAP.into(),
+            map: name::FLOWS.into(),
             key: flow.key(),
             value: Expression::MetaMark,
         };
@@ -367,7 +366,7 @@ pub(super) fn lower(
         .sets
         .extend([tracker, resting].map(SetBuilder::always));
     table.sets.push(Set {
-        name: MAP.into(),
+        name: name::FLOWS.into(),
         key: KeyType::Hashes(3),
         data: Some(DataType::Mark),
         size: ROOM,

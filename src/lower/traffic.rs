@@ -50,7 +50,7 @@ pub(super) fn lower(
     table: &mut Table,
 ) {
     let counted = |family| {
-        let vips = name::per_family("vip", family, "");
+        let vips = name::per_family(name::VIPS, family, "");
         Rule::fixed([
             // Others translate and mark connections too: another table of flbc's, on other ports of a VIP.
             Statement::Match(Condition::InSet(

@@ -7,8 +7,8 @@ use crate::ruleset::{
 };
 use crate::schedule::Block;
 
-/// The map from a server to its way.
-pub(super) const HOW: &str = "how";
+/// The chain that sends to the server in the mark.
+pub(super) const SEND: &str = "send";
 
 /// The chain for slots of servers that are reached in different ways, and for those of quoted packets.
 pub(super) const SLOTTED: &str = "slotted";
@@ -136,7 +136,7 @@ impl How {
     fn sends(self, from: Option<MacAddress>) -> Rule {
         let of_mark = |map: &str| Expression::Map(Box::new(Expression::MetaMark), Name::from(map));
         let device = match self {
-            Self::NeighbourVia(_) | Self::MacVia(_) => of_mark("dev"),
+            Self::NeighbourVia(_) | Self::MacVia(_) => of_mark(name::DEVICES),
             Self::NeighbourBack(_) | Self::MacBack(_) => Expression::Iif,
         };
         let set = |target, value| Statement::Set { target, value };
@@ -145,7 +145,7 @@ impl How {
             Self::NeighbourVia(family) | Self::NeighbourBack(family) => {
                 Rule::fixed([Statement::FwdNeighbour {
                     family,
-                    address: of_mark(&name::per_family("addr", family, "")),
+                    address: of_mark(&name::addresses(family)),
                     device,
                 }])
             }
@@ -155,14 +155,14 @@ impl How {
                     Target::EtherSource,
                     from.map_or_else(|| of_mark("from"), Expression::Mac),
                 ),
-                set(Target::EtherDestination, of_mark("mac")),
+                set(Target::EtherDestination, of_mark(name::MACS)),
                 Statement::Fwd { device },
             ]),
             // ether saddr set ether daddr ether daddr set meta mark map @mac fwd to meta iif
             Self::MacBack(_) => Rule::fixed([
                 // The client's frame was addressed to this interface's own MAC: that is the source now.
                 set(Target::EtherSource, Expression::EtherDestination),
-                set(Target::EtherDestination, of_mark("mac")),
+                set(Target::EtherDestination, of_mark(name::MACS)),
                 Statement::Fwd { device },
             ]),
         }
@@ -178,7 +178,7 @@ pub(super) fn slotted(block: &Block<'_>) -> &'static str {
 pub(super) fn send() -> Statement {
     Statement::Vmap {
         key: Expression::MetaMark,
-        map: HOW.into(),
+        map: name::WAYS.into(),
     }
 }
 

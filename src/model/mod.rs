@@ -20,10 +20,10 @@ mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
-pub use mode::{HookedIn, Mode, SourceNat};
+pub use mode::{HookedIn, Mode, ModeKind, SourceNat};
 pub use overrides::{Override, Place, Standing};
 pub use served::Served;
-pub use words::DurationWords;
+pub use words::{DurationWords, endpoint};
 
 /// Everything that one file set says.
 #[derive(Debug, Clone, Default)]
@@ -421,6 +421,7 @@ pub struct RealServer {
 
 /// Whether a real server takes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Takes new clients.
     Up,

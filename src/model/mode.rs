@@ -46,6 +46,16 @@ impl SourceNat {
     }
 }
 
+/// [`Mode`] by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeKind {
+    /// That of [`Mode::Nat`].
+    Nat,
+    /// That of [`Mode::Dr`].
+    Dr,
+}
+
 /// Where in the kernel the rules of a mode are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookedIn {
@@ -63,6 +73,14 @@ impl Default for Mode {
 }
 
 impl Mode {
+    /// Its name.
+    pub const fn kind(&self) -> ModeKind {
+        match self {
+            Self::Nat(_) => ModeKind::Nat,
+            Self::Dr(_) => ModeKind::Dr,
+        }
+    }
+
     /// Where its rules are asked.
     pub const fn hooked_in(&self) -> HookedIn {
         match self {

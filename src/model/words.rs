@@ -1,11 +1,12 @@
 //! Facts in the words of the language, for messages and reports.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    DirectReturn, HashKey, Mode, OnEmpty, Persistence, Ports, RealServer, Scheduler, SourceNat,
-    State, Via, Vip,
+    DirectReturn, HashKey, Mode, ModeKind, OnEmpty, Persistence, Ports, RealServer, Scheduler,
+    SourceNat, State, Via, Vip,
 };
 
 impl fmt::Display for Ports {
@@ -68,6 +69,22 @@ impl fmt::Display for Mode {
     }
 }
 
+impl ModeKind {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Dr => "dr",
+        }
+    }
+}
+
+impl fmt::Display for ModeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl fmt::Display for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -101,14 +118,29 @@ impl fmt::Display for OnEmpty {
     }
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Up, Self::Drain, Self::Down, Self::Backup];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Up => "up",
             Self::Drain => "drain",
             Self::Down => "down",
             Self::Backup => "backup",
-        })
+        }
+    }
+
+    /// The state that this word is for.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == word)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -127,10 +159,15 @@ impl fmt::Display for Persistence {
 impl RealServer {
     /// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone.
     pub fn endpoint(&self) -> String {
-        match (self.address, self.port) {
-            (address, None) => address.to_string(),
-            (address, Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
-        }
+        endpoint(self.address, self.port)
+    }
+}
+
+/// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone.
+pub fn endpoint(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
     }
 }
 

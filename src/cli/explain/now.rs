@@ -9,7 +9,7 @@ use crate::emit::netlink::TableFamily;
 use crate::explain::{Explanation, Question};
 use crate::kernel::{Balanced, Flow, Kernel, KernelError, Linux};
 use crate::lower::remembered::{self, Packet, Remembered};
-use crate::model::{HookedIn, Service};
+use crate::model::{HookedIn, Service, endpoint};
 
 /// What remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,10 +244,7 @@ fn connection(
     });
     Ok(found.map(|connection| Known {
         name: name_of(servers, connection.mark),
-        endpoint: Some(match connection.server_port {
-            Some(port) => SocketAddr::new(connection.server, port).to_string(),
-            None => connection.server.to_string(),
-        }),
+        endpoint: Some(endpoint(connection.server, connection.server_port)),
         mark: connection.mark,
         left: None,
     }))

@@ -7,17 +7,10 @@ use clap::ValueEnum;
 
 use super::report::Report;
 use super::{Exit, output, tables};
-use crate::apply::{self, Tables, View, drifted};
-use crate::doctor::{self, Hooked};
-use crate::kernel::{Kernel, KernelError, Linux};
-use crate::operate::trial;
+use crate::status::{self, Status};
 
-mod human;
-mod prometheus;
-mod reading;
 mod screen;
 
-use reading::Status;
 use screen::Pause;
 
 /// How `--format` shows it.
@@ -50,7 +43,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         Err(error) => return Report::kernel(&error),
     };
     let Some(interval) = watch else {
-        return match read(&mut tables) {
+        return match Status::read(&mut tables) {
             Ok(status) => {
                 let text = show(format, &status);
                 Report::written(output::to_stdout(output::bytes(text.as_bytes())), OUTPUT)
@@ -69,7 +62,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let now = Instant::now();
-        let mut status = match read(&mut tables) {
+        let mut status = match Status::read(&mut tables) {
             Ok(status) => status,
             Err(error) => return Report::kernel(&error),
         };
@@ -96,41 +89,8 @@ const OUTPUT: &str = "standard output";
 
 fn show(format: Format, status: &Status) -> String {
     match format {
-        Format::Human => human::table(status),
-        Format::Json => {
-            // Strings and numbers alone: serialization cannot fail.
-            let mut text = serde_json::to_string(status).unwrap_or_default();
-            text.push('\n');
-            text
-        }
-        Format::Prometheus => prometheus::metrics(status),
+        Format::Human => status::human(status),
+        Format::Json => status::json(status),
+        Format::Prometheus => status::prometheus(status),
     }
-}
-
-/// One reading of everything.
-fn read(tables: &mut Tables<Linux>) -> Result<Status, KernelError> {
-    let name = tables.name().to_owned();
-    let observed = tables.kernel.observe(&name)?;
-    let traffic = tables.kernel.traffic(&name)?;
-    let mut view = View::of(&observed);
-    let mut warnings = Vec::new();
-    if let Some((known, current)) = tables.recall_and_compare() {
-        view.complete(&known);
-        if !current {
-            let drift = apply::drift_since(&known, &name, &observed);
-            warnings.extend(drifted(&drift, "; the next `flbc apply` puts it right"));
-        }
-        let foreign = tables.kernel.base_chains(&name)?;
-        let obstacles = doctor::obstacles(&foreign, &Hooked::by(&known.model));
-        warnings.extend(obstacles.iter().map(ToString::to_string));
-    }
-    view.count(&traffic);
-    let mut status = Status::of(&view);
-    status.remember(&tables.kernel.memories(&name)?, &view);
-    warnings.extend(status.nearly_full());
-    Ok(Status {
-        trial: trial::notice(tables),
-        warnings,
-        ..status
-    })
 }

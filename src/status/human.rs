@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::reading::{Figures, Server, Service, Status};
+use super::{Figures, Kept, Server, Service, Status};
 use crate::diagnostic::escape;
+use crate::model::ModeKind;
 
 /// How wide the names are; a longer one has a line of its own.
 const NAME: usize = 34;
@@ -15,7 +16,7 @@ const TOTALS: [&str; 5] = ["conn", "pkt in", "byte in", "pkt out", "byte out"];
 const RATES: [&str; 5] = ["conn/s", "pps in", "bps in", "pps out", "bps out"];
 
 /// The table, with rates where there are any.
-pub(super) fn table(status: &Status) -> String {
+pub fn human(status: &Status) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write(status, &mut text);
@@ -60,12 +61,15 @@ fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Resu
     }
     if let Some(count) = service.turned_away {
         let counted = match service.mode {
-            "nat" => "connections",
-            _ => "packets",
+            ModeKind::Nat => "connections",
+            ModeKind::Dr => "packets",
         };
         writeln!(text, "  turned away by allow and deny: {count} {counted}")?;
     }
-    for (count, what) in [(service.clients, "clients"), (service.flows, "flows")] {
+    for (count, what) in [
+        (service.clients, Kept::Clients),
+        (service.flows, Kept::Flows),
+    ] {
         if let Some(count) = count {
             writeln!(text, "  {what} remembered: {count}")?;
         }
@@ -91,7 +95,7 @@ fn write_server(server: &Server, rates: bool, text: &mut String) -> fmt::Result 
     let standing = format!(
         " {:>6} {:<6} {:>5.1}%",
         server.weight,
-        escape(&server.state),
+        server.state.name(),
         server.share * 100.0
     );
     row(&label, &standing, &server.figures, rates, text)?;

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::reading::{Amount, Figures, Service, Status};
+use super::{Amount, Figures, Server, Service, Status, Table};
+use crate::model::ModeKind;
 
 /// A sample: its labels, and its value.
 type Sample = (String, String);
 
 /// Every metric: help, type, samples.
-pub(super) fn metrics(status: &Status) -> String {
+pub fn prometheus(status: &Status) -> String {
     let mut text = String::new();
     servers(status, &mut text);
     services(status, &mut text);
@@ -33,10 +34,14 @@ pub(super) fn metrics(status: &Status) -> String {
 
 /// How much is remembered, and how much can be.
 fn memory(status: &Status, text: &mut String) {
-    let samples = |value: fn(&super::reading::Table) -> String| {
+    let samples = |value: fn(&Table) -> String| {
         let tables = status.memory.iter();
         tables.map(move |table| {
-            let labels = labels(&[("mode", table.mode), ("map", &table.map), ("of", table.of)]);
+            let labels = labels(&[
+                ("mode", table.mode.name()),
+                ("map", &table.map),
+                ("of", table.of.name()),
+            ]);
             (labels, value(table))
         })
     };
@@ -82,7 +87,7 @@ fn servers(status: &Status, text: &mut String) {
                 ("service", &service.name),
                 ("server", &server.name),
                 ("endpoint", &server.endpoint),
-                ("mode", service.mode),
+                ("mode", service.mode.name()),
             ]);
             (labels, server)
         })
@@ -113,7 +118,7 @@ fn servers(status: &Status, text: &mut String) {
             .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
         metric(text, (name, "counter"), help, samples);
     }
-    let gauge = |value: fn(&super::reading::Server) -> String| {
+    let gauge = |value: fn(&Server) -> String| {
         let servers = servers.iter();
         servers.map(move |(labels, server)| (labels.clone(), value(server)))
     };
@@ -130,7 +135,7 @@ fn servers(status: &Status, text: &mut String) {
         gauge(|server| server.share.to_string()),
     );
     let standing = servers.iter().map(|(of, server)| {
-        let state = labels(&[("state", &server.state)]);
+        let state = labels(&[("state", server.state.name())]);
         (format!("{of},{state}"), "1".to_owned())
     });
     metric(
@@ -149,7 +154,7 @@ fn servers(status: &Status, text: &mut String) {
 
 fn services(status: &Status, text: &mut String) {
     let of_service =
-        |service: &Service| labels(&[("service", &service.name), ("mode", service.mode)]);
+        |service: &Service| labels(&[("service", &service.name), ("mode", service.mode.name())]);
     let all = || status.services.iter();
     metric(
         text,
@@ -181,12 +186,12 @@ fn services(status: &Status, text: &mut String) {
     for (name, mode, help) in [
         (
             "flbc_service_turned_away_connections_total",
-            "nat",
+            ModeKind::Nat,
             "New connections that allow and deny turned away (mode nat).",
         ),
         (
             "flbc_service_turned_away_packets_total",
-            "dr",
+            ModeKind::Dr,
             "Packets that allow and deny turned away (mode dr).",
         ),
     ] {
@@ -201,7 +206,7 @@ fn services(status: &Status, text: &mut String) {
                 let labels = labels(&[
                     ("service", &service.name),
                     ("vip", &vip.words),
-                    ("mode", service.mode),
+                    ("mode", service.mode.name()),
                 ]);
                 (labels, &vip.figures)
             })

@@ -1,0 +1,148 @@
+//! What flbc's tables do, in one typed object, and its three faces.
+//!
+//! ```text
+//! tables ──read──▶ Status ──▶ human, json, prometheus
+//!                    │
+//!                    └─compare── the one before, for rates
+//! ```
+//!
+//! Nothing here prints or waits. Each face shows the same object, so that none knows what another does not.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::model::{ModeKind, State};
+
+mod figures;
+mod human;
+mod json;
+mod prometheus;
+mod reading;
+
+#[cfg(test)]
+mod tests;
+
+pub use figures::{Amount, Figures, Rate, Rates};
+pub use human::human;
+pub use json::json;
+pub use prometheus::prometheus;
+
+/// One reading.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// What there is to say of a trial that is open.
+    pub trial: Option<String>,
+    /// What the operator should know, a sentence each.
+    pub warnings: Vec<String>,
+    /// How many low bits of marks are left to others, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark_shift: Option<u8>,
+    /// Seconds since the reading before, that rates are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<f64>,
+    /// What is remembered, by what remembers it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub memory: Vec<Table>,
+    /// The services, in the order of their names.
+    pub services: Vec<Service>,
+}
+
+/// What a map remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// Clients, by `persist`.
+    Clients,
+    /// Flows, by `track`.
+    Flows,
+}
+
+impl Kept {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Flows => "flows",
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A map of clients or flows.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    /// Whose services it is of.
+    pub mode: ModeKind,
+    /// Its name in the kernel.
+    pub map: String,
+    /// What it remembers.
+    pub of: Kept,
+    /// How many there are.
+    pub used: usize,
+    /// How many there can be.
+    pub room: u32,
+}
+
+/// A virtual service.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// How packets reach its servers.
+    pub mode: ModeKind,
+    /// Whether other services use the same servers, whose figures are then those of all of them together.
+    pub shared: bool,
+    /// Its VIPs.
+    pub vips: Vec<Vip>,
+    /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turned_away: Option<u64>,
+    /// How many clients are remembered (`persist`), of all servers; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<usize>,
+    /// How many flows are remembered (`track`), of all servers; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<usize>,
+    /// Those of all its VIPs and servers.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Its servers, in the order of the file where that is known.
+    pub servers: Vec<Server>,
+}
+
+/// A VIP of a service.
+#[derive(Debug, Serialize)]
+pub struct Vip {
+    /// As the file writes it.
+    #[serde(rename = "vip")]
+    pub words: String,
+    /// Its own.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// A real server of a service.
+#[derive(Debug, Serialize)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// Its address, and its port where it has one of its own.
+    pub endpoint: String,
+    /// Its weight.
+    pub weight: u16,
+    /// Whether it takes clients.
+    pub state: State,
+    /// What the file says, where something else was set.
+    pub file: Option<String>,
+    /// Slots over all slots of its family, 0 to 1.
+    pub share: f64,
+    /// Those of all services that share it.
+    #[serde(flatten)]
+    pub figures: Figures,
+}

@@ -86,7 +86,10 @@ pub(super) fn restore<K: Kernel>(
                 None => continue,
             }
         }
-        let followed = now.apply(&changes).is_ok();
+        let structure = changes.iter().filter(|change| change.is_structure());
+        // What packets put into maps was not read, so that its coming and going cannot be followed.
+        now.drop_sets();
+        let followed = now.apply(structure).is_ok();
         let ids = Identities::of(&now).filter(|_| followed);
         let known = remembered.clone().zip(ids);
         let known = known.map(|(remembered, ids)| Remembered { ids, ..remembered });

@@ -218,10 +218,23 @@ impl Moves {
         }
     }
 
-    /// Takes over what a run that was killed had left. `now` is everybody.
+    /// Takes over what a run that was killed had left, and what has become of those servers since. `now` is everybody.
     pub(super) fn resume(&mut self, left: Unfinished, now: &Census) {
         self.now = now.numbers().collect();
-        for (was, fate) in left.fates {
+        // Under the number that a connection was to get there may be nobody by now, or the server has another.
+        let since = |fate: &Fate| match fate.to.and_then(|to| self.fates.get(&to)) {
+            Some(since) => since.to,
+            None => fate.to,
+        };
+        let fates: Vec<(u32, Fate)> = left
+            .fates
+            .into_iter()
+            .map(|(was, fate)| {
+                let to = since(&fate);
+                (was, Fate { to, ..fate })
+            })
+            .collect();
+        for (was, fate) in fates {
             self.rehomed = true;
             self.fates.entry(was).or_insert(fate);
         }

@@ -221,3 +221,41 @@ fn what_could_not_be_done_to_connections_is_told_and_done_by_the_next_run() {
         assert!(again.is_nothing() && again.forgotten == 0);
     }
 }
+
+#[test]
+fn a_run_that_was_killed_over_numbers_is_completed_by_the_next() {
+    let text =
+        |persist| service("server a 10.20.0.11").replace("80\n", &format!("80; {persist}\n"));
+    let mut host = connected(&text(""));
+    host.kernel.untracked = Some(Errno::NOMEM);
+    host.try_apply(&text("persist 1m;")).unwrap();
+    host.kernel.untracked = None;
+    // Some have the new number already, and a new one has come.
+    let first = host.number_of("a of www");
+    host.kernel.connections[0].mark = first;
+    host.connect(Protocol::Tcp, WWW, "b of www");
+    let applied = host.apply(&text("persist 1m;"));
+    assert_eq!((applied.forgotten, applied.marked), (0, 3));
+    let servers = ["a of www", "a of www", "b of www", "b of www", "b of www"];
+    assert_eq!(host.connected(), servers);
+    // Unload completes it too.
+    host.kernel.untracked = Some(Errno::NOMEM);
+    host.try_apply(&text("")).unwrap();
+    host.kernel.untracked = None;
+    assert_eq!(host.unload().unwrap().forgotten, 5);
+}
+
+#[test]
+fn what_a_killed_run_left_of_a_server_that_goes_is_forgotten_with_it() {
+    let text = |persist: &str, a: &str| service(a).replace("80\n", &format!("80; {persist}\n"));
+    for gone in ["", "server a 10.20.0.11 down"] {
+        let mut host = connected(&text("", "server a 10.20.0.11"));
+        host.kernel.untracked = Some(Errno::NOMEM);
+        host.try_apply(&text("persist 1m;", "server a 10.20.0.11"))
+            .unwrap();
+        host.kernel.untracked = None;
+        let applied = host.apply(&text("persist 1m;", gone));
+        assert_eq!((applied.forgotten, applied.marked), (2, 2), "{gone}");
+        assert_eq!(host.connected(), ["b of www", "b of www"], "{gone}");
+    }
+}

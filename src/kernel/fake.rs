@@ -431,8 +431,10 @@ impl Kernel for Fake {
             let gone = before - one.entries.len();
             if gone > 0 {
                 // A transaction for each map.
+                if self.observed.generation == generation {
+                    generation += 1;
+                }
                 self.observed.generation += 1;
-                generation = self.observed.generation;
             }
             forgotten += gone;
         }

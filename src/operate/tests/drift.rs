@@ -169,10 +169,22 @@ fn what_somebody_changes_right_behind_a_transaction_is_found_by_the_next_run() {
     let mut host = Host::new();
     host.kernel.behind = vec![|has| chain(inet(has), "output").rules.clear()];
     host.apply(FILE);
-    let applied = host.try_apply(FILE).unwrap();
-    assert!(!applied.totals.is_empty());
+    let warnings = host.try_apply(FILE).unwrap().warnings();
+    assert!(
+        warnings[0].starts_with("changed by somebody else: missing rule 1 of chain `output` "),
+        "{warnings:?}"
+    );
     let mut fresh = Host::new();
     fresh.apply(FILE);
+    same(&host.has(), &fresh.has());
+    // One table of two, too.
+    host.kernel.behind = vec![|has| has.netdev = None];
+    host.apply(&FILE.replace("weight 2", "weight 3"));
+    let warnings = host.try_apply(FILE).unwrap().warnings();
+    assert_eq!(
+        warnings,
+        ["changed by somebody else: missing table in netdev"]
+    );
     same(&host.has(), &fresh.has());
 }
 

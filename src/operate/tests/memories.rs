@@ -148,3 +148,27 @@ fn what_was_set_is_known_after_going_back_with_clients_that_have_other_numbers()
     assert_eq!(host.tables().overrides().len(), 1);
     assert!(host.keep(&text).is_nothing());
 }
+
+#[test]
+fn what_comes_right_behind_while_clients_are_forgotten_is_found_by_the_next_run() {
+    let mut host = remembering("");
+    let text = www("persist 10m;", "server b 10.20.0.12");
+    host.kernel.behind = vec![|has| {
+        let chains = &mut has.inet.as_mut().unwrap().chains;
+        chains
+            .iter_mut()
+            .find(|one| &*one.name == "output")
+            .unwrap()
+            .rules
+            .clear();
+    }];
+    assert_eq!(host.apply(&text).clients, 2);
+    let applied = host.try_apply(&text).unwrap();
+    assert!(
+        !applied.drift.is_empty(),
+        "what was sent is not what is there"
+    );
+    let mut fresh = Host::new();
+    fresh.apply(&text);
+    same(&host.has(), &fresh.has());
+}

@@ -1,6 +1,7 @@
 //! `flbc set`: one server, and what becomes of it at the next apply.
 
 use super::*;
+use crate::kernel::fake::Other;
 use crate::model::State;
 
 const FILE: &str = "
@@ -315,5 +316,33 @@ fn a_server_that_is_set_keeps_its_number() {
     for wish in [DRAIN, DOWN, Wish::Weight(9), UP] {
         host.set("own a", wish);
         assert_eq!(host.servers(), numbers, "{wish:?}");
+    }
+}
+
+#[test]
+fn what_is_set_is_known_whoever_commits_right_behind() {
+    for (server, wish) in [
+        ("own a", DRAIN),
+        ("www b", DOWN),
+        ("own b", Wish::Weight(5)),
+    ] {
+        let mut host = applied();
+        // Its own tables are not concerned, or are.
+        let others: [Other; 2] = [
+            |_| {},
+            |has| {
+                let sets = &mut has.inet.as_mut().unwrap().sets;
+                sets.retain(|set| &*set.name != "svc4");
+            },
+        ];
+        for other in others {
+            host.kernel.behind = vec![other];
+            host.set(server, wish);
+            assert_eq!(host.tables().overrides().len(), 1, "{server}");
+            let kept = host.run(FILE, (true, true, None)).0.unwrap();
+            assert!(kept.difference.is_empty(), "{server}");
+            host.try_set(None, server, UP).map(drop).unwrap();
+            host.apply(FILE);
+        }
     }
 }

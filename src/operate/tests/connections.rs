@@ -259,3 +259,37 @@ fn what_a_killed_run_left_of_a_server_that_goes_is_forgotten_with_it() {
         assert_eq!(host.connected(), ["b of www", "b of www"], "{gone}");
     }
 }
+
+#[test]
+fn a_service_that_goes_takes_its_connections_with_it_though_its_server_has_others() {
+    let www = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }";
+    let both = format!("{www}\nservice other {{ vip 192.0.2.53 tcp 80; server a 10.20.0.11 }}");
+    // As it is remembered, and as it is read.
+    for forget in [false, true] {
+        let mut host = Host::new();
+        host.apply(&both);
+        host.connect(Protocol::Tcp, WWW, "a of www");
+        host.connect(Protocol::Tcp, "192.0.2.53:80", "a of other");
+        if forget {
+            host.forget();
+        }
+        let applied = host.apply(www);
+        assert_eq!((applied.forgotten, applied.marked), (1, 0), "{forget}");
+        assert_eq!(host.connected(), ["a of www"]);
+    }
+}
+
+#[test]
+fn connections_of_a_vip_that_goes_go_on_with_the_servers_of_its_service() {
+    let with = |vips: &str| format!("service www {{ vip {vips} tcp 80; server a 10.20.0.11 }}");
+    for forget in [false, true] {
+        let mut host = Host::new();
+        host.apply(&with("192.0.2.10, 192.0.2.53"));
+        host.connect(Protocol::Tcp, "192.0.2.53:80", "a of www");
+        if forget {
+            host.forget();
+        }
+        assert_eq!(host.apply(&with("192.0.2.10")).forgotten, 0);
+        assert_eq!(host.connected(), ["a of www"]);
+    }
+}

@@ -210,3 +210,38 @@ fn a_hash_is_not_taken_for_the_number_of_a_service() {
     host.try_apply(FILE).unwrap();
     same(&host.has(), &whole);
 }
+
+#[test]
+fn slots_that_somebody_moved_out_of_their_range_come_back() {
+    const FILE: &str =
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }";
+    let mut host = Host::new();
+    host.apply(FILE);
+    let whole = host.has();
+    host.by_hand(|has| {
+        // The rule that draws, with the last numbers that there are as its slots.
+        let first = 0x0010_0000_u32.to_be_bytes();
+        let last = 0xffff_fffe_u32.to_be_bytes();
+        let rule = &mut chain(inet(has), "svc_www_v4").rules[0].body.expressions;
+        let places = rule.windows(4).enumerate();
+        let places: Vec<usize> = places
+            .filter(|(_, w)| *w == first)
+            .map(|(at, _)| at)
+            .collect();
+        assert_eq!(places.len(), 1);
+        rule[places[0]..places[0] + 4].copy_from_slice(&last);
+        let slot = inet(has)
+            .sets
+            .iter_mut()
+            .find(|set| &*set.name == "slot")
+            .unwrap();
+        let mut extra = slot.elements.clone();
+        for (element, number) in extra.iter_mut().zip([0xffff_fffe_u32, 0xffff_ffff]) {
+            element.key = Bytes::new(&number.to_ne_bytes()).unwrap();
+        }
+        slot.elements.extend(extra);
+    });
+    host.forget();
+    host.apply(FILE);
+    same(&host.has(), &whole);
+}

@@ -172,3 +172,25 @@ fn what_comes_right_behind_while_clients_are_forgotten_is_found_by_the_next_run(
     fresh.apply(&text);
     same(&host.has(), &fresh.has());
 }
+
+/// The port of a server 10.20.0.12 that draws the number of server `a`, and has it, in any service that persists.
+const PERSIST_PORT: u16 = 1346;
+
+#[test]
+fn clients_stay_with_a_server_whose_number_a_newcomer_draws() {
+    let mut host = Host::new();
+    let a = "server a 10.20.0.11:7443";
+    host.apply(&www("persist 10m;", a));
+    let drawn = host.number_of("a of www");
+    for left in [3000, 4000] {
+        host.remember(CHAIN, "a of www", left);
+    }
+    let before = host.remembered();
+    let both = format!("{a}; server b 10.20.0.12:{PERSIST_PORT}");
+    assert_eq!(host.apply(&www("persist 10m;", &both)).clients, 0);
+    assert_eq!(host.number_of("b of www"), drawn);
+    assert_ne!(host.number_of("a of www"), drawn);
+    let mut now = host.remembered();
+    now.sort();
+    assert_eq!(now, before);
+}

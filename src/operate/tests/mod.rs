@@ -33,8 +33,10 @@ use crate::syntax::Input;
 
 mod apply;
 mod connections;
+mod counters;
 mod drift;
 mod edits;
+mod loaded;
 mod memories;
 mod notes;
 mod older;

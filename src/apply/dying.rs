@@ -28,8 +28,8 @@ pub(super) fn judge(
     }
 }
 
-/// Forgets the clients that are remembered for servers that take none any more. `generation` is the kernel's, here
-/// and afterwards. Says how many.
+/// Forgets the clients that are remembered for servers that take none any more. `generation` is the last one of
+/// which it is known what the kernel has, here and afterwards. Says how many.
 pub(super) fn forget_clients(
     kernel: &mut impl Kernel,
     table: &str,

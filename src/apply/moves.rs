@@ -98,13 +98,17 @@ impl Moves {
                 Some((block, paths.of_chain(&service.chain, block.nat)))
             })
             .collect();
-        // Who has the number that it had; then who has another in the same service; then who has one at all.
+        // Who has the number that it had; then who has another in the same service; then who is new, under whatever
+        // number. One that was there before is not the other that had the same address: what is remembered need not have
+        // it, as it did not change, and what it counted is its own.
+        let mut homes: FxHashSet<u32> = FxHashSet::default();
         for block in &old.blocks {
             for was in &block.servers {
                 if let Some((nat, now)) = paths.numbers.get(&was.number)
                     && *nat == block.nat
                     && now.is(was)
                 {
+                    homes.insert(now.number);
                     self.decide(block, was, Some(now));
                 }
             }
@@ -118,6 +122,7 @@ impl Moves {
             for was in &block.servers {
                 if let Some(now) = now.same(was) {
                     self.rehomed |= block.nat && now.number != was.number;
+                    homes.insert(now.number);
                     self.decide(block, was, Some(now));
                 }
             }
@@ -125,7 +130,8 @@ impl Moves {
         for block in &old.blocks {
             for was in &block.servers {
                 if !self.fates.contains_key(&was.number) {
-                    self.decide(block, was, paths.anywhere(block.nat, was));
+                    let now = paths.anywhere(block.nat, was, &homes);
+                    self.decide(block, was, now);
                 }
             }
         }
@@ -218,10 +224,23 @@ impl Moves {
         }
     }
 
-    /// Takes over what a run that was killed had left. `now` is everybody.
+    /// Takes over what a run that was killed had left, and what has become of those servers since. `now` is everybody.
     pub(super) fn resume(&mut self, left: Unfinished, now: &Census) {
         self.now = now.numbers().collect();
-        for (was, fate) in left.fates {
+        // Under the number that a connection was to get there may be nobody by now, or the server has another.
+        let since = |fate: &Fate| match fate.to.and_then(|to| self.fates.get(&to)) {
+            Some(since) => since.to,
+            None => fate.to,
+        };
+        let fates: Vec<(u32, Fate)> = left
+            .fates
+            .into_iter()
+            .map(|(was, fate)| {
+                let to = since(&fate);
+                (was, Fate { to, ..fate })
+            })
+            .collect();
+        for (was, fate) in fates {
             self.rehomed = true;
             self.fates.entry(was).or_insert(fate);
         }
@@ -311,12 +330,14 @@ impl<'c> Paths<'c> {
         block.filter(|block| block.nat == nat)
     }
 
-    /// The same server in any block; rather one of the same name, and rather one that is not down.
-    fn anywhere(&self, nat: bool, was: &Resident) -> Option<&'c Resident> {
+    /// The same server in any block, but for those that others are at home in; rather one of the same name, and rather one
+    /// that is not down.
+    fn anywhere(&self, nat: bool, was: &Resident, homes: &FxHashSet<u32>) -> Option<&'c Resident> {
         let known = self.endpoints.get(&(nat, was.address, was.port))?;
         let known = known
             .iter()
-            .filter(|now| was.address.is_some() || now.is(was));
+            .filter(|now| was.address.is_some() || now.is(was))
+            .filter(|now| !homes.contains(&now.number));
         known
             .copied()
             .min_by_key(|now| (now.identity != was.identity, now.down))
@@ -382,8 +403,8 @@ impl<'a> Judge<'a> {
         if let Some(now) = now.filter(|now| !now.down) {
             return marked(now.number);
         }
-        // The service has no such server any more; or the VIP is nobody's, and the connection goes on as long as its
-        // server is there.
+        // The service has no such server any more; or the VIP is nobody's, and the connection goes on as long as the
+        // service that had it has its server.
         let Some(fate) = fate else {
             return Verdict::Keep;
         };

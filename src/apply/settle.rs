@@ -14,8 +14,8 @@ use super::{Applied, Remembered, dying, older};
 ///
 /// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
 /// where it is not known what the tables follow from.
-pub(super) fn settle(
-    kernel: &mut impl Kernel,
+pub(super) fn settle<K: Kernel>(
+    kernel: &mut K,
     (cache, table): (&Cache, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
@@ -33,8 +33,11 @@ pub(super) fn settle(
     let generation = &mut now.generation;
     applied.clients = dying::forget_clients(kernel, table, moves, generation, &mut applied.notes);
     now.drop_service_chains();
-    if kernel.read_handles(table, now).is_err() {
-        // Other rules than were sent, or somebody came right behind: what is there is for the next run to read.
+    let known_at = now.generation;
+    let nobody_came = |kernel: &mut K| kernel.generation().is_ok_and(|now| now == known_at);
+    if kernel.read_handles(table, now).is_err() && nobody_came(kernel) {
+        // Other rules than were sent: what is there is for the next run to read. Where somebody came right behind, it
+        // compares anyway.
         remember(kernel, (cache, table), now.generation, None, applied);
     } else if now.generation != committed {
         remember(kernel, (cache, table), now.generation, known, applied);

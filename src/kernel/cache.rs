@@ -227,7 +227,9 @@ impl Cache {
         Some((then, now, note))
     }
 
-    /// Remembers `note` of what the kernel has at this generation, in tables that are known by these texts.
+    /// Remembers `note` of what the kernel had at this generation, in tables that are known by these texts. Whether
+    /// somebody has committed something since is for [`Self::recall`] to tell. Tables that are others by now are none of
+    /// what was remembered.
     ///
     /// # Errors
     ///
@@ -240,11 +242,16 @@ impl Cache {
         note: &[u8],
     ) -> io::Result<()> {
         self.prepare()?;
-        let binding = binding(kernel, table).map_err(io::Error::other)?;
+        let now = binding(kernel, table).map_err(io::Error::other)?;
         let ids = ids.map(|id| id.map(str::to_owned));
-        if binding.generation != generation || binding.identities != ids {
+        if !same_identities(&ids, &now.identities) {
             return self.forget(table);
         }
+        let binding = Binding {
+            generation,
+            identities: ids,
+            ..now
+        };
         let stored = Stored { binding, note };
         let bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
         let mut file = self.temporary(table)?;

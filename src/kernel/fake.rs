@@ -1,6 +1,8 @@
 //! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
+//!
+//! It has the tables of one name. Nothing happens in it by itself: tests say what packets and other programs do.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,21 +12,25 @@ use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedSet, ObservedTable, Why, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
-use crate::emit::netlink::change::{Change, Step};
+use crate::emit::netlink::change::{Carried, Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
+use crate::emit::netlink::{Counter, Data, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 
 use super::error::Refusal;
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Entry, Flow, Judged, Kernel, KernelError, Memory,
     Recollection, Verdict,
 };
+
+/// What another program does to the tables in a transaction of its own; one that does nothing to them has others of its
+/// own.
+pub type Other = fn(&mut Observed);
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Fake {
-    /// What it has.
+    /// What it has. What packets put into maps of servers is in `recollections` instead.
     pub observed: Observed,
     /// The next change of this place, counted over all transactions from 0, is refused with this error.
     pub refuse: Option<(usize, Errno)>,
@@ -48,12 +54,53 @@ pub struct Fake {
     pub handles: u64,
     /// Its clock.
     pub now: Duration,
+    /// The MAC addresses of its interfaces; those of others have none.
+    pub macs: BTreeMap<String, MacAddress>,
+    /// Who comes right before a transaction of flbc's, one before each, the last first: it then comes too late.
+    pub before: Vec<Other>,
+    /// Who comes right behind a transaction of flbc's, one behind each, the last first.
+    pub behind: Vec<Other>,
+    /// Whether whoever asks may not administer the network.
+    pub powerless: bool,
+    /// What connection tracking answers, if it answers nothing else.
+    pub untracked: Option<Errno>,
 }
 
 impl Fake {
+    /// Makes a transaction of another program.
+    fn give_way(&mut self, other: Other) {
+        other(&mut self.observed);
+        let mut observed = std::mem::take(&mut self.observed);
+        self.number_rules(&mut observed);
+        self.observed = observed;
+        self.observed.generation += 1;
+    }
+
+    /// That it may be asked at all.
+    const fn ask(&self) -> Result<(), KernelError> {
+        if self.powerless {
+            return Err(KernelError::NoPrivilege);
+        }
+        Ok(())
+    }
+
+    /// That connection tracking may be asked.
+    fn track(&self) -> Result<(), KernelError> {
+        self.ask()?;
+        let failed = |errno| KernelError::Failed {
+            doing: "talk to connection tracking",
+            errno,
+        };
+        self.untracked.map_or(Ok(()), |errno| Err(failed(errno)))
+    }
+
     /// What `changes` would make of what is there.
-    fn attempt(&mut self, changes: &[Change]) -> Result<Observed, KernelError> {
+    fn attempt(
+        &mut self,
+        changes: &[Change],
+    ) -> Result<(Observed, Vec<Recollection>), KernelError> {
         let mut next = self.observed.clone();
+        let mut remembered = self.recollections.clone();
         for (place, change) in changes.iter().enumerate() {
             let number = self.asked;
             self.asked += 1;
@@ -67,6 +114,9 @@ impl Fake {
                 return Err(refused(errno));
             }
             let outcome = permitted(next.table(change.family), &change.step).and_then(|()| {
+                if remember(&mut remembered, &next, change)? {
+                    return Ok(());
+                }
                 let one = std::slice::from_ref(change);
                 next.apply(one).map_err(|misfit| misfit.why)
             });
@@ -80,7 +130,7 @@ impl Fake {
             })?;
             self.number_rules(&mut next);
         }
-        Ok(next)
+        Ok((next, remembered))
     }
 
     fn number_rules(&mut self, observed: &mut Observed) {
@@ -97,6 +147,58 @@ impl Fake {
     fn matching<'a>(&'a self, filter: &'a Balanced) -> impl Iterator<Item = &'a Connection> {
         self.connections.iter().filter(|c| is_match(c, filter))
     }
+}
+
+/// Makes a change of what rules remember of servers; says whether it is one of that alone.
+fn remember(
+    remembered: &mut Vec<Recollection>,
+    observed: &Observed,
+    change: &Change,
+) -> Result<bool, Why> {
+    let is = |one: &Recollection, set: &Arc<str>| (one.family, &one.map) == (change.family, set);
+    let is_map = |set: &str| {
+        let table = observed.table(change.family);
+        let set = table.and_then(|table| table.set(set));
+        set.is_some_and(|set| set.shape.is_dynamic() && set.shape.data_length == 4)
+    };
+    match &change.step {
+        Step::DeleteTable => remembered.retain(|one| one.family != change.family),
+        Step::DeleteSet { set } => remembered.retain(|one| !is(one, set)),
+        Step::DeleteElements { set, elements } if is_map(set) => {
+            let map = remembered.iter_mut().find(|one| is(one, set));
+            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            for element in elements {
+                let place = entries.iter().position(|entry| entry.key == element.key);
+                entries.remove(place.ok_or(Why::Missing)?);
+            }
+            return Ok(true);
+        }
+        Step::CarryElements { set, elements } if is_map(set) => {
+            let map = remembered.iter_mut().find(|one| is(one, set));
+            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            for Carried { element, lifetime } in elements {
+                if entries.iter().any(|entry| entry.key == element.key) {
+                    return Err(Why::Exists);
+                }
+                entries.extend(entry(element, *lifetime));
+            }
+            return Ok(true);
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+fn entry(element: &Element, [timeout, left]: [u64; 2]) -> Option<Entry> {
+    let Data::Value(server) = &element.data else {
+        return None;
+    };
+    Some(Entry {
+        key: element.key,
+        server: u32::from_ne_bytes(server.as_slice().try_into().ok()?),
+        timeout,
+        left,
+    })
 }
 
 fn is_match(connection: &Connection, filter: &Balanced) -> bool {
@@ -164,16 +266,26 @@ fn targets(body: &RuleBody) -> impl Iterator<Item = &str> {
 
 impl Kernel for Fake {
     fn generation(&mut self) -> Result<u32, KernelError> {
+        self.ask()?;
         Ok(self.observed.generation)
     }
 
     fn identities(&mut self, _table: &str) -> Result<[Option<String>; 2], KernelError> {
+        self.ask()?;
         let tables = [&self.observed.inet, &self.observed.netdev];
         Ok(tables.map(|table| Some(table.as_ref()?.id.as_ref()?.to_string())))
     }
 
     fn observe(&mut self, _table: &str) -> Result<Observed, KernelError> {
-        Ok(self.observed.clone())
+        self.ask()?;
+        let mut observed = self.observed.clone();
+        let tables = [&mut observed.inet, &mut observed.netdev];
+        let sets = tables.into_iter().flatten().flat_map(|t| &mut t.sets);
+        for set in sets.filter(|set| set.shape.is_dynamic()) {
+            set.elements.clear();
+            set.counters.clear();
+        }
+        Ok(observed)
     }
 
     fn counters(
@@ -182,6 +294,7 @@ impl Kernel for Fake {
         family: TableFamily,
         set: &str,
     ) -> Result<Vec<(Element, Counter)>, KernelError> {
+        self.ask()?;
         let table = self.observed.table(family);
         let found = table.and_then(|table| table.set(set));
         let counters = |set: &ObservedSet| {
@@ -194,6 +307,22 @@ impl Kernel for Fake {
     }
 
     fn read_handles(&mut self, _table: &str, observed: &mut Observed) -> Result<(), KernelError> {
+        self.ask()?;
+        let rules = |of: &Observed, family, chain: &str| {
+            let chains = of.table(family).into_iter().flat_map(|table| &table.chains);
+            let mut named = chains.filter(|one| *one.name == *chain);
+            named.next().map_or(0, |chain| chain.rules.len())
+        };
+        for family in TableFamily::BOTH {
+            let chains = observed.table(family).into_iter();
+            let mut lacking = chains.flat_map(|table| &table.chains);
+            if lacking.any(|chain| {
+                chain.lacks_handles()
+                    && rules(&self.observed, family, &chain.name) != chain.rules.len()
+            }) {
+                return Err(KernelError::Changed);
+            }
+        }
         if observed.generation != self.observed.generation {
             return Err(KernelError::Changed);
         }
@@ -207,30 +336,44 @@ impl Kernel for Fake {
         changes: &[Change],
         expected: u32,
     ) -> Result<Committed, KernelError> {
+        self.ask()?;
+        if changes.is_empty() {
+            return Ok(Committed {
+                generation: expected,
+            });
+        }
+        if let Some(other) = self.before.pop() {
+            self.give_way(other);
+        }
         if expected != self.observed.generation {
             return Err(KernelError::Changed);
         }
-        if !changes.is_empty() {
-            let generation = self.observed.generation + 1;
-            self.observed = self.attempt(changes)?;
-            self.observed.generation = generation;
-            self.committed += 1;
+        let generation = expected + 1;
+        (self.observed, self.recollections) = self.attempt(changes)?;
+        self.observed.generation = generation;
+        self.committed += 1;
+        if let Some(other) = self.behind.pop() {
+            self.give_way(other);
         }
-        Ok(Committed {
-            generation: self.observed.generation,
-        })
+        Ok(Committed { generation })
     }
 
     fn check(&mut self, _table: &str, changes: &[Change]) -> Result<(), KernelError> {
+        self.ask()?;
         self.attempt(changes).map(drop)
     }
 
     fn siblings(
         &mut self,
         _own_table: &str,
-        _stem: &str,
+        stem: &str,
     ) -> Result<Vec<(String, Vec<ObservedSet>)>, KernelError> {
-        Ok(self.siblings.clone())
+        self.ask()?;
+        let mut siblings = self.siblings.clone();
+        for (_, sets) in &mut siblings {
+            sets.retain(|set| set.name.starts_with(stem));
+        }
+        Ok(siblings)
     }
 
     fn now(&mut self) -> Duration {
@@ -241,19 +384,22 @@ impl Kernel for Fake {
         Ok(self.interfaces.clone())
     }
 
-    fn mac_of(&mut self, _interface: &str) -> Result<Option<MacAddress>, KernelError> {
-        Ok(None)
+    fn mac_of(&mut self, interface: &str) -> Result<Option<MacAddress>, KernelError> {
+        Ok(self.macs.get(interface).copied())
     }
 
     fn base_chains(&mut self, _own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
+        self.ask()?;
         Ok(self.base_chains.clone())
     }
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
+        self.track()?;
         Ok(self.matching(filter).cloned().collect())
     }
 
     fn memories(&mut self, _table: &str) -> Result<Vec<Memory>, KernelError> {
+        self.ask()?;
         let memories = self.recollections.iter().map(|one| {
             let table = self.observed.table(one.family);
             let set = table.and_then(|table| table.set(&one.map));
@@ -274,13 +420,29 @@ impl Kernel for Fake {
     fn forget_remembered(
         &mut self,
         _table: &str,
-        _servers: &FxHashSet<u32>,
-        generation: u32,
+        servers: &FxHashSet<u32>,
+        mut generation: u32,
     ) -> Result<(usize, u32), KernelError> {
-        Ok((0, generation))
+        self.ask()?;
+        let mut forgotten = 0;
+        for one in &mut self.recollections {
+            let before = one.entries.len();
+            one.entries.retain(|entry| !servers.contains(&entry.server));
+            let gone = before - one.entries.len();
+            if gone > 0 {
+                // A transaction for each map.
+                if self.observed.generation == generation {
+                    generation += 1;
+                }
+                self.observed.generation += 1;
+            }
+            forgotten += gone;
+        }
+        Ok((forgotten, generation))
     }
 
     fn judge(&mut self, judge: &dyn Fn(&Connection) -> Verdict) -> Result<Judged, KernelError> {
+        self.track()?;
         let mut judged = Judged::default();
         self.connections
             .retain_mut(|connection| match judge(connection) {
@@ -299,10 +461,12 @@ impl Kernel for Fake {
     }
 
     fn recollections(&mut self, _table: &str) -> Result<Vec<Recollection>, KernelError> {
+        self.ask()?;
         Ok(self.recollections.clone())
     }
 
     fn untranslated(&mut self, of: Option<IpAddr>) -> Result<Vec<Flow>, KernelError> {
+        self.track()?;
         let is_of =
             |flow: &&Flow| of.is_none_or(|of| [flow.source, flow.destination].contains(&of));
         Ok(self.flows.iter().filter(is_of).copied().collect())
@@ -312,6 +476,7 @@ impl Kernel for Fake {
         &mut self,
         doomed: &dyn Fn(&Flow) -> bool,
     ) -> Result<usize, KernelError> {
+        self.track()?;
         let before = self.flows.len();
         self.flows.retain(|flow| !doomed(flow));
         Ok(before - self.flows.len())

@@ -169,9 +169,10 @@ impl Linux {
         &mut self,
         table: &str,
         servers: &FxHashSet<u32>,
-        mut generation: u32,
+        generation: u32,
     ) -> Result<(usize, u32), KernelError> {
         let mut forgotten = 0;
+        let (mut known, mut now) = (generation, generation);
         for family in TableFamily::BOTH {
             for map in self.dynamic_maps(family, table)? {
                 let mut refused = false;
@@ -200,23 +201,27 @@ impl Linux {
                             elements: elements.collect(),
                         },
                     };
-                    let expected = Some(generation);
-                    match self.transact(table, &[change], expected, Ending::Commit) {
+                    match self.transact(table, &[change], Some(now), Ending::Commit) {
                         Ok(()) => {
                             forgotten += count;
-                            generation = next_generation(generation);
+                            let next = next_generation(now);
+                            // What others did in between is nothing that this run knows of.
+                            if known == now {
+                                known = next;
+                            }
+                            now = next;
                         }
                         Err(KernelError::Refused(refusals))
                             if refusals.iter().all(|r| r.reason == Reason::Missing) =>
                         {
                             refused = true;
                         }
-                        Err(KernelError::Changed) => generation = self.read_generation()?,
+                        Err(KernelError::Changed) => now = self.read_generation()?,
                         Err(error) => return Err(error),
                     }
                 }
             }
         }
-        Ok((forgotten, generation))
+        Ok((forgotten, known))
     }
 }

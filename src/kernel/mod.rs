@@ -22,6 +22,7 @@ mod conntrack;
 mod error;
 pub mod fake;
 pub mod host;
+mod lent;
 mod linux;
 mod memory;
 mod read;
@@ -104,7 +105,8 @@ pub trait Kernel {
     fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError>;
 
     /// Deletes what the dynamic maps of the tables of this name remember of these servers. `generation` is the one
-    /// that the kernel is known to be at. Says how many it deleted, and the generation afterwards.
+    /// that the kernel is known to be at. Says how many it deleted, and the last generation of which that is known: the
+    /// one afterwards, unless somebody else has committed something.
     fn forget_remembered(
         &mut self,
         table: &str,

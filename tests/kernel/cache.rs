@@ -93,8 +93,18 @@ fn a_state_is_remembered_until_something_changes() {
         assert_eq!(earlier.note, b"note");
         cache
             .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
+            .expect("remembers");
+        let later = cache.recall(&mut kernel, "flbc").expect("the same tables");
+        assert_eq!(later, earlier, "it is true of that generation alone");
+        cache
+            .remember(
+                &mut kernel,
+                "flbc",
+                (state.generation, [Some("others"), None]),
+                b"note",
+            )
             .expect("forgets");
-        assert!(!file.exists(), "a state of another generation is not kept");
+        assert!(!file.exists(), "a state of other tables is not kept");
     });
 }
 

@@ -1,1 +1,0 @@
-//! The commands' logic on the kernel in memory.

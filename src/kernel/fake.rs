@@ -12,14 +12,18 @@ use rustix::io::Errno;
 
 use crate::diff::{Observed, ObservedSet, ObservedTable, Why, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
-use crate::emit::netlink::change::{Carried, Change, Step};
+use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Counter, Data, Element, Interfaces, RuleBody, TableFamily};
+use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
+
+mod packets;
+
+use packets::{beside, remember};
 
 use super::error::Refusal;
 use super::{
-    Balanced, BaseChain, Committed, Connection, Entry, Flow, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
     Recollection, Verdict,
 };
 
@@ -113,6 +117,7 @@ impl Fake {
             {
                 return Err(refused(errno));
             }
+            let change = &*beside(change, next.table(change.family));
             let outcome = permitted(next.table(change.family), &change.step).and_then(|()| {
                 if remember(&mut remembered, &next, change)? {
                     return Ok(());
@@ -147,58 +152,6 @@ impl Fake {
     fn matching<'a>(&'a self, filter: &'a Balanced) -> impl Iterator<Item = &'a Connection> {
         self.connections.iter().filter(|c| is_match(c, filter))
     }
-}
-
-/// Makes a change of what rules remember of servers; says whether it is one of that alone.
-fn remember(
-    remembered: &mut Vec<Recollection>,
-    observed: &Observed,
-    change: &Change,
-) -> Result<bool, Why> {
-    let is = |one: &Recollection, set: &Arc<str>| (one.family, &one.map) == (change.family, set);
-    let is_map = |set: &str| {
-        let table = observed.table(change.family);
-        let set = table.and_then(|table| table.set(set));
-        set.is_some_and(|set| set.shape.is_dynamic() && set.shape.data_length == 4)
-    };
-    match &change.step {
-        Step::DeleteTable => remembered.retain(|one| one.family != change.family),
-        Step::DeleteSet { set } => remembered.retain(|one| !is(one, set)),
-        Step::DeleteElements { set, elements } if is_map(set) => {
-            let map = remembered.iter_mut().find(|one| is(one, set));
-            let entries = &mut map.ok_or(Why::Missing)?.entries;
-            for element in elements {
-                let place = entries.iter().position(|entry| entry.key == element.key);
-                entries.remove(place.ok_or(Why::Missing)?);
-            }
-            return Ok(true);
-        }
-        Step::CarryElements { set, elements } if is_map(set) => {
-            let map = remembered.iter_mut().find(|one| is(one, set));
-            let entries = &mut map.ok_or(Why::Missing)?.entries;
-            for Carried { element, lifetime } in elements {
-                if entries.iter().any(|entry| entry.key == element.key) {
-                    return Err(Why::Exists);
-                }
-                entries.extend(entry(element, *lifetime));
-            }
-            return Ok(true);
-        }
-        _ => {}
-    }
-    Ok(false)
-}
-
-fn entry(element: &Element, [timeout, left]: [u64; 2]) -> Option<Entry> {
-    let Data::Value(server) = &element.data else {
-        return None;
-    };
-    Some(Entry {
-        key: element.key,
-        server: u32::from_ne_bytes(server.as_slice().try_into().ok()?),
-        timeout,
-        left,
-    })
 }
 
 fn is_match(connection: &Connection, filter: &Balanced) -> bool {

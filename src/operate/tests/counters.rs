@@ -17,7 +17,7 @@ fn www(mode: &str) -> String {
 const MODES: [&str; 2] = ["nat", "dr on eth0"];
 
 /// Packets pass: to each VIP and server, another number of each, and both ways where that is counted.
-fn pass(host: &mut Host) {
+pub(super) fn pass(host: &mut Host) {
     let mut next = 1..;
     let mut counter = || {
         let packets = next.next().unwrap();
@@ -49,7 +49,7 @@ fn pass(host: &mut Host) {
 }
 
 /// What was counted of a service: of its VIPs, its servers, and both ways.
-fn counted(host: &mut Host, service: &str) -> BTreeMap<String, Vec<Counter>> {
+pub(super) fn counted(host: &mut Host, service: &str) -> BTreeMap<String, Vec<Counter>> {
     let mut view = View::of(&host.kernel.observed);
     view.count(&host.kernel.traffic("flbc").unwrap());
     let service = &view.services[service];

@@ -1,9 +1,11 @@
 //! Any sequence of edits leaves what applying the last file to an empty kernel leaves, up to the places of slots.
 
+use super::counters::{counted, pass};
 use super::*;
+use crate::model::Ports;
 
 /// Files that differ in all kinds of things, in an order in which each has something of the one before.
-const EDITS: [&str; 12] = [
+const EDITS: [&str; 15] = [
     "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 weight 2 }",
     "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 weight 5; server c 10.20.0.13 }",
     "service www { vip 192.0.2.10 tcp 80; persist 1m; server a 10.20.0.11; server b 10.20.0.12 drain; server c 10.20.0.13 }",
@@ -22,6 +24,16 @@ const EDITS: [&str; 12] = [
      service two { vip 192.0.2.11 tcp any; on-empty reject; pool p }",
     "service dns { vip 192.0.2.53 udp 53; mode dr on eth1; server a 10.20.0.11 }",
     "service dns { vip 192.0.2.53 udp 53; mode nat snat 10.0.0.9; server a 10.20.0.11 }",
+    "pool p { server a 10.20.0.11; server b 10.20.0.12 }
+     service one { vip 192.0.2.10 tcp 80; pool p }
+     service two { vip 192.0.2.11 tcp 81; server a 10.20.0.11; server c 10.20.0.13 }
+     service dns { vip 192.0.2.53 udp 53; mode dr on eth0; server a 10.20.0.11 }",
+    "pool p { server a 10.20.0.11; server c 10.20.0.13 }
+     service two { vip 192.0.2.11, 192.0.2.12 tcp 81; pool p }
+     service three { vip 192.0.2.10 tcp 80; persist 1m; server a 10.20.0.11 }",
+    "pool p { server a 10.20.0.11; server c 10.20.0.13 }
+     service two { vip 192.0.2.12, 192.0.2.10 tcp 80, 81; pool p; server d 10.20.0.14 }
+     service three { vip 192.0.2.9 tcp 80; persist 1m; pool p }",
     "service other { vip 192.0.2.53 udp 53; mode nat snat 10.0.0.9; server b 10.20.0.11 }",
     "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 weight 2 }",
 ];
@@ -61,27 +73,25 @@ fn as_if(host: &Host, fresh: &Host, text: &str) {
 
 #[test]
 fn a_sequence_of_edits_ends_where_the_last_file_alone_does() {
-    // One after the other, and in leaps; as remembered and as read.
+    // One after the other as remembered, and in leaps as read.
     let count = EDITS.len();
     let alone = EDITS.map(|text| {
         let mut fresh = Host::new();
         fresh.apply(text);
         fresh
     });
-    for step in [1, 7] {
-        for forget in [false, true] {
-            let mut host = Host::new();
-            for turn in 0..=count {
-                let edit = turn * step % count;
-                let text = EDITS[edit];
-                if forget && turn > 0 {
-                    host.forget();
-                }
-                host.apply(text);
-                as_if(&host, &alone[edit], text);
+    for (step, forget) in [(1, false), (7, true)] {
+        let mut host = Host::new();
+        for turn in 0..=count {
+            let edit = turn * step % count;
+            let text = EDITS[edit];
+            if forget && turn > 0 {
+                host.forget();
             }
-            assert!(host.apply(EDITS[0]).is_nothing());
+            host.apply(text);
+            as_if(&host, &alone[edit], text);
         }
+        assert!(host.apply(EDITS[0]).is_nothing());
     }
 }
 
@@ -134,4 +144,69 @@ fn killed_before_or_after_its_transaction_the_next_run_finds_its_way() {
         assert!(host.notes(".aside").is_empty());
         assert!(host.apply(EDITS[6]).is_nothing());
     }
+}
+
+/// Whoever can have a connection to a service of nat has one.
+fn connect_all(host: &mut Host) {
+    let view = View::of(&host.kernel.observed);
+    let mut all = Vec::new();
+    for service in view.services.values().filter(|one| one.mode == "nat") {
+        for vip in &service.addressed {
+            let port = match vip.ports {
+                Ports::One(port) | Ports::Range(port, _) => port,
+                Ports::Any => 7,
+            };
+            for server in service.servers.iter().filter(|one| one.state != "down") {
+                let address = server.address.unwrap();
+                if address.is_ipv4() != vip.address.is_ipv4() {
+                    continue;
+                }
+                all.push(Connection {
+                    protocol: vip.protocol.number(),
+                    client: client(all.len()),
+                    client_port: Some(1234),
+                    vip: vip.address,
+                    vip_port: Some(port),
+                    server: address,
+                    server_port: server.port.or(Some(port)),
+                    mark: server.number,
+                });
+            }
+        }
+    }
+    host.kernel.connections = all;
+}
+
+#[test]
+fn what_is_remembered_does_what_reading_would_do() {
+    let mut forgotten = 0;
+    for (from, before) in EDITS.iter().enumerate() {
+        let mut host = Host::new();
+        host.apply(before);
+        connect_all(&mut host);
+        pass(&mut host);
+        for next in [1, 6].map(|step| EDITS[(from + step) % EDITS.len()]) {
+            let [remembered, read] = [false, true].map(|forget| {
+                let mut one = host.twin();
+                if forget {
+                    one.forget();
+                }
+                let applied = one.try_apply(next).unwrap();
+                forgotten += applied.forgotten;
+                let names: Vec<_> = View::of(&one.kernel.observed)
+                    .services
+                    .into_keys()
+                    .collect();
+                let counted = names.iter().map(|name| counted(&mut one, name));
+                let counted: Vec<_> = counted.collect();
+                let done = (applied.forgotten, applied.marked, applied.clients);
+                (done, one.kernel.connections.clone(), counted, one.has())
+            });
+            assert_eq!(remembered.0, read.0, "{before}\n{next}");
+            assert_eq!(remembered.1, read.1, "{before}\n{next}");
+            assert_eq!(remembered.2, read.2, "{before}\n{next}");
+            same(&remembered.3, &read.3);
+        }
+    }
+    assert!(forgotten > 20, "{forgotten}");
 }

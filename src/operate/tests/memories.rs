@@ -1,5 +1,7 @@
 //! What rules remember of clients goes with their servers.
 
+use rustix::io::Errno;
+
 use super::*;
 
 const CHAIN: &str = "svc_www_v4";
@@ -115,13 +117,19 @@ fn a_service_that_ends_to_remember_forgets_its_clients() {
 
 #[test]
 fn what_times_out_meanwhile_stops_no_apply() {
-    // The kernel refuses to delete what has timed out since it was read.
     let mut host = remembering("");
     host.kernel.recollections[0].entries[0].left = 1;
     let text = www("persist 10m;", BOTH);
-    host.kernel.before = vec![|_| {}];
+    // The kernel refuses to delete what has timed out since it was read. What is about to is left to itself then.
+    host.kernel.refuse = Some((host.kernel.asked, Errno::NOENT));
+    let old = host.number_of("a of www");
     let applied = host.shift(&text, 8);
     assert_eq!(applied.clients, 0);
+    let mut now = host.remembered();
+    now.sort_by_key(|(_, left)| *left);
+    assert_eq!(now[0], (format!("{old:x}"), 1));
+    assert_eq!(now[1], ("a of www".to_owned(), 400_000));
+    assert_eq!(now[2], ("b of www".to_owned(), 500_000));
     assert!(host.apply(&text).is_nothing());
 }
 

@@ -200,6 +200,20 @@ impl Host {
         self.kernel.commit("flbc", &changes, generation).unwrap();
     }
 
+    /// Another machine like this one.
+    fn twin(&self) -> Self {
+        let twin = Self {
+            kernel: self.kernel.clone(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        twin.cache().lock("flbc").unwrap();
+        for note in self.notes(".state") {
+            let name = note.file_name().unwrap();
+            std::fs::copy(&note, twin.folder.path().join("run").join(name)).unwrap();
+        }
+        twin
+    }
+
     /// Somebody changes the tables by hand.
     fn by_hand(&mut self, other: impl FnOnce(&mut Observed)) {
         other(&mut self.kernel.observed);
@@ -271,8 +285,9 @@ impl Host {
         let services = view.services.iter();
         services
             .map(|(name, one)| {
-                let stand = self.stand(name);
-                format!("{name} {} {:?} {stand:?}", one.mode, one.vips)
+                let mut vips: Vec<&str> = one.vips.iter().map(|(vip, _)| &**vip).collect();
+                vips.sort_unstable();
+                format!("{name} {} {vips:?} {:?}", one.mode, self.stand(name))
             })
             .collect()
     }

@@ -449,8 +449,8 @@ fn going_back_brings_back_what_was_set() {
 }
 
 #[test]
-fn who_hangs_up_has_neither_confirmed_nor_ended_it() {
-    // The boot is another: nothing that was tried is there any more, and no trial either.
+fn a_trial_of_another_boot_is_none() {
+    // Nothing that was tried is there any more.
     let mut host = Host::new();
     host.apply(&first());
     let watching = host.begin(SECOND);

@@ -1,0 +1,96 @@
+//! What packets have put into sets and maps, where a transaction meets it.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::diff::{Observed, ObservedTable, Why};
+use crate::emit::netlink::change::{Carried, Change, Step};
+use crate::emit::netlink::{Counter, Data, Element};
+use crate::kernel::{Entry, Recollection};
+
+/// The change without elements that packets have put there already: these stay as they are. The kernel does so in every
+/// set, but flbc never adds to its own what is there.
+pub(super) fn beside<'c>(change: &'c Change, table: Option<&ObservedTable>) -> Cow<'c, Change> {
+    let Step::AddElements {
+        set,
+        elements,
+        origins,
+        counters,
+    } = &change.step
+    else {
+        return Cow::Borrowed(change);
+    };
+    let found = table.and_then(|table| table.set(set));
+    let Some(found) = found.filter(|found| found.shape.is_dynamic()) else {
+        return Cow::Borrowed(change);
+    };
+    let known: HashSet<_> = found.elements.iter().map(|element| element.key).collect();
+    let none = std::iter::repeat(Counter::default());
+    let each = elements.iter().zip(counters.iter().copied().chain(none));
+    let (elements, counters) = each
+        .filter(|(element, _)| !known.contains(&element.key))
+        .map(|(element, counter)| (element.clone(), counter))
+        .unzip();
+    Cow::Owned(Change {
+        family: change.family,
+        step: Step::AddElements {
+            set: set.clone(),
+            elements,
+            origins: origins.clone(),
+            counters,
+        },
+    })
+}
+
+/// Makes a change of what rules remember of servers; says whether it is one of that alone.
+pub(super) fn remember(
+    remembered: &mut Vec<Recollection>,
+    observed: &Observed,
+    change: &Change,
+) -> Result<bool, Why> {
+    let is = |one: &Recollection, set: &Arc<str>| (one.family, &one.map) == (change.family, set);
+    let is_map = |set: &str| {
+        let table = observed.table(change.family);
+        let set = table.and_then(|table| table.set(set));
+        set.is_some_and(|set| set.shape.is_dynamic() && set.shape.data_length == 4)
+    };
+    match &change.step {
+        Step::DeleteTable => remembered.retain(|one| one.family != change.family),
+        Step::DeleteSet { set } => remembered.retain(|one| !is(one, set)),
+        Step::DeleteElements { set, elements } if is_map(set) => {
+            let map = remembered.iter_mut().find(|one| is(one, set));
+            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            for element in elements {
+                let place = entries.iter().position(|entry| entry.key == element.key);
+                entries.remove(place.ok_or(Why::Missing)?);
+            }
+            return Ok(true);
+        }
+        Step::CarryElements { set, elements } if is_map(set) => {
+            let map = remembered.iter_mut().find(|one| is(one, set));
+            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            for Carried { element, lifetime } in elements {
+                if entries.iter().any(|entry| entry.key == element.key) {
+                    return Err(Why::Exists);
+                }
+                entries.extend(entry(element, *lifetime));
+            }
+            return Ok(true);
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+fn entry(element: &Element, [timeout, left]: [u64; 2]) -> Option<Entry> {
+    let Data::Value(server) = &element.data else {
+        return None;
+    };
+    Some(Entry {
+        key: element.key,
+        server: u32::from_ne_bytes(server.as_slice().try_into().ok()?),
+        timeout,
+        left,
+    })
+}

@@ -38,6 +38,8 @@ pub(crate) struct Extent {
     pub(crate) flows: u32,
     /// Whether absolute figures mean anything.
     pub(crate) absolute: bool,
+    /// How long nothing is done before each contender's turn, so that what the kernel keeps of the one before has ended.
+    pub(crate) idle: Duration,
 }
 
 /// Every contender on this kernel.
@@ -96,6 +98,7 @@ fn compare(
             let (Some(beds), Ok(all)) = (beds, &mut *slot) else {
                 continue;
             };
+            thread::sleep(extent.idle);
             if let Err(why) = beds.measure(extent, round, all) {
                 *slot = Err(why);
             }

@@ -90,6 +90,7 @@ fn bench() -> Result<(), String> {
         time: Duration::from_millis(if full { 500 } else { 200 }),
         flows: if full { 40_000 } else { 20_000 },
         absolute: true,
+        idle: Duration::ZERO,
     };
     // Only where it is asked for: few kernels have it.
     if parts.iter().any(|part| part == "ipvs") {
@@ -97,6 +98,12 @@ fn bench() -> Result<(), String> {
             rounds: ROUNDS,
             flows: 10_000,
             absolute: false,
+            // Longer than IPVS remembers a flow of UDP. In the guest of `make bench-vm` the clock leaps where nothing is done.
+            idle: Duration::from_secs(if parts.iter().any(|part| part == "leaping") {
+                310
+            } else {
+                0
+            }),
             ..extent
         };
         return datapath::beside_ipvs(&shop, extent);

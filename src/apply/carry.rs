@@ -78,7 +78,7 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
         if left_alone || !taken.insert(entry.key) {
             continue;
         }
-        gone.push(alone(entry.key, Data::None));
+        gone.push((entry.key, entry.server));
         // One that is without an end, or about to end, is made anew by the next packet.
         if let Some(key) = key
             && let Some(lifetime) = lifetime(&entry)
@@ -92,9 +92,19 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
     let elements: Vec<Carried> = carried.into_values().collect();
     let set = map;
     if !gone.is_empty() {
-        let step = Step::DeleteElements {
-            set: set.clone(),
-            elements: gone,
+        let set = set.clone();
+        // Where packets come and go faster than transactions are made, one entry or another is gone by then each time. What is
+        // put there first, as it was, can be taken out; it costs twice the messages.
+        let step = if again {
+            let as_it_was = |(key, server): (Bytes, u32)| {
+                Some(alone(key, Data::Value(Bytes::new(&server.to_ne_bytes())?)))
+            };
+            let elements = gone.into_iter().filter_map(as_it_was).collect();
+            Step::ClearElements { set, elements }
+        } else {
+            let keys = gone.into_iter().map(|(key, _)| alone(key, Data::None));
+            let elements = keys.collect();
+            Step::DeleteElements { set, elements }
         };
         changes.push(Change { family, step });
     }

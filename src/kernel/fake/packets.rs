@@ -67,6 +67,12 @@ pub(super) fn remember(
             }
             return Ok(true);
         }
+        Step::ClearElements { set, elements } if is_map(set) => {
+            let map = remembered.iter_mut().find(|one| is(one, set));
+            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            entries.retain(|entry| !elements.iter().any(|element| element.key == entry.key));
+            return Ok(true);
+        }
         Step::CarryElements { set, elements } if is_map(set) => {
             let map = remembered.iter_mut().find(|one| is(one, set));
             let entries = &mut map.ok_or(Why::Missing)?.entries;

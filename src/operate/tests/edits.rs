@@ -2,7 +2,7 @@
 
 use super::counters::{counted, pass};
 use super::*;
-use crate::model::Ports;
+use crate::model::{ModeKind, Ports, State};
 
 /// Files that differ in all kinds of things, in an order in which each has something of the one before.
 const EDITS: [&str; 15] = [
@@ -150,13 +150,21 @@ fn killed_before_or_after_its_transaction_the_next_run_finds_its_way() {
 fn connect_all(host: &mut Host) {
     let view = View::of(&host.kernel.observed);
     let mut all = Vec::new();
-    for service in view.services.values().filter(|one| one.mode == "nat") {
+    for service in view
+        .services
+        .values()
+        .filter(|one| one.mode == ModeKind::Nat)
+    {
         for vip in &service.addressed {
             let port = match vip.ports {
                 Ports::One(port) | Ports::Range(port, _) => port,
                 Ports::Any => 7,
             };
-            for server in service.servers.iter().filter(|one| one.state != "down") {
+            for server in service
+                .servers
+                .iter()
+                .filter(|one| one.state != State::Down)
+            {
                 let address = server.address.unwrap();
                 if address.is_ipv4() != vip.address.is_ipv4() {
                     continue;

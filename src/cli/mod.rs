@@ -81,6 +81,22 @@ enum Color {
     Never,
 }
 
+/// `--table`, of every command that makes tables, changes them or looks at them.
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The name of both tables
+    #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
+    table: String,
+}
+
+impl std::ops::Deref for Named {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.table
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Writes the nftables ruleset of a file
@@ -94,9 +110,8 @@ enum Command {
         /// Where to write: replaced as a whole, or not at all; standard output if not given
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
         #[arg(long, value_name = "N", default_value = "0", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::made())]
         mark_shift: Layout,
         /// The .flb file, `-` for standard input
@@ -122,9 +137,8 @@ enum Command {
         /// Tell on standard error how long the kernel's transaction took
         #[arg(long)]
         timing: bool,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
@@ -145,9 +159,8 @@ enum Command {
         /// Go back at once from the trial that is open
         #[arg(long, conflicts_with_all = ["file", "timeout"], required_unless_present = "file")]
         back: bool,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout(), conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
@@ -172,22 +185,19 @@ enum Command {
         /// The file that the tables are made from, where that is no longer remembered: it is applied too
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
     },
     /// Keeps what `flbc try` applied
     Confirm {
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
     },
     /// Waits for the end of a trial, for `flbc try`
     #[command(name = trial::WATCH, hide = true)]
     WatchTrial {
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
     },
     /// Prints what differs between two files, in their own words
     ///
@@ -218,15 +228,13 @@ enum Command {
         /// Look again every so many seconds, and show rates: connections, packets and bits a second
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = status::interval)]
         watch: Option<std::time::Duration>,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
     },
     /// Removes flbc's own tables from the kernel, in one transaction
     Unload {
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
     },
     /// Says where a client's new flow goes, and why
     ///
@@ -273,9 +281,8 @@ enum Command {
         /// How to say it
         #[arg(long, value_name = "FORMAT", default_value = "human")]
         format: doctor::Format,
-        /// The name of both tables
-        #[arg(long, value_name = "NAME", default_value = crate::ruleset::name::DEFAULT_TABLE, value_parser = compile::table_name)]
-        table: String,
+        #[command(flatten)]
+        table: Named,
         /// The .flb file, `-` for standard input
         file: PathBuf,
     },

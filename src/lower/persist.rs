@@ -5,7 +5,6 @@
 //! begins its time anew, is picked by the number of the server, from which the number of the service follows.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Family, Mode, Persistence, RealServer, State};
 use crate::ruleset::{
@@ -84,18 +83,7 @@ impl Way {
         if self.prefix == self.family.bits() {
             return source;
         }
-        let bits = u32::from(self.prefix);
-        let mask = match self.family {
-            Family::V4 => {
-                let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from_bits(mask))
-            }
-            Family::V6 => {
-                let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(mask))
-            }
-        };
-        Expression::Masked(Box::new(source), Mask::Address(mask))
+        Expression::Masked(Box::new(source), Mask::prefix(self.family, self.prefix))
     }
 
     /// The key of a client of the service whose number `service` is.
@@ -296,20 +284,13 @@ impl Memory {
     /// The maps.
     pub(super) fn into_sets(self) -> Vec<Set> {
         let remembering = Family::BOTH.into_iter().filter_map(|family| {
-            Some(Set {
-                name: map_name(family),
-                key: match family {
-                    Family::V4 => KeyType::Fields(&[Field::Address, Field::Mark]),
-                    Family::V6 => KeyType::HashesMark(3),
-                },
-                data: Some(DataType::Mark),
-                size: ROOM,
-                interval: false,
-                counter: false,
-                dynamic: Some(self.origin(Some(family))?),
-                purpose: "client and service to the real server that the client had",
-                elements: Vec::new(),
-            })
+            let key = match family {
+                Family::V4 => KeyType::Fields(&[Field::Address, Field::Mark]),
+                Family::V6 => KeyType::HashesMark(3),
+            };
+            let purpose = "client and service to the real server that the client had";
+            let (name, origin) = (map_name(family), self.origin(Some(family))?);
+            Some(SetBuilder::new(&name, key, Some(DataType::Mark), purpose).dynamic(ROOM, origin))
         });
         let mut sets: Vec<Set> = remembering.collect();
         // There even where nobody can be returned to: rules look them up.

@@ -1,6 +1,7 @@
 //! Sets and maps, filled while blocks and services are lowered.
 
 use crate::ruleset::{DataType, Element, KeyType, Name, Set};
+use crate::source::Span;
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
@@ -105,6 +106,15 @@ impl SetBuilder {
     /// The set, if anything is in it.
     pub(super) fn finish(self) -> Option<Set> {
         (self.count > 0).then(|| self.always())
+    }
+
+    /// The set for rules to fill, with room for so many elements; `origin` is what asked for it first.
+    pub(super) fn dynamic(self, room: u32, origin: Span) -> Set {
+        Set {
+            size: room,
+            dynamic: Some(origin),
+            ..self.set
+        }
     }
 
     /// The set, even if nothing is in it.

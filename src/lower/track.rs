@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Family, HashKey, Protocol, Service, State};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Set,
-    Statement, Table, Target, Word, name,
+    Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Statement,
+    Table, Target, Word, name,
 };
 use crate::schedule::{Block, Choice, Draw};
 use crate::source::Span;
@@ -365,17 +365,14 @@ pub(super) fn lower(
     table
         .sets
         .extend([tracker, resting].map(SetBuilder::always));
-    table.sets.push(Set {
-        name: name::FLOWS.into(),
-        key: KeyType::Hashes(3),
-        data: Some(DataType::Mark),
-        size: ROOM,
-        interval: false,
-        counter: false,
-        dynamic: Some(origin),
-        purpose: "flow to the real server that it has",
-        elements: Vec::new(),
-    });
+    let purpose = "flow to the real server that it has";
+    let flows = SetBuilder::new(
+        name::FLOWS,
+        KeyType::Hashes(3),
+        Some(DataType::Mark),
+        purpose,
+    );
+    table.sets.push(flows.dynamic(ROOM, origin));
 }
 
 /// The numbers of a block's servers that new flows are given to.

@@ -9,6 +9,7 @@ use crate::ruleset::{
 };
 
 use super::Input;
+use super::set::SetBuilder;
 use super::strays::{self, UNTRANSLATED};
 
 /// The chain for packets of translated connections.
@@ -106,15 +107,11 @@ pub(super) fn lower(
             ],
         });
     }
+    let purpose = "what each real server was sent and what it answered; packets make the elements";
+    let traffic = SetBuilder::new(name::TRAFFIC, KeyType::MarkDirection, None, purpose).counted();
+    let room = room(input.servers());
     table.sets.push(Set {
-        name: name::TRAFFIC.into(),
-        key: KeyType::MarkDirection,
-        data: None,
-        size: room(input.servers()),
-        interval: false,
-        counter: true,
-        dynamic: None,
-        purpose: "what each real server was sent and what it answered; packets make the elements",
-        elements: Vec::new(),
+        size: room,
+        ..traffic.always()
     });
 }

@@ -8,6 +8,7 @@ use crate::diff::{Drift, Identities};
 use crate::emit::netlink::Interfaces;
 use crate::kernel::cache::Cache;
 use crate::kernel::{Kernel, KernelError, random_id};
+use crate::model::Served;
 
 use super::census::Census;
 use super::commit::Transaction;
@@ -51,6 +52,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         let interfaces = kernel.interfaces()?;
         let left = cache.recall(kernel, table);
         let unfinished = Unfinished::of_killed(cache, table);
+        let untouched = left.as_ref().is_some_and(|left| left.current);
         let is_so = left
             .as_ref()
             .is_some_and(|left| left.current && remembered::says(left, request, &interfaces));
@@ -62,11 +64,18 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
             let (generation, drift) = (seen.generation, seen.drift);
             let at = (seen.basis, generation);
             match worked_out((kernel, cache, table), at, request, &interfaces, sink)? {
-                Some(work) => Todo::Work {
-                    work: Box::new(work),
-                    generation,
-                    drift,
-                },
+                Some(mut work) => {
+                    if !untouched {
+                        // The rules may not have been in force all the time, though they are there again: dormant, or gone
+                        // and restored. A flow that began meanwhile would pass its service by.
+                        work.served = Served::by_nat(request.model);
+                    }
+                    Todo::Work {
+                        work: Box::new(work),
+                        generation,
+                        drift,
+                    }
+                }
                 None => Todo::LookAgain,
             }
         };

@@ -1,7 +1,5 @@
 //! `--mark-shift`, of several commands.
 
-use clap::builder::TypedValueParser;
-
 use crate::lower::layout::Layout;
 
 /// What it is.
@@ -26,7 +24,8 @@ pub(super) fn kept() -> String {
 }
 
 /// Reads it.
-pub(super) fn layout() -> impl TypedValueParser<Value = Layout> {
-    let range = clap::value_parser!(u8).range(0..=i64::from(Layout::MOST));
-    range.try_map(Layout::try_from)
+pub(super) fn layout(text: &str) -> Result<Layout, String> {
+    let number = text.parse::<u8>().ok();
+    let layout = number.and_then(Layout::new);
+    layout.ok_or_else(|| format!("write a number from 0 to {}", Layout::MOST))
 }

@@ -112,7 +112,7 @@ enum Command {
         output: Option<PathBuf>,
         #[command(flatten)]
         table: Named,
-        #[arg(long, value_name = "N", default_value = "0", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::made())]
+        #[arg(long, value_name = "N", default_value = "0", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::made())]
         mark_shift: Layout,
         /// The .flb file, `-` for standard input
         file: PathBuf,
@@ -139,7 +139,7 @@ enum Command {
         timing: bool,
         #[command(flatten)]
         table: Named,
-        #[arg(long, value_name = "N", value_parser = mark_shift::layout(), help = mark_shift::HELP, long_help = mark_shift::kept())]
+        #[arg(long, value_name = "N", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
         file: PathBuf,
@@ -161,7 +161,7 @@ enum Command {
         back: bool,
         #[command(flatten)]
         table: Named,
-        #[arg(long, value_name = "N", value_parser = mark_shift::layout(), conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
+        #[arg(long, value_name = "N", value_parser = mark_shift::layout, conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
         file: Option<PathBuf>,

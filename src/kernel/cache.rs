@@ -123,7 +123,11 @@ impl Cache {
 
     /// Whether nobody but root can have written here.
     pub(super) fn check(&self) -> io::Result<()> {
-        secure(&fs::symlink_metadata(&self.directory)?, true)
+        secure(
+            &self.directory,
+            &fs::symlink_metadata(&self.directory)?,
+            true,
+        )
     }
 
     /// Sees to it that no other flbc changes tables of this name; `None`: another one does so now.
@@ -205,7 +209,7 @@ impl Cache {
         self.check().ok()?;
         let mut file = File::open(path).ok()?;
         let metadata = file.metadata().ok()?;
-        secure(&metadata, false).ok()?;
+        secure(path, &metadata, false).ok()?;
         let now = binding(kernel, table).ok()?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
@@ -282,8 +286,9 @@ impl Cache {
     /// What a run had yet to do outside of the tables when it was killed.
     pub fn unfinished(&self, table: &str) -> Option<Vec<u8>> {
         self.check().ok()?;
-        let mut file = File::open(self.file(table, "unfinished").ok()?).ok()?;
-        secure(&file.metadata().ok()?, false).ok()?;
+        let path = self.file(table, "unfinished").ok()?;
+        let mut file = File::open(&path).ok()?;
+        secure(&path, &file.metadata().ok()?, false).ok()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;
         let stored: Owed<'_> = postcard::from_bytes(&bytes).ok()?;
@@ -357,7 +362,7 @@ fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> boo
 }
 
 /// Whether nobody but this user, who is root, can have written here.
-fn secure(metadata: &Metadata, directory: bool) -> io::Result<()> {
+fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::Result<()> {
     const OTHERS_MAY_WRITE: u32 = 0o022;
     let right_kind = if directory {
         metadata.is_dir()
@@ -371,7 +376,10 @@ fn secure(metadata: &Metadata, directory: bool) -> io::Result<()> {
     } else {
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "it is not root's own, or others may write to it",
+            format!(
+                "{} is not root's own, or others may write to it",
+                path.display()
+            ),
         ))
     }
 }

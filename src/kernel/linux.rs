@@ -510,7 +510,9 @@ impl Kernel for Linux {
     }
 
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
-        let (chains, _) = self.undisturbed(|kernel| {
+        // What flbc has under another name is not somebody else's. No set's name begins so: none is read.
+        let siblings = self.siblings(own_table, " ")?;
+        let (mut chains, _) = self.undisturbed(|kernel| {
             let mut chains = Vec::new();
             kernel.socket.dump(
                 message::GET_CHAIN,
@@ -520,6 +522,10 @@ impl Kernel for Linux {
             )?;
             Ok(chains)
         })?;
+        chains.retain(|chain: &BaseChain| {
+            let is_sibling = siblings.iter().any(|(name, _)| *name == chain.table);
+            !(is_sibling && matches!(chain.family, "inet" | "netdev"))
+        });
         Ok(chains)
     }
 

@@ -95,7 +95,7 @@ pub trait Kernel {
     /// The own MAC address of an interface; `None` where there is no such interface, or it has none.
     fn mac_of(&mut self, interface: &str) -> Result<Option<MacAddress>, KernelError>;
 
-    /// Where packets enter others' chains.
+    /// Where packets enter others' chains: those of tables that are not flbc's, under any name.
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError>;
 
     /// The connections that match.

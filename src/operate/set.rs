@@ -54,6 +54,9 @@ pub fn set<K: Kernel>(
             model
         }
         (None, None) => {
+            // Without the privilege nothing is known of any tables, whatever is remembered.
+            let name = tables.name().to_owned();
+            tables.kernel.identities(&name)?;
             return Err(Refused::NothingRemembered {
                 notes: tables.notes().to_owned(),
             });

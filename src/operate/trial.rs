@@ -118,6 +118,9 @@ fn open<K: Kernel>(tables: &mut Tables<K>) -> Result<(Trials, Option<Lock>), Ref
     if trials.open(now).is_some() {
         return Ok((trials, lock));
     }
+    // Without the privilege the folder of root's notes is closed, and no trial is seen.
+    let name = tables.name().to_owned();
+    tables.kernel.identities(&name)?;
     Err(Refused::NoTrial {
         last: trials.last(now),
     })

@@ -90,7 +90,7 @@ fn nine_bits_are_too_many() {
             run.assert_bad("--mark-shift");
         }
     }
-    flbc(["compile", "--mark-shift", "9", "-"]).assert_bad("9 is not in 0..=8");
+    flbc(["compile", "--mark-shift", "9", "-"]).assert_bad("write a number from 0 to 8");
 }
 
 #[test]

@@ -52,6 +52,20 @@ fn on_other_ports_of_a_vip_they_live_beside_each_other() {
         for connection in &mut theirs {
             assert_eq!(connection.again().unwrap(), connection.answer);
         }
+        for (table, file) in [
+            ("flbc", FIRST),
+            (
+                "two",
+                &second("server b 10.20.0.12 down; server a 10.20.0.11"),
+            ),
+        ] {
+            let doctor = host.flbc(&["doctor", "--table", table, "-"], file);
+            assert!(
+                !doctor.out.contains("foreign-"),
+                "of {table}: {}",
+                doctor.out
+            );
+        }
         host.flbc(&["unload", "--table", "two"], "");
         for connection in &mut theirs {
             assert_eq!(connection.again().unwrap(), connection.answer);

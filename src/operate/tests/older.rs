@@ -32,6 +32,23 @@ fn a_udp_flow_older_than_its_service_is_forgotten_whether_it_was_answered_or_not
 }
 
 #[test]
+fn a_flow_that_began_while_the_rules_were_not_in_force_is_forgotten() {
+    let file = service("udp 80");
+    let mut host = Host::new();
+    host.apply(&file);
+    // Somebody put the tables to sleep and woke them, or took them away and restored them: another generation is all that
+    // shows of it.
+    host.kernel.observed.generation += 2;
+    host.follow(Protocol::Udp, VIPS[0], false);
+    let applied = host.apply(&file);
+    assert!(applied.is_nothing());
+    assert_eq!((applied.older, host.kernel.flows.len()), (1, 0));
+    // Where nobody committed anything, nothing is looked for.
+    host.follow(Protocol::Udp, VIPS[0], false);
+    assert_eq!(host.apply(&file).older, 0);
+}
+
+#[test]
 fn a_flow_of_which_only_the_answers_were_seen_is_forgotten() {
     let mut host = Host::new();
     host.follow(Protocol::Udp, VIPS[0], false);

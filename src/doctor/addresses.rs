@@ -26,13 +26,15 @@ pub fn vips_of(model: &Model) -> BTreeSet<IpAddr> {
 pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     let mut guarded = host.guarded.clone();
     for (address, (service, vip)) in vips(model) {
-        let twice = host
-            .addresses
-            .iter()
-            .find(|own| own.address == address && own.duplicate);
-        let finding = match (twice, link_near(host, address), host.way_to(address)) {
+        let has = |twice| {
+            let mut own = host.addresses.iter();
+            own.find(|own| own.address == address && own.duplicate == twice)
+        };
+        let finding = match (has(true), link_near(host, address), host.way_to(address)) {
             (Some(own), ..) => Some(duplicate(host, own)),
             (None, _, Way::Local) => None,
+            // A new address of IPv6 has no route until the kernel begins to look whether another machine has it.
+            (None, _, _) if has(false).is_some() => None,
             (None, Some(near), Way::Nowhere | Way::Out { .. }) => Some(Finding::new(
                 Code::VipNowhere,
                 format!("no interface has the VIP {address}, so nobody on its network can find it"),

@@ -102,12 +102,15 @@ fn state(namespace: &Namespace) -> String {
     all
 }
 
-/// Lifetimes that run down say nothing.
+/// Lifetimes that run down say nothing, nor does whether the kernel still looks for another machine with the address.
 fn without_times(listed: &str) -> String {
     let words = listed
         .lines()
         .filter(|line| !line.contains("multicast") && !line.contains("cache"));
-    words.collect::<Vec<_>>().join("\n")
+    words
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace(" tentative", "")
 }
 
 /// Whether somebody on the LAN, asking for the VIP, is told a MAC address by the machine.

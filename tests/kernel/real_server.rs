@@ -87,8 +87,8 @@ fn bare(server: &Machine) {
 fn state(namespace: &Namespace) -> String {
     let mut all = String::new();
     for what in [
-        "-4 address show",
-        "-6 address show",
+        "-o -4 address show",
+        "-o -6 address show",
         "-4 rule",
         "-6 rule",
         "-4 route show table all",
@@ -102,11 +102,14 @@ fn state(namespace: &Namespace) -> String {
     all
 }
 
-/// Lifetimes that run down say nothing, nor does whether the kernel still looks for another machine with the address.
+/// Lifetimes that run down say nothing, nor does what the kernel is about to do by itself: to make an interface's own address
+/// of IPv6, and to look for another machine with an address.
 fn without_times(listed: &str) -> String {
-    let words = listed
-        .lines()
-        .filter(|line| !line.contains("multicast") && !line.contains("cache"));
+    let words = listed.lines().filter(|line| {
+        !["multicast", "cache", "fe80:"]
+            .iter()
+            .any(|word| line.contains(word))
+    });
     words
         .collect::<Vec<_>>()
         .join("\n")

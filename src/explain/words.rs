@@ -67,13 +67,27 @@ fn nobody(
 }
 
 fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
-    let service = found.service;
+    // All that a service says, so that nothing new is forgotten: what has no words here says where they are.
+    let Service {
+        name,
+        span,
+        // The one that matches is told.
+        vips: _,
+        // `leaving`
+        mode: _,
+        // `choice` tells how the server is chosen, and why none is.
+        scheduler: _,
+        on_empty: _,
+        members: _,
+        // `memory`
+        persistence: _,
+        track: _,
+        // `admission`
+        access: _,
+    } = found.service;
     let at = |span| Place(sources, span);
     let mut lines = vec![
-        (
-            "service",
-            format!("{} ({})", service.name, at(service.span)),
-        ),
+        ("service", format!("{name} ({})", at(*span))),
         (
             "matches",
             format!("vip {} ({})", found.vip, at(found.vip.span)),

@@ -92,6 +92,12 @@ fn file(defaults: &str, service: &str) -> String {
     )
 }
 
+/// The chain of the service.
+fn chain(rules: &str) -> &str {
+    let (_, behind) = rules.split_once("chain svc_s_v4 {").expect("it has one");
+    behind.split('}').next().unwrap_or_default()
+}
+
 /// Asks for two texts, the second of which says something more, whether everybody tells them apart.
 #[track_caller]
 fn told_apart(what: &str, pairs: impl IntoIterator<Item = (String, String)>) {
@@ -115,6 +121,19 @@ fn told_apart(what: &str, pairs: impl IntoIterator<Item = (String, String)>) {
         ),
     ] {
         assert!(is_told, "`{what}` makes no difference {who}");
+    }
+    for (a, b) in &pairs {
+        assert!(
+            a.rules == b.rules || a.outline != b.outline,
+            "`{what}` changes rules, and an outline does not tell it\n{}",
+            b.rules
+        );
+        assert!(
+            chain(&a.rules) == chain(&b.rules) || a.explained != b.explained,
+            "`{what}` changes the chain of its service, and `explain` does not tell it\n{:?}\n{}",
+            b.explained,
+            b.rules
+        );
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Source, Why};
+use super::{
+    Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Refusal, Source, Why,
+};
 use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
 
@@ -145,11 +147,10 @@ fn admission(access: Admission<'_>, sources: &Sources) -> Option<String> {
 fn choice(found: &Found<'_>, sources: &Sources, lines: &mut Vec<(&'static str, String)>) {
     let scheduler = found.service.scheduler;
     match &found.choice {
-        Chosen::Refused(on_empty) => {
-            let why = if found.access.admits() {
-                "no server takes new clients"
-            } else {
-                "the client may not come"
+        Chosen::Refused(on_empty, why) => {
+            let why = match why {
+                Refusal::Client => "the client may not come",
+                Refusal::NoServer => "no server takes new clients",
             };
             let what = match on_empty {
                 OnEmpty::Reject => "a TCP reset or ICMP port unreachable",

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use flbc::diagnostic::{Code, Severity};
-use flbc::syntax::{Keyword, OptionWord, SCHEDULER_ALIASES};
+use flbc::syntax::{Home, Keyword, OptionWord, SCHEDULER_ALIASES};
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
@@ -154,6 +154,34 @@ fn flb_5_and_the_dictionary_have_every_word() {
             page.contains(&format!(".Ic {alias} ")),
             "flb.5 does not name `{alias}`"
         );
+    }
+}
+
+/// What flb.5 says that `defaults` can hold is what it can hold.
+#[test]
+fn flb_5_lists_what_defaults_can_hold() {
+    let page = read("man/flb.5");
+    let (_, list) = page.split_once("\nIt can hold\n").unwrap();
+    let list = list.split("\n.Pp").next().unwrap();
+    let listed: BTreeSet<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix(".Ic ")?.split(' ').next())
+        .collect();
+    let all = Home::Defaults.statements().map(Keyword::text);
+    assert_eq!(listed, all.collect());
+}
+
+/// What the language can say, the changelog has told.
+#[test]
+fn the_changelog_has_every_word() {
+    let changelog = read("CHANGELOG.md");
+    let statements = Keyword::ALL.iter().map(|keyword| keyword.text());
+    let options = OptionWord::ALL.iter().map(|option| option.text());
+    for word in statements.chain(options) {
+        let told = ["`", " "]
+            .iter()
+            .any(|end| changelog.contains(&format!("`{word}{end}")));
+        assert!(told, "CHANGELOG.md has no `{word}`");
     }
 }
 

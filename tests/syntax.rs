@@ -141,6 +141,24 @@ fn every_statement_stops_what_is_damaged_before_it() {
     }
 }
 
+/// A statement that ends too early is told what it lacks: what each of its arguments is called is known.
+#[test]
+fn what_every_statement_lacks_is_named() {
+    for &keyword in Keyword::ALL {
+        let words: Vec<&str> = keyword.example().split(' ').collect();
+        for end in 1..words.len() {
+            let text = around(keyword).replace("{}", &words[..end].join(" "));
+            let (_, found) = read(&text);
+            for fault in found {
+                let names_it = ["needs", "ends with a comma", "`{`"]
+                    .iter()
+                    .any(|words| fault.contains(words));
+                assert!(names_it, "{text:?}: {fault}");
+            }
+        }
+    }
+}
+
 /// Out of its place a statement is refused, with the place where it belongs.
 #[test]
 fn a_statement_stands_where_the_table_of_words_says() {

@@ -127,7 +127,7 @@ mod tests {
     use crate::model::{Place, Standing, State};
     use crate::schedule::jhash;
     use crate::source::Sources;
-    use crate::syntax::Input;
+    use crate::syntax::{Home, Input, Keyword, OptionWord};
 
     /// All that a file can say, so that no field of the note is left out.
     const FILE: &str = "
@@ -150,6 +150,21 @@ mod tests {
             server 10.20.0.21 mac 02:00:00:00:00:21 via eth2
             server 10.20.0.22 down
         }";
+
+    #[test]
+    fn the_file_says_all_that_a_file_can_say() {
+        let mut words = FILE.split(|c: char| c.is_whitespace() || c == ';');
+        let statements = Home::Service.statements().map(Keyword::text);
+        let options = OptionWord::ALL.iter().map(|option| option.text());
+        for word in statements.chain(options) {
+            let is_there = words.clone().any(|one| one == word);
+            assert!(
+                is_there,
+                "`{word}` is not in the note whose form is compared"
+            );
+        }
+        assert!(words.any(|word| word == Keyword::Defaults.text()));
+    }
 
     /// A note is read as what it was written as: the bytes do not say what they are. If they are other bytes than those
     /// of this form, it is another form, and a note of the old one must not be taken for one of the new.

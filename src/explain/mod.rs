@@ -81,8 +81,8 @@ impl Admission<'_> {
 /// How a server is chosen.
 #[derive(Debug, Clone)]
 pub enum Chosen<'m> {
-    /// Not at all: the client gets what `on-empty` says.
-    Refused(OnEmpty),
+    /// Not at all: the client gets what `on-empty` says, and why.
+    Refused(OnEmpty, Refusal),
     /// There is one, and no other.
     Only(&'m RealServer),
     /// By a hash.
@@ -96,6 +96,15 @@ pub enum Chosen<'m> {
         /// All slots.
         slots: usize,
     },
+}
+
+/// Why a client gets no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It may not come.
+    Client,
+    /// No server takes new clients.
+    NoServer,
 }
 
 /// How a hash finds the server.
@@ -209,13 +218,14 @@ impl<'m> Explanation<'m> {
         let block = place.and_then(|place| plan.blocks.get(place));
         let access = admission(service, question.from.ip());
         let choice = match block {
-            Some(block) if access.admits() => chosen(block, *on_empty, question),
-            Some(_) | None => Chosen::Refused(*on_empty),
+            _ if !access.admits() => Chosen::Refused(*on_empty, Refusal::Client),
+            Some(block) => chosen(block, *on_empty, question),
+            None => Chosen::Refused(*on_empty, Refusal::NoServer),
         };
         let server = match &choice {
             Chosen::Only(server) => Some(*server),
             Chosen::Hashed(hashed) => Some(hashed.server),
-            Chosen::Refused(_) | Chosen::Drawn { .. } => None,
+            Chosen::Refused(..) | Chosen::Drawn { .. } => None,
         };
         Self::Found(Box::new(Found {
             service,
@@ -235,7 +245,7 @@ impl<'m> Explanation<'m> {
             Self::Found(found) => match &found.choice {
                 Chosen::Only(server) => Some(*server),
                 Chosen::Hashed(hashed) => Some(hashed.server),
-                Chosen::Refused(_) | Chosen::Drawn { .. } => None,
+                Chosen::Refused(..) | Chosen::Drawn { .. } => None,
             },
         }
     }
@@ -244,7 +254,7 @@ impl<'m> Explanation<'m> {
     pub fn is_answered(&self) -> bool {
         match self {
             Self::Nobody { .. } => false,
-            Self::Found(found) => !matches!(found.choice, Chosen::Refused(_)),
+            Self::Found(found) => !matches!(found.choice, Chosen::Refused(..)),
         }
     }
 }
@@ -300,7 +310,7 @@ fn admission(service: &Service, client: IpAddr) -> Admission<'_> {
 
 fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chosen<'m> {
     let server = |at: usize| block.servers.get(at).copied();
-    let refused = Chosen::Refused(on_empty);
+    let refused = Chosen::Refused(on_empty, Refusal::NoServer);
     match &block.choice {
         Choice::Empty => refused,
         Choice::Only(at) => server(*at).map_or(refused, Chosen::Only),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Source, Why};
+use super::{
+    Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Refusal, Source, Why,
+};
 use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
 
@@ -67,13 +69,27 @@ fn nobody(
 }
 
 fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
-    let service = found.service;
+    // All that a service says, so that nothing new is forgotten: what has no words here says where they are.
+    let Service {
+        name,
+        span,
+        // The one that matches is told.
+        vips: _,
+        // `leaving`
+        mode: _,
+        // `choice` tells how the server is chosen, and why none is.
+        scheduler: _,
+        on_empty: _,
+        members: _,
+        // `memory`
+        persistence: _,
+        track: _,
+        // `admission`
+        access: _,
+    } = found.service;
     let at = |span| Place(sources, span);
     let mut lines = vec![
-        (
-            "service",
-            format!("{} ({})", service.name, at(service.span)),
-        ),
+        ("service", format!("{name} ({})", at(*span))),
         (
             "matches",
             format!("vip {} ({})", found.vip, at(found.vip.span)),
@@ -131,11 +147,10 @@ fn admission(access: Admission<'_>, sources: &Sources) -> Option<String> {
 fn choice(found: &Found<'_>, sources: &Sources, lines: &mut Vec<(&'static str, String)>) {
     let scheduler = found.service.scheduler;
     match &found.choice {
-        Chosen::Refused(on_empty) => {
-            let why = if found.access.admits() {
-                "no server takes new clients"
-            } else {
-                "the client may not come"
+        Chosen::Refused(on_empty, why) => {
+            let why = match why {
+                Refusal::Client => "the client may not come",
+                Refusal::NoServer => "no server takes new clients",
             };
             let what = match on_empty {
                 OnEmpty::Reject => "a TCP reset or ICMP port unreachable",

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::apply_host::{Host, unnumbered};
 use crate::operator::{compile, sampled};
-use crate::random::Dice;
+use crate::random::{Dice, assert_all_is_said};
 
 /// A configuration that can be edited, as text.
 #[derive(Clone, Default)]
@@ -179,6 +179,17 @@ fn a_sequence_of_edits_ends_where_the_last_file_alone_does() {
         );
     }
     assert!(compared >= 30);
+}
+
+#[test]
+fn files_that_are_edited_say_all_that_a_service_can_say() {
+    let texts = (0..40).map(|seed| {
+        let mut dice = Dice::new(seed);
+        let mut draft = Draft::default();
+        (0..20).for_each(|_| draft.edit(&mut dice));
+        draft.text()
+    });
+    assert_all_is_said(texts);
 }
 
 #[test]

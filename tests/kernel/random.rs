@@ -1,5 +1,6 @@
 //! Random configurations, each an edit of the one before.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -10,9 +11,11 @@ use flbc::model::{
     Access, DirectReturn, HashKey, MacAddress, Member, Mode, Model, OnEmpty, Pool, PoolId, Ports,
     Protocol, RealServer, Scheduler, Service, SourceNat, State, Via, Vip,
 };
+use flbc::outline::Outline;
 use flbc::ruleset::Ruleset;
 use flbc::schedule;
-use flbc::source::Span;
+use flbc::source::{Sources, Span};
+use flbc::syntax::{Home, Keyword, OptionWord};
 
 /// xorshift64*: the same numbers for the same seed everywhere.
 pub(crate) struct Dice(u64);
@@ -258,6 +261,68 @@ impl Author {
             access: Access::default(),
             members,
         }
+    }
+}
+
+/// A file that no writer of random files writes is one that no random test loads: between them, these must use every statement
+/// that a service can hold, and every option of `server`.
+#[track_caller]
+pub(crate) fn assert_all_is_said(files: impl Iterator<Item = String>) {
+    let all: Vec<String> = files.collect();
+    let said: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|text| text.split(|c: char| c.is_whitespace() || c == ';'))
+        .collect();
+    let statements = Home::Service.statements().map(Keyword::text);
+    let options = OptionWord::ALL.iter().map(|option| option.text());
+    for word in statements.chain(options) {
+        assert!(said.contains(word), "no random file has `{word}`");
+    }
+}
+
+/// What the writer of random models leaves as it is, and who tries it instead.
+const LEFT_ALONE: &[Keyword] = &[
+    // Clients that are remembered: persist.rs, apply_edits.rs and the walk.
+    Keyword::Persist,
+    Keyword::Track,
+    // Lists of prefixes: access.rs, apply_edits.rs and the walk.
+    Keyword::Allow,
+    Keyword::Deny,
+];
+
+#[test]
+fn random_models_differ_in_all_that_a_service_can_say() {
+    let span = Sources::new().add("random.flb", "".into(), String::new());
+    let span = Span {
+        file: span,
+        start: 0,
+        end: 0,
+    };
+    let mut said: HashMap<Keyword, BTreeSet<String>> = HashMap::new();
+    for seed in 0..40 {
+        let model = Author::new(seed, span, true).model();
+        for (_, service) in Outline::of(&model).services {
+            for keyword in Home::Service.statements() {
+                let value = if keyword == Keyword::Vip {
+                    service.vips.join(", ")
+                } else if keyword == Keyword::Pool {
+                    service.pools.join(", ")
+                } else if keyword == Keyword::Server {
+                    format!("{:?}", service.servers)
+                } else {
+                    format!("{:?}", service.settings.get(keyword.text()))
+                };
+                said.entry(keyword).or_default().insert(value);
+            }
+        }
+    }
+    for (keyword, values) in said {
+        // A setting that is the same in all of them is tried by none of the tests that are made of them.
+        assert_eq!(
+            values.len() > 1,
+            !LEFT_ALONE.contains(&keyword),
+            "{keyword:?}: {values:?}"
+        );
     }
 }
 

@@ -153,6 +153,37 @@ fn explain(text: &str) -> Wrong {
 mod tests {
     use super::*;
 
+    /// Where each name must stand, and how it stands there.
+    #[test]
+    fn names_stand_wherever_they_are_listed() {
+        let page = std::fs::read_to_string("man/flb.5").unwrap();
+        let dictionary = std::fs::read_to_string("fuzz/flb.dict").unwrap();
+        let golden: String = std::fs::read_dir("tests/golden")
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "flb"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let help = algorithm("fastest").unwrap_err().help.unwrap();
+        for (name, _) in NAMES {
+            assert!(help.contains(&format!("`{name}`")), "{help}");
+            let item = format!("\n.It Ic {name}");
+            let ends = ["\n", " "].map(|end| format!("{item}{end}"));
+            assert!(
+                ends.iter().any(|item| page.contains(item)),
+                "flb.5 has no item for `{name}`"
+            );
+            assert!(
+                dictionary.contains(&format!("\"{name}\"")),
+                "fuzz/flb.dict has no `{name}`"
+            );
+            assert!(
+                golden.contains(&format!("scheduler {name}")),
+                "no golden has `scheduler {name}`"
+            );
+        }
+    }
+
     #[test]
     fn knows_aliases_and_reasons() {
         for (text, algorithm_, key) in [

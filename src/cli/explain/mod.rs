@@ -190,7 +190,7 @@ fn as_json(
                     json!({ "slots": slots, "servers": shares.collect::<Vec<_>>() }),
                 );
             }
-            Chosen::Only(_) | Chosen::Refused(_) => {}
+            Chosen::Only(_) | Chosen::Refused(..) => {}
         }
     }
     if let Some(now) = now {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::kernel::cache::FORM;
 use crate::model::State;
 
 const FILE: &str =
@@ -119,8 +120,8 @@ fn what_was_set_is_known_of_what_another_version_left() {
     // Every version begins with these: here the form of the file, in the first byte behind the checksum, is another.
     let note = host.notes(".state").pop().unwrap();
     let mut bytes = fs::read(&note).unwrap();
-    assert_eq!(bytes[8], 10);
-    bytes[8] = 9;
+    assert_eq!(u32::from(bytes[8]), FORM);
+    bytes[8] -= 1;
     let sum = sum_of(&bytes[8..]).to_le_bytes();
     bytes[..8].copy_from_slice(&sum);
     fs::write(&note, bytes).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::author::{DEFAULTS, entry, pick, scheduler, servers, standing};
-use crate::random::Dice;
+use crate::random::{Dice, assert_all_is_said};
 
 /// How many machines answer. Their addresses end in 11 and up.
 pub(super) const MACHINES: u8 = 4;
@@ -426,4 +426,10 @@ fn bare(address: &str) -> &str {
 fn lines(servers: &[Server]) -> String {
     let lines: Vec<String> = servers.iter().map(Server::line).collect();
     lines.join("\n")
+}
+
+#[test]
+fn files_of_a_walk_say_all_that_a_service_can_say() {
+    let texts = (0..40).flat_map(|seed| Draft::new(&mut Dice::new(seed)).texts());
+    assert_all_is_said(texts);
 }

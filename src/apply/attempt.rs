@@ -151,7 +151,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         let known = known.as_ref();
         if work.changes.is_empty() && !resumes {
             remember(kernel, place, now.generation, known, &mut applied);
-            applied.older = older::forget(kernel, &work.served, &mut applied.notes);
+            applied.older = older::forget_at_rest(kernel, &work.served, &mut applied.notes);
         } else {
             let settled = (&work.moves, &work.now, &work.served);
             settle(kernel, place, &mut now, known, settled, &mut applied);

@@ -47,6 +47,24 @@ fn dispatches(map: &str) -> bool {
     map.starts_with(name::dispatch(ModeKind::Nat))
 }
 
+/// The same where nothing was committed just now: no packet is on its way through older rules, so that nothing is waited
+/// for unless there is such a flow.
+pub(super) fn forget_at_rest(
+    kernel: &mut impl Kernel,
+    served: &Served,
+    notes: &mut Vec<String>,
+) -> usize {
+    let passes_by = |flows: &[Flow]| flows.iter().any(|flow| flow.passes_by(served));
+    if served.is_empty()
+        || kernel
+            .untranslated(None)
+            .is_ok_and(|flows| !passes_by(&flows))
+    {
+        return 0;
+    }
+    forget(kernel, served, notes)
+}
+
 /// Forgets the flows that are older than what serves them now. Says how many.
 pub(super) fn forget(kernel: &mut impl Kernel, served: &Served, notes: &mut Vec<String>) -> usize {
     if served.is_empty() {

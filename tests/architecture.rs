@@ -139,6 +139,37 @@ fn modes_are_known_by_name_where_they_are_read_and_lowered() {
     }
 }
 
+/// Below the commands nobody waits or asks a clock: the time is the kernel's, which one in memory has too. One wait is left,
+/// where Linux itself cannot be waited for.
+#[test]
+fn only_commands_wait_and_ask_a_clock() {
+    let mut seen = 0;
+    for file in rust_files(Path::new("src")) {
+        let text = fs::read_to_string(&file).expect("readable");
+        let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        let waits = ["Instant::now", "SystemTime", "sleep(", "clock_gettime("]
+            .iter()
+            .any(|word| text.contains(word));
+        let may = file.starts_with("src/cli")
+            || [
+                Path::new("src/kernel/linux.rs"),
+                Path::new("src/kernel/conntrack.rs"),
+            ]
+            .contains(&file.as_path());
+        seen += usize::from(waits);
+        assert!(!waits || may, "{} waits, or asks a clock", file.display());
+        let names = text
+            .lines()
+            .any(|line| !line.trim_start().starts_with("//") && line.contains("\"/run/"));
+        assert!(
+            !names || file.starts_with("src/cli"),
+            "{} names a folder of this machine",
+            file.display()
+        );
+    }
+    assert!(seen > 2, "only {seen} files wait: is this test blind?");
+}
+
 #[test]
 fn pest_lives_in_syntax_and_miette_in_diagnostic_and_cli() {
     for (krate, rooms) in [

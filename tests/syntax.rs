@@ -382,6 +382,23 @@ fn what_is_too_much_is_named() {
         "scheduler maglev table 251 by source",
         "28 bad-statement `by` stands before `table` [write",
     );
+    for (twice, place) in [
+        (
+            "scheduler mh by source by source-port",
+            "24 bad-statement `by`",
+        ),
+        (
+            "scheduler maglev table 251 table 13",
+            "28 bad-statement `table`",
+        ),
+        ("persist 5m by source by source/24", "22 bad-statement `by`"),
+        (
+            "mode dr on eth0 via eth1 via eth2",
+            "26 bad-statement `via`",
+        ),
+    ] {
+        fault(twice, &format!("{place} is given a second time [remove"));
+    }
     fault(
         "track 5m 6m",
         "10 bad-statement `6m` is too much in `track` [it is written `track DURATION`",

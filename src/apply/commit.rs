@@ -1,7 +1,5 @@
 //! The transaction itself, with what goes with servers whose numbers change.
 
-use std::time::Instant;
-
 use crate::emit::netlink::change::Change;
 use crate::kernel::cache::Cache;
 use crate::kernel::{Kernel, KernelError};
@@ -34,9 +32,9 @@ impl Transaction<'_> {
         carry(kernel, table, self.moves, *refused > 0, changes)?;
         moves::begin(self.moves, self.place, &mut applied.notes);
         cache.set_aside(table);
-        let start = Instant::now();
+        let start = kernel.now();
         let outcome = kernel.commit(table, changes, self.generation);
-        applied.transaction = start.elapsed();
+        applied.transaction = kernel.now().saturating_sub(start);
         let error = match outcome {
             Ok(committed) => return Ok(Some(committed.generation)),
             Err(error) => error,

@@ -32,14 +32,21 @@ pub(super) fn newly_served(before: &Observed, changes: &[Change]) -> Served {
         return Served::default();
     }
     let is = |vip: &Vip| (vip.address, vip.protocol, vip.ports);
-    let sets = before.inet.iter().flat_map(|table| &table.sets);
-    let elements = sets
-        .filter(|set| dispatches(&set.name))
-        .flat_map(|set| set.elements.iter().filter_map(|one| vip(&set.name, one)));
     // A map that is made anew, and a service that has another name: they were served.
-    let known: FxHashSet<_> = elements.map(|vip| is(&vip)).collect();
+    let known: FxHashSet<_> = vips(before).map(|vip| is(&vip)).collect();
     added.retain(|vip| !known.contains(&is(vip)));
     added.into_iter().collect()
+}
+
+/// The VIPs that nat serves by tables that were read.
+pub(super) fn served(tables: &Observed) -> Served {
+    vips(tables).collect()
+}
+
+fn vips(tables: &Observed) -> impl Iterator<Item = Vip> {
+    let sets = tables.inet.iter().flat_map(|table| &table.sets);
+    sets.filter(|set| dispatches(&set.name))
+        .flat_map(|set| set.elements.iter().filter_map(|one| vip(&set.name, one)))
 }
 
 /// Whether a map of the `inet` table is looked up to find the service of a packet.

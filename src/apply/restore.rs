@@ -11,7 +11,7 @@ use super::census::Census;
 use super::commit::Transaction;
 use super::moves::{Moves, Unfinished};
 use super::numbers::layout;
-use super::older::newly_served;
+use super::older;
 use super::work::{keep_counters, tell_layouts};
 use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle, told};
 
@@ -72,7 +72,8 @@ pub(super) fn restore<K: Kernel>(
         if let Some(unfinished) = unfinished {
             moves.resume(unfinished, &then);
         }
-        let served = newly_served(&now, &changes);
+        // Whoever tried may have been cut off meanwhile, and others may have had the tables in their hands: all are looked for.
+        let served = older::served(&before.observed);
         keep_counters(kernel, table, &now, &moves, &mut changes)?;
         if !changes.is_empty() {
             let transaction = Transaction {

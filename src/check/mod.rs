@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, quote};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, listed, quote};
 use crate::model::{Access, AccessEntry, AccessList, Model, Prefix, Service};
 use crate::source::Sources;
 use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Statement, Tree};
@@ -107,8 +107,8 @@ impl<'t> Walk<'t, '_> {
                     settings.take(setting, statement.span, &mut self.reader);
                 }
                 Statement::Vip { .. } | Statement::Pool { .. } | Statement::Server(_) => {
-                    let words: Vec<_> = Home::Defaults.statements().map(Keyword::text).collect();
-                    let help = format!("defaults are for {}", all_of(&words));
+                    let words = Home::Defaults.statements().map(Keyword::text);
+                    let help = format!("defaults are for {}", listed(words, "and"));
                     refuse_statement(statement, "`defaults`", &help, &mut self.reader);
                 }
             }
@@ -148,17 +148,6 @@ impl<'t> Walk<'t, '_> {
             pools: pools.read,
             services,
         }
-    }
-}
-
-/// `a`, `b` and `c`
-fn all_of(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, others)) if !others.is_empty() => {
-            format!("{} and {last}", others.join(", "))
-        }
-        _ => quoted.concat(),
     }
 }
 

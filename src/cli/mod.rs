@@ -180,7 +180,7 @@ enum Command {
         /// What it is to be
         what: set::What,
         /// The weight, 0 to 65535
-        #[arg(value_name = "N", required_if_eq("what", "weight"))]
+        #[arg(value_name = "N", required_if_eq("what", "weight"), value_parser = set::weight)]
         weight: Option<u16>,
         /// The file that the tables are made from, where that is no longer remembered: it is applied too
         #[arg(long, value_name = "FILE")]

@@ -44,6 +44,12 @@ impl What {
     }
 }
 
+/// Reads the N of `weight N`.
+pub(super) fn weight(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| format!("write a number from 0 to {}", u16::MAX))
+}
+
 pub(super) fn run(
     report: &Report,
     server: (&str, &str),

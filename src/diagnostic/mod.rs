@@ -11,7 +11,7 @@ mod text;
 pub use code::Code;
 pub use exit::Exit;
 pub use nearest::nearest;
-pub use text::{argument, clip, escape, is_treacherous, quote, reason};
+pub use text::{argument, clip, escape, is_treacherous, listed, quote, reason};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -99,6 +99,18 @@ pub fn reason(error: &impl fmt::Display) -> String {
     text
 }
 
+/// Words as a sentence has them, `last` before the last one: `a`, `b` or `c`
+pub fn listed<'w>(words: impl Iterator<Item = &'w str>, last: &str) -> String {
+    let mut words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+    let Some(end) = words.pop() else {
+        return String::new();
+    };
+    if words.is_empty() {
+        return end;
+    }
+    format!("{} {last} {end}", words.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -151,3 +151,39 @@ fn link_near(host: &Host, address: IpAddr) -> Option<&Link> {
     })?;
     host.link_at(near.interface)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Diagnostics;
+    use crate::doctor::machine::tests::host;
+    use crate::kernel::host::{Address, Nft, Settings};
+    use crate::source::Sources;
+    use crate::syntax::Input;
+
+    /// An address of IPv6 that was just added has no route for a moment.
+    #[test]
+    fn a_vip_that_the_kernel_still_checks_is_there() {
+        let file = "service www { vip 2001:db8::10 tcp 80; server 2001:db8:1::1 }";
+        let (mut sources, mut sink) = (Sources::new(), Diagnostics::new());
+        let input = Input::Stdin(file.as_bytes().to_vec());
+        let model = crate::read(input, &mut sources, &mut sink).expect("no faults");
+        for (added, duplicate, found) in [
+            (false, false, vec![Code::VipNowhere]),
+            (true, false, vec![]),
+            (true, true, vec![Code::VipDuplicate]),
+        ] {
+            let mut host = host(Settings::default(), Nft::Version([1, 0, 6]));
+            host.addresses.extend(added.then(|| Address {
+                address: "2001:db8::10".parse().expect("an address"),
+                prefix: 128,
+                interface: 2,
+                duplicate,
+            }));
+            let mut findings = Vec::new();
+            examine(&model, &host, &mut findings);
+            let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
+            assert_eq!(codes, found, "{added} {duplicate}");
+        }
+    }
+}

@@ -170,7 +170,7 @@ fn nft(host: &Host, findings: &mut Vec<Finding>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -184,7 +184,8 @@ mod tests {
     const DR: &str =
         "service www { vip 192.0.2.10 tcp 80; mode dr on eth0; server web[1-3] 10.0.0.[1-3] }";
 
-    fn host(settings: Settings, nft: Nft) -> Host {
+    /// A machine with one interface and routes to the servers.
+    pub(in crate::doctor) fn host(settings: Settings, nft: Nft) -> Host {
         let on_link = Way::Out {
             interface: 2,
             gateway: None,

@@ -22,6 +22,7 @@ mod conntrack;
 mod error;
 pub mod fake;
 pub mod host;
+#[cfg(test)]
 mod lent;
 mod linux;
 mod memory;

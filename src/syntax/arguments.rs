@@ -142,6 +142,16 @@ impl<'t> Gap<'t> {
     }
 
     fn fault(&self, statement: Keyword) -> Diagnostic {
+        let stands_before = || {
+            self.before
+                .split_whitespace()
+                .any(|word| word == self.found)
+        };
+        if inner_words(statement).contains(&self.found) && stands_before() {
+            return self
+                .says(format!("`{}` is given a second time", self.found))
+                .help("remove one of them");
+        }
         let wanted = self.expected.iter().find_map(|rule| argument(*rule));
         let keyword = statement.text();
         match (self.found, wanted) {

@@ -1,7 +1,7 @@
 //! Words of which a few are known.
 
 use super::Wrong;
-use crate::diagnostic::{Code, nearest, quote};
+use crate::diagnostic::{Code, listed, nearest, quote};
 
 /// One of a few words. `what` they are ("a protocol") stands in the message.
 pub(crate) fn choice<T: Copy>(text: &str, what: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
@@ -11,20 +11,10 @@ pub(crate) fn choice<T: Copy>(text: &str, what: &str, words: &[(&str, T)]) -> Re
     let names = words.iter().map(|(word, _)| *word);
     let help = match nearest(text, names.clone()) {
         Some(word) => format!("did you mean `{word}`?"),
-        None => format!("write {}", alternatives(names)),
+        None => format!("write {}", listed(names, "or")),
     };
     let message = format!("{} is not {what}", quote(text));
     Err(Wrong::new(Code::UnknownWord, message).help(help))
-}
-
-/// `a`, `b` or `c`
-fn alternatives<'w>(words: impl Iterator<Item = &'w str>) -> String {
-    let words: Vec<_> = words.map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -147,3 +147,13 @@ fn where_flows_cannot_be_looked_at_that_is_told() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn going_back_forgets_what_began_while_the_same_services_were_not_in_force() {
+    let mut host = Host::new();
+    host.apply(&service("udp 80"));
+    let before = host.tables().before().unwrap();
+    host.kernel.observed.inet.as_mut().unwrap().dormant = true;
+    host.follow(Protocol::Udp, VIPS[0], false);
+    assert_eq!(host.tables().restore(&before).unwrap().older, 1);
+}

@@ -487,3 +487,28 @@ fn what_was_before_must_be_readable_to_go_back() {
     same(&host.has(), &tried);
     confirm(&mut host.tables()).unwrap();
 }
+
+#[test]
+fn without_the_privilege_that_is_said_and_not_that_no_trial_is_open() {
+    let mut host = Host::new();
+    host.kernel.powerless = true;
+    let refused = [
+        confirm(&mut host.tables()).unwrap_err(),
+        back(&mut host.tables()).unwrap_err(),
+        crate::operate::set::set(
+            &mut host.tables(),
+            None,
+            ("www", "a"),
+            Wish::State(State::Drain),
+            &mut Diagnostics::new(),
+        )
+        .unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(
+            refused.exit(),
+            crate::diagnostic::Exit::Unprivileged,
+            "{refused}"
+        );
+    }
+}

@@ -143,21 +143,30 @@ impl Linux {
         let mut all = Vec::new();
         for family in TableFamily::BOTH {
             for map in self.dynamic_maps(family, table)? {
-                // A reading can show an element twice, or not at all, while the map grows or shrinks.
-                let mut entries: FxHashMap<Bytes, Entry> = FxHashMap::default();
+                // A reading can show an element twice, or not at all, while the map grows or shrinks; and a key can have
+                // two, see `TOGETHER` in apply/carry.rs. The longest that was seen of each key counts.
+                let mut entries: FxHashMap<Bytes, Vec<Entry>> = FxHashMap::default();
                 for _ in 0..PASSES {
-                    let before = entries.len();
+                    let mut pass: FxHashMap<Bytes, Vec<Entry>> = FxHashMap::default();
                     self.entries(family, table, &map.name, |entry| {
-                        entries.insert(entry.key, entry);
+                        pass.entry(entry.key).or_default().push(entry);
                     })?;
-                    if entries.len() == before {
+                    let mut more = false;
+                    for (key, listed) in pass {
+                        let known = entries.entry(key).or_default();
+                        if listed.len() > known.len() {
+                            more = true;
+                            *known = listed;
+                        }
+                    }
+                    if !more {
                         break;
                     }
                 }
                 all.push(Recollection {
                     family,
                     map: map.name,
-                    entries: entries.into_values().collect(),
+                    entries: entries.into_values().flatten().collect(),
                 });
             }
         }

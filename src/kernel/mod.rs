@@ -156,7 +156,7 @@ pub struct Recollection {
     pub family: TableFamily,
     /// The map's name.
     pub map: Arc<str>,
-    /// In no order.
+    /// In no order, but that those of one key, if there are several, are in the order in which the kernel finds them.
     pub entries: Vec<Entry>,
 }
 

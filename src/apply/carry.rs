@@ -21,6 +21,9 @@ const SOON: u64 = 2000;
 /// another under its key, and the one that is to be put there is refused. So no entry is out for longer than a few steps.
 const TOGETHER: usize = 8;
 
+/// How often it is looked what came meanwhile.
+const PASSES: usize = 3;
+
 /// Adds to a transaction what goes with servers. `again`: the kernel has refused what was remembered a moment before.
 pub(super) fn carry(
     kernel: &mut impl Kernel,
@@ -63,24 +66,34 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
     if changes.iter().any(goes) {
         return;
     }
-    let rewritten = |entry: &Entry| rewritten(&map, moves, entry);
     let (stay, go): (Vec<Entry>, Vec<Entry>) = entries
         .into_iter()
-        .partition(|entry| matches!(rewritten(entry), Rewritten::Stays));
+        .partition(|entry| matches!(rewritten(&map, moves, entry), Rewritten::Stays));
     // What is about to end is gone by then, or is not: once the kernel has refused, it is left to itself.
-    let left_alone = |entry: &Entry| again && entry.left < SOON;
-    let mut taken: FxHashSet<Bytes> = stay.iter().map(|entry| entry.key).collect();
+    let go = go.into_iter().filter(|entry| !again || entry.left >= SOON);
+    let taken = stay.iter().map(|entry| entry.key).collect();
+    let steps = moving(&map, moves, (go, taken), again);
+    changes.extend(steps.map(|step| Change { family, step }));
+}
+
+/// The steps that take these out and put them there anew, under keys that are not `taken`.
+fn moving(
+    map: &Arc<str>,
+    moves: &Moves,
+    (entries, mut taken): (impl Iterator<Item = Entry>, FxHashSet<Bytes>),
+    again: bool,
+) -> impl Iterator<Item = Step> {
     let mut places: FxHashMap<Bytes, usize> = FxHashMap::default();
     let mut going: Vec<Going> = Vec::new();
-    for entry in go.into_iter().filter(|entry| !left_alone(entry)) {
+    for entry in entries {
         let place = *places.entry(entry.key).or_insert(going.len());
         if let Some(known) = going.get_mut(place) {
             known.entries.push(entry);
             continue;
         }
-        let to = match rewritten(&entry) {
+        let to = match rewritten(map, moves, &entry) {
             Rewritten::Stays | Rewritten::Goes => None,
-            Rewritten::As(service, server) => carried(&map, &entry, service, server),
+            Rewritten::As(service, server) => carried(map, &entry, service, server),
         };
         let to = to.filter(|one| taken.insert(one.element.key));
         let entries = vec![entry];
@@ -93,13 +106,81 @@ fn memories(recollection: Recollection, moves: &Moves, again: bool, changes: &mu
     };
     let (same, other): (Vec<Going>, Vec<Going>) = going.into_iter().partition(same_key);
     let groups = std::iter::once(other).chain(in_groups(same));
-    for group in groups {
-        changes.extend(
-            steps(&map, group, again)
-                .into_iter()
-                .map(|step| Change { family, step }),
-        );
+    groups.flat_map(move |group| steps(map, group, again))
+}
+
+/// After the transaction: what packets remembered while it was made, under numbers from before. A client or a flow that is
+/// remembered twice now is so for the server that it had. `generation` is the last one of which it is known what the kernel
+/// has, here and afterwards.
+pub(super) fn catch_up(
+    kernel: &mut impl Kernel,
+    table: &str,
+    moves: &Moves,
+    generation: &mut u32,
+) -> Result<(), KernelError> {
+    if !moves.concern_memories() {
+        return Ok(());
     }
+    let (mut again, mut now) = (false, *generation);
+    for _ in 0..PASSES {
+        let mut changes = Vec::new();
+        for recollection in kernel.recollections(table)? {
+            belated(recollection, moves, again, &mut changes);
+        }
+        if changes.is_empty() {
+            break;
+        }
+        match kernel.commit(table, &changes, now) {
+            Ok(committed) => {
+                // What others did in between is nothing that this run knows of.
+                if *generation == now {
+                    *generation = committed.generation;
+                }
+                now = committed.generation;
+            }
+            Err(KernelError::Changed) => now = kernel.generation()?,
+            Err(error) if error.is_out_of_date() => again = true,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn belated(recollection: Recollection, moves: &Moves, again: bool, changes: &mut Vec<Change>) {
+    let Recollection {
+        family,
+        map,
+        entries,
+    } = recollection;
+    let mut listed: FxHashMap<Bytes, Vec<Entry>> = FxHashMap::default();
+    for entry in entries {
+        listed.entry(entry.key).or_default().push(entry);
+    }
+    let (mut late, mut taken) = (Vec::new(), FxHashSet::default());
+    let mut doubled = Vec::new();
+    for (key, entries) in listed {
+        let Some((last, before)) = entries.split_last() else {
+            continue;
+        };
+        // What the transaction put there is found last: whoever came later is before it.
+        if before.iter().any(|entry| entry.server != last.server) {
+            doubled.extend(before.iter().map(|_| alone(key, Data::None)));
+        }
+        let stays = matches!(rewritten(&map, moves, last), Rewritten::Stays);
+        // A number that is another server's by now may be remembered rightly.
+        if stays || moves.is_number(last.server) || last.left < SOON || !before.is_empty() {
+            taken.insert(key);
+        } else {
+            late.push(*last);
+        }
+    }
+    // One for each message: a key may be there several times.
+    let doubled = doubled.into_iter().map(|element| Step::DeleteElements {
+        set: map.clone(),
+        elements: vec![element],
+    });
+    let steps = doubled.chain(moving(&map, moves, (late.into_iter(), taken), again));
+    changes.extend(steps.map(|step| Change { family, step }));
 }
 
 /// As many as [`TOGETHER`] at a time.

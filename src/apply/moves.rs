@@ -187,6 +187,11 @@ impl Moves {
         dying.map(|(was, _)| *was).collect()
     }
 
+    /// Whether it is the number of a server now.
+    pub(super) fn is_number(&self, number: u32) -> bool {
+        self.now.contains(&number)
+    }
+
     /// What becomes of a client that is remembered for the service of this number and the server of that.
     pub(super) fn client(&self, service: u32, server: u32) -> Rewritten {
         let Some(to) = self.regions.get(&service) else {

@@ -7,7 +7,7 @@ use crate::model::Served;
 
 use super::census::Census;
 use super::moves::Moves;
-use super::{Applied, Remembered, dying, older};
+use super::{Applied, Remembered, carry, dying, older};
 
 /// Remembers what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
 /// clients of servers that take no packet any more, and the flows that are older than their service.
@@ -31,6 +31,11 @@ pub(super) fn settle<K: Kernel>(
     }
     let committed = now.generation;
     let generation = &mut now.generation;
+    if let Err(error) = carry::catch_up(kernel, table, moves, generation) {
+        applied.notes.push(format!(
+            "clients and flows that came while the rules changed may be given a server anew: {error}"
+        ));
+    }
     applied.clients = dying::forget_clients(kernel, table, moves, generation, &mut applied.notes);
     now.drop_service_chains();
     let known_at = now.generation;

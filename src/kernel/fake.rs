@@ -23,7 +23,7 @@ use packets::{beside, remember};
 
 use super::error::Refusal;
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Entry, Flow, Judged, Kernel, KernelError, Memory,
     Recollection, Verdict,
 };
 
@@ -64,6 +64,8 @@ pub struct Fake {
     pub before: Vec<Other>,
     /// Who comes right behind a transaction of flbc's, one behind each, the last first.
     pub behind: Vec<Other>,
+    /// What packets that come while a transaction is made put into the first map, before what the transaction puts there.
+    pub meanwhile: Vec<Entry>,
     /// Whether whoever asks may not administer the network.
     pub powerless: bool,
     /// What connection tracking answers, if it answers nothing else.
@@ -305,6 +307,9 @@ impl Kernel for Fake {
         (self.observed, self.recollections) = self.attempt(changes)?;
         self.observed.generation = generation;
         self.committed += 1;
+        if let Some(map) = self.recollections.first_mut() {
+            map.entries.splice(..0, self.meanwhile.drain(..));
+        }
         if let Some(other) = self.behind.pop() {
             self.give_way(other);
         }

@@ -490,6 +490,12 @@ fn a_shift_can_be_tried() {
     );
 }
 
+/// The number of a server in what follows `expires` in nft's listing of an entry: `4m59s : 0x00000300,`.
+fn number_in(entry: &str) -> Option<u32> {
+    let (_, value) = entry.split_once(" : 0x")?;
+    u32::from_str_radix(value.get(..8)?, 16).ok()
+}
+
 #[test]
 fn whoever_comes_while_the_shift_changes_is_answered() {
     // In direct return what is remembered between the reading and the commit is lost: the hash leads to the same server.
@@ -538,7 +544,17 @@ fn whoever_comes_while_the_shift_changes_is_answered() {
         for connection in &mut open {
             assert_eq!(connection.again().unwrap(), connection.answer);
         }
-        leaves_eight_bits(&numbers(&host));
+        let numbers = numbers(&host);
+        leaves_eight_bits(&numbers);
+        let listed = host.list();
+        let remembered: Vec<u32> = listed
+            .split(" expires ")
+            .skip(1)
+            .map(|entry| number_in(entry).unwrap_or_else(|| panic!("{entry}")))
+            .collect();
+        assert!(!remembered.is_empty());
+        let strange = remembered.iter().find(|one| !numbers.contains(one));
+        assert_eq!(strange, None, "{numbers:x?}\n{listed}");
         if layout == Layout::Nat {
             assert_eq!(marks_name_servers(&host, |_| "www".to_owned()), open.len());
         }

@@ -70,7 +70,10 @@ pub(super) fn remember(
         Step::ClearElements { set, elements } if is_map(set) => {
             let map = remembered.iter_mut().find(|one| is(one, set));
             let entries = &mut map.ok_or(Why::Missing)?.entries;
-            entries.retain(|entry| !elements.iter().any(|element| element.key == entry.key));
+            for element in elements {
+                let place = entries.iter().position(|entry| entry.key == element.key);
+                place.map(|place| entries.remove(place));
+            }
             return Ok(true);
         }
         Step::CarryElements { set, elements } if is_map(set) => {

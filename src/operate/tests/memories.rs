@@ -134,6 +134,62 @@ fn what_times_out_meanwhile_stops_no_apply() {
 }
 
 #[test]
+fn a_client_that_the_kernel_has_twice_goes_with_its_server_once() {
+    for mode in MODES {
+        let text = www(&format!("{mode} persist 10m;"), BOTH);
+        // Packets that came while a transaction was refused have made another entry under the same key, for the same server
+        // or another.
+        for server in ["a of www", "b of www"] {
+            let mut host = remembering(mode);
+            let twin = host.number_of(server);
+            let entries = &mut host.kernel.recollections[0].entries;
+            let number = entries[0].server;
+            entries[0].server = twin;
+            entries.push(Entry {
+                server: number,
+                ..entries[0]
+            });
+            host.shift(&text, 8);
+            let mut now = host.remembered();
+            now.sort_by_key(|(_, left)| std::cmp::Reverse(*left));
+            assert_eq!(now.len(), 3, "{mode} {now:?}");
+            assert_eq!(now[0], (server.to_owned(), 600_000), "whom packets find");
+        }
+    }
+}
+
+#[test]
+fn who_comes_while_the_numbers_change_is_remembered_under_the_new_one() {
+    for mode in MODES {
+        let mut host = remembering(mode);
+        let text = www(&format!("{mode} persist 10m;"), BOTH);
+        let entries = &host.kernel.recollections[0].entries;
+        let known = entries[0];
+        let newcomer = [9; 4].into_iter().chain(known.key.as_slice()[4..].to_vec());
+        let newcomer = Entry {
+            key: Bytes::new(&newcomer.collect::<Vec<u8>>()).unwrap(),
+            ..entries[1]
+        };
+        host.kernel.meanwhile = vec![known, newcomer];
+        let applied = host.shift(&text, 8);
+        assert_eq!((applied.clients, applied.forgotten), (0, 0));
+        let mut now = host.remembered();
+        now.sort();
+        let expected = [
+            ("a of www", 400_000),
+            ("a of www", 600_000),
+            ("b of www", 500_000),
+            ("b of www", 500_000),
+        ];
+        assert_eq!(now, expected.map(|(name, left)| (name.to_owned(), left)));
+        // The transactions that it took are this run's own.
+        let asked = host.kernel.asked;
+        assert!(host.shift(&text, 8).is_nothing());
+        assert_eq!(host.kernel.asked, asked);
+    }
+}
+
+#[test]
 fn unload_forgets_all_clients_with_the_tables() {
     let mut host = remembering("");
     host.unload().unwrap();

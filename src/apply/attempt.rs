@@ -68,7 +68,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
                     if !untouched {
                         // The rules may not have been in force all the time, though they are there again: dormant, or gone
                         // and restored. A flow that began meanwhile would pass its service by.
-                        work.served = Served::by_nat(request.model);
+                        work.served = Served::by_nat(request.model());
                     }
                     Todo::Work {
                         work: Box::new(work),
@@ -117,7 +117,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         }
         let resumes = self.unfinished.is_some();
         if let Some(unfinished) = self.unfinished {
-            work.now = Census::of_all((request.model, request.plan, &work.numbers));
+            work.now = Census::of_all((request.model(), request.plan, &work.numbers));
             work.moves.resume(unfinished, &work.now);
         }
         let mut now = work.structure;
@@ -141,11 +141,10 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         // Without a text for each the tables could not be known again.
         let ids = Identities::of(&now).filter(|_| followed);
         let known = ids.map(|ids| Remembered {
-            model: Cow::Borrowed(request.model),
+            effective: Cow::Borrowed(request.effective),
             numbers: Cow::Owned(work.numbers),
-            interfaces: remembered::named(request.model, &self.interfaces),
+            interfaces: remembered::named(request.model(), &self.interfaces),
             ids,
-            overrides: Cow::Borrowed(request.overrides),
         });
         let place = (cache, table);
         let known = known.as_ref();

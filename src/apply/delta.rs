@@ -3,6 +3,8 @@
 //! A service that is the same, of pools that are the same, keeps its numbers and its rules: neither is worked out
 //! anew.
 
+use std::collections::BTreeMap;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::lower::layout::Layout;
 use crate::lower::number::{self, BlockNumbers, Numbering, Places};
 use crate::lower::{Part, Scope};
 use crate::model::{
-    Access, AccessEntry, AccessList, Member, Model, Override, Place, Prefix, Service,
+    Access, AccessEntry, AccessList, Mark, Member, Model, Place, Prefix, ServerKey, Service,
 };
 use crate::outline::{Difference, Focus, Outline, between_plans};
 use crate::ruleset::name;
@@ -28,16 +30,16 @@ use super::{Remembered, Request};
 pub(super) struct Side<'a> {
     model: &'a Model,
     plan: &'a Plan<'a>,
-    overrides: &'a [Override],
+    marks: &'a BTreeMap<ServerKey, Mark>,
 }
 
 impl<'a> Side<'a> {
     /// The side of what was applied. `plan` is that of the model.
     pub(super) fn of(remembered: &'a Remembered<'_>, plan: &'a Plan<'a>) -> Self {
         Self {
-            model: &remembered.model,
+            model: remembered.model(),
             plan,
-            overrides: &remembered.overrides,
+            marks: remembered.effective.marks(),
         }
     }
 }
@@ -45,9 +47,9 @@ impl<'a> Side<'a> {
 impl<'a> From<&Request<'a>> for Side<'a> {
     fn from(request: &Request<'a>) -> Self {
         Self {
-            model: request.model,
+            model: request.effective.model(),
             plan: request.plan,
-            overrides: request.overrides,
+            marks: request.effective.marks(),
         }
     }
 }
@@ -143,9 +145,9 @@ impl<'a> Delta<'a> {
         let mut focus = self.focus.clone();
         // What was set is told also where the file now says the same.
         for [these, those] in [[self.old, self.new], [self.new, self.old]] {
-            let these = these.overrides.iter();
-            for one in these.filter(|one| !those.overrides.contains(one)) {
-                match &one.place {
+            let these = these.marks.iter();
+            for (key, _) in these.filter(|(key, mark)| those.marks.get(key) != Some(mark)) {
+                match &key.place {
                     Place::Pool(name) => focus.pools.insert(name.clone()),
                     Place::Service(name) => focus.services.insert(name.clone()),
                 };
@@ -153,7 +155,7 @@ impl<'a> Delta<'a> {
         }
         let outline = |side: Side<'_>| {
             let mut outline = Outline::focused(side.model, &focus);
-            outline.mark(side.overrides);
+            outline.mark(side.marks);
             outline
         };
         let new = (self.new.model, self.new.plan);

@@ -16,7 +16,7 @@ use crate::kernel::cache::Left;
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::Scope;
 use crate::lower::layout::Layout;
-use crate::model::{Model, Override};
+use crate::model::{Effective, Model};
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
@@ -28,6 +28,7 @@ mod commit;
 mod delta;
 mod dying;
 mod element;
+mod legacy;
 mod moved;
 mod moves;
 mod numbers;
@@ -142,19 +143,24 @@ impl From<KernelError> for Failure {
 pub struct Request<'a> {
     /// Which bits of marks numbers are to be in; `None`: those that they are in, or all where there are no tables.
     pub layout: Option<Layout>,
-    /// What should be there.
-    pub model: &'a Model,
+    /// What should be there, and what of it the file says.
+    pub effective: &'a Effective,
     /// Its slots.
     pub plan: &'a Plan<'a>,
-    /// What of the model no file says.
-    pub overrides: &'a [Override],
     /// Whether to commit.
     pub commit: bool,
 }
 
+impl Request<'_> {
+    /// What should be there.
+    pub fn model(&self) -> &Model {
+        self.effective.model()
+    }
+}
+
 /// What others changed since that, in tables that were read.
 pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> Vec<Drift> {
-    let plan = schedule(&left.model, &mut Diagnostics::new());
+    let plan = schedule(left.model(), &mut Diagnostics::new());
     let tables = left.tables(&plan, table, &Scope::Whole);
     tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
 }
@@ -208,7 +214,7 @@ fn see_beside(
     let observed = kernel.observe(table)?;
     let generation = observed.generation;
     let drift = {
-        let plan = schedule(&remembered.model, &mut Diagnostics::new());
+        let plan = schedule(remembered.model(), &mut Diagnostics::new());
         let left = remembered.tables(&plan, table, &Scope::Whole);
         left.map(|left| drift(&left, &observed))
     };
@@ -251,13 +257,13 @@ fn unload<K: Kernel>(tables: &mut Tables<K>) -> Result<Option<Applied>, Failure>
         let (tables, outline, before) = match &seen.basis {
             Basis::Left(remembered) => (
                 Observed::from(&remembered.ids),
-                Outline::of(&remembered.model),
+                Outline::of(remembered.model()),
                 remembered.census(),
             ),
             Basis::Read(observed, remembered) => (
                 observed.hollow(),
                 match remembered {
-                    Some(remembered) => Outline::of(&remembered.model),
+                    Some(remembered) => Outline::of(remembered.model()),
                     None => told::outline(observed),
                 },
                 Census::of_tables(observed),

@@ -27,7 +27,7 @@ pub(super) fn moves_from(
 ) -> Vec<ServiceMoves> {
     let had = owned(observed, known);
     let had = |service: &str, family| had.get(&name::service_chain(service, family)).cloned();
-    by_what_was_had((request.model, request.plan), had)
+    by_what_was_had((request.model(), request.plan), had)
 }
 
 /// Whom a plan moves, from what services had.

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Identities, Observed};
 use crate::emit::netlink::{Interfaces, desired};
-use crate::kernel::cache::{Foreign, Left};
+use crate::kernel::cache::Left;
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
-use crate::model::{Interface, Model, Override};
-
+use crate::model::{Effective, Interface, Layers, Model};
 use crate::schedule::{Plan, schedule};
 
 use super::Request;
@@ -20,41 +19,64 @@ use super::census::Census;
 /// What was applied, and what the kernel made of it. The tables follow from it.
 ///
 /// It has no places in files: its spans are [`crate::source::Span::NOWHERE`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Remembered<'a> {
-    /// What the tables were made from. First, so that a note of the same model begins with the same bytes.
-    pub model: Cow<'a, Model>,
+    /// What the tables were made from, and what of it the file says.
+    pub effective: Cow<'a, Effective>,
     /// The numbers of its servers and slots.
     pub numbers: Cow<'a, Numbering>,
     /// The interfaces that it names, and their numbers.
     pub interfaces: Interfaces,
-    /// The texts by which the tables are known again. They and what follows are the last, whatever else a note says: another version
-    /// reads what was set.
+    /// The texts by which the tables are known again.
     pub ids: Identities,
-    /// What of the model no file said.
-    pub overrides: Cow<'a, [Override]>,
+}
+
+/// The same as it is written down: model and layers apart, as what holds follows from them.
+#[derive(Serialize, Deserialize)]
+struct Note<'a> {
+    /// First, so that a note of the same model begins with the same bytes.
+    declared: Cow<'a, Model>,
+    numbers: Cow<'a, Numbering>,
+    interfaces: Cow<'a, Interfaces>,
+    ids: Cow<'a, Identities>,
+    layers: Cow<'a, Layers>,
 }
 
 impl Remembered<'_> {
+    /// What held.
+    pub fn model(&self) -> &Model {
+        self.effective.model()
+    }
+
     /// What the cache keeps.
     pub(super) fn to_note(&self) -> Vec<u8> {
+        let note = Note {
+            declared: Cow::Borrowed(self.effective.declared()),
+            numbers: Cow::Borrowed(&self.numbers),
+            interfaces: Cow::Borrowed(&self.interfaces),
+            ids: Cow::Borrowed(&self.ids),
+            layers: Cow::Borrowed(self.effective.layers()),
+        };
         // Plain data: serialization cannot fail.
-        postcard::to_stdvec(self).unwrap_or_default()
+        postcard::to_stdvec(&note).unwrap_or_default()
     }
 
     /// What a note says; `None` if it is none.
     pub(super) fn from_note(note: &[u8]) -> Option<Self> {
-        postcard::from_bytes(note).ok()
-    }
-
-    /// What was set, as the note of any version ends with it: the random texts of the tables, and after them what no file
-    /// said. What is before may have had another form.
-    pub(super) fn overrides_of(foreign: &Foreign) -> Option<Vec<Override>> {
-        let ids = postcard::to_stdvec(&foreign.identities).ok()?;
-        let windows = foreign.note.windows(ids.len()).rev();
-        let place = windows.enumerate().find(|(_, window)| *window == ids)?.0;
-        let start = foreign.note.len().checked_sub(place)?;
-        postcard::from_bytes(foreign.note.get(start..)?).ok()
+        let Note {
+            declared,
+            numbers,
+            interfaces,
+            ids,
+            layers,
+        } = postcard::from_bytes(note).ok()?;
+        let effective = Effective::of(declared.into_owned(), layers.into_owned());
+        Some(Self {
+            effective: Cow::Owned(effective),
+            numbers,
+            interfaces: interfaces.into_owned(),
+            ids: ids.into_owned(),
+        })
     }
 
     /// Whether the interfaces that it names are there, with the numbers that they had.
@@ -64,13 +86,13 @@ impl Remembered<'_> {
 
     /// Who has which number.
     pub(super) fn census(&self) -> Census {
-        let plan = schedule(&self.model, &mut Diagnostics::new());
-        Census::of_all((&self.model, &plan, &self.numbers))
+        let plan = schedule(self.model(), &mut Diagnostics::new());
+        Census::of_all((self.model(), &plan, &self.numbers))
     }
 
     /// The tables as they were left, as far as `scope` goes. `plan` is that of the model.
     pub(super) fn tables(&self, plan: &Plan<'_>, table: &str, scope: &Scope) -> Option<Observed> {
-        let ruleset = lower_part(&self.model, plan, &self.numbers, table, scope);
+        let ruleset = lower_part(self.model(), plan, &self.numbers, table, scope);
         // All interfaces were there when this was applied.
         let made = desired(ruleset, &self.interfaces).ok()?;
         Some(Observed::made(made, &self.ids))
@@ -80,15 +102,15 @@ impl Remembered<'_> {
 /// Whether what was left was made from this very model, and its interfaces are those that there are.
 pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) -> bool {
     // What follows the model: the same fields in the same order.
-    type Rest = (Numbering, Interfaces, Identities, Vec<Override>);
-    let Ok(model) = postcard::to_stdvec(request.model) else {
+    type Rest = (Numbering, Interfaces, Identities, Layers);
+    let Ok(model) = postcard::to_stdvec(request.effective.declared()) else {
         return false;
     };
     let rest = left.note.strip_prefix(&*model);
     let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
-    rest.is_some_and(|(numbers, named, _, overrides)| {
+    rest.is_some_and(|(numbers, named, _, layers)| {
         let same_layout = request.layout.is_none_or(|it| it == numbers.layout);
-        same_layout && all_there(&named, interfaces) && overrides == request.overrides
+        same_layout && all_there(&named, interfaces) && layers == *request.effective.layers()
     })
 }
 
@@ -124,7 +146,7 @@ mod tests {
     use crate::kernel::cache::FORM;
     use crate::lower::layout::Layout;
     use crate::lower::number;
-    use crate::model::{Place, Standing, State};
+    use crate::model::{Place, ServerKey, State, Verdict, Wanted, Wish};
     use crate::schedule::jhash;
     use crate::source::Sources;
     use crate::syntax::{Home, Input, Keyword, OptionWord};
@@ -175,28 +197,38 @@ mod tests {
         let model = crate::read(input, &mut sources, &mut sink).expect("no faults");
         let plan = schedule(&model, &mut sink);
         let numbers = number::fresh(&plan, "flbc", Layout::default(), &mut sink);
-        let override_ = Override {
+        let key = ServerKey {
             place: Place::Pool("web".into()),
             server: "web1".into(),
-            state: Some(State::Down),
-            weight: Some(7),
-            file: Standing {
-                state: State::Up,
-                weight: 3,
-            },
         };
+        let wish = Wish {
+            state: Some(Wanted {
+                value: State::Down,
+                since: 1_767_225_600,
+            }),
+            weight: Some(Wanted {
+                value: 7,
+                since: 1_767_225_600,
+            }),
+            address: Some([10, 20, 0, 11].into()),
+            port: Some(8080),
+        };
+        let layers = Layers {
+            operator: [(key.clone(), wish)].into(),
+            health: [(key, Verdict::Dead)].into(),
+        };
+        let effective = Effective::of(model.clone(), layers);
         let note = Remembered {
-            model: Cow::Borrowed(&model),
+            effective: Cow::Borrowed(&effective),
             numbers: Cow::Borrowed(&numbers),
             interfaces: [("eth0".into(), 2), ("eth1".into(), 3)].into(),
             ids: Identities::default(),
-            overrides: Cow::Owned(vec![override_]),
         }
         .to_note();
         let form = (FORM, note.len(), jhash::jhash(&note, 0));
         assert_eq!(
             form,
-            (10, 463, 3_545_285_772),
+            (11, 492, 2_790_835_211),
             "the note has another form: give `FORM` in src/kernel/cache.rs the next number, and put the new values here"
         );
     }

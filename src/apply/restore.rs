@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::diff::{Identities, Observed, diff};
 use crate::kernel::trial::Before;
+use crate::kernel::wishes::Wishes;
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::outline::Difference;
 
@@ -21,20 +22,32 @@ use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle, 
 ///
 /// Those of reading.
 pub(super) fn before<K: Kernel>(tables: &mut Tables<K>) -> Result<Before, KernelError> {
+    // What cannot be read now is not known afterwards either.
+    let wishes = tables
+        .layers()
+        .map_or_else(|_| Wishes::new(), |(layers, _)| layers.operator);
     for _ in 0..TRIES {
         let seen = tables.see()?;
         let (kernel, _, table) = tables.parts();
         match seen.basis {
             Basis::Read(observed, _) => {
                 let note = Vec::new();
-                return Ok(Before { observed, note });
+                return Ok(Before {
+                    observed,
+                    note,
+                    wishes,
+                });
             }
             // What was remembered comes back with the tables, as they follow from it.
             Basis::Left(remembered) => {
                 let observed = kernel.observe(table)?;
                 if observed.generation == seen.generation {
                     let note = remembered.to_note();
-                    return Ok(Before { observed, note });
+                    return Ok(Before {
+                        observed,
+                        note,
+                        wishes,
+                    });
                 }
             }
         }
@@ -53,6 +66,7 @@ pub(super) fn restore<K: Kernel>(
     tables: &mut Tables<K>,
     before: &Before,
 ) -> Result<Applied, Failure> {
+    let unwritten = tables.write_wishes(&before.wishes).err();
     let (kernel, cache, table) = tables.parts();
     let id: Arc<str> = random_id()?.into();
     let remembered = Remembered::from_note(&before.note);
@@ -65,6 +79,9 @@ pub(super) fn restore<K: Kernel>(
             totals: Totals::of(&changes),
             ..Applied::default()
         };
+        applied.notes.extend(unwritten.as_ref().map(|error| {
+            format!("what was set before is in force, and lost with the next `flbc apply --keep`: {error}")
+        }));
         let then = Census::of_tables(&before.observed);
         let mut moves = Moves::between(&Census::of_tables(&now), &then);
         let unfinished = Unfinished::of_killed(cache, table);

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::lower::identity_of;
-use crate::model::{Family, Member, Model, Override, Place, Service};
+use crate::model::{Family, Member, Model, Place, ServerKey, Service};
 
 use super::{Remembered, ServerView, View};
 
@@ -11,26 +11,22 @@ impl View {
     /// Adds the servers that no rule leads to now, in the order of the file, and what the file says where something
     /// else was set.
     pub fn complete(&mut self, known: &Remembered<'_>) {
-        let set: FxHashMap<(&Place, &str), &Override> = known
-            .overrides
-            .iter()
-            .map(|one| ((&one.place, &*one.server), one))
-            .collect();
+        let marks = known.effective.marks();
         let mut idle: FxHashMap<&str, Vec<&ServerView>> = FxHashMap::default();
         for server in &self.all_servers {
             idle.entry(&server.identity).or_default().push(server);
         }
-        for service in &known.model.services {
+        for service in &known.model().services {
             let Some(seen) = self.services.get_mut(&*service.name) else {
                 continue;
             };
             let mut left = std::mem::take(&mut seen.servers);
-            for (place, server) in declared(&known.model, service) {
+            for (place, server) in declared(known.model(), service) {
                 let found = left.iter().position(|seen| seen.name == *server.name);
                 let mut shown = if let Some(at) = found {
                     left.remove(at)
                 } else {
-                    let identity = identity_of(&known.model, service, &server.name);
+                    let identity = identity_of(known.model(), service, &server.name);
                     let namesakes = idle.get(&*identity).into_iter().flatten();
                     let mut same =
                         namesakes.filter(|idle| idle.address.is_none_or(|a| a == server.address));
@@ -41,7 +37,8 @@ impl View {
                 };
                 shown.address = Some(server.address);
                 shown.port = server.port;
-                shown.file = set.get(&(&place, &*server.name)).map(|one| one.file);
+                let server = server.name.clone();
+                shown.mark = marks.get(&ServerKey { place, server }).copied();
                 seen.servers.push(shown);
             }
             // What the kernel has beside it was put there by somebody else.

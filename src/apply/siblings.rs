@@ -34,7 +34,7 @@ pub(super) fn keep_apart(
         if theirs.is_empty() {
             continue;
         }
-        for service in &request.model.services {
+        for service in &request.model().services {
             for own in &service.vips {
                 if let Some(other) = theirs.iter().find(|other| meet(own, other)) {
                     claimed.push(Claimed {

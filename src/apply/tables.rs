@@ -1,16 +1,18 @@
 //! The one handle of whoever looks at flbc's tables or changes them: kernel, notes and name.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::kernel::cache::{Cache, Lock};
 use crate::kernel::trial::{Before, Trials};
+use crate::kernel::wishes::{Unreadable, Wishes};
 use crate::kernel::{Kernel, KernelError};
-use crate::model::{Model, Override};
+use crate::model::{Layers, Model};
 
-use super::{Applied, Failure, Remembered, Request, Seen, restore, see_beside};
+use super::{Applied, Failure, Remembered, Request, Seen, legacy, restore, see_beside};
 
 /// flbc's tables of one name in one kernel, with the notes on them.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl<K: Kernel> Tables<K> {
     /// # Errors
     ///
     /// The folder of the notes is somebody else's, or cannot be written to.
-    pub fn lock(&self) -> std::io::Result<Option<Lock>> {
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
         self.cache.lock(&self.name)
     }
 
@@ -62,7 +64,7 @@ impl<K: Kernel> Tables<K> {
     /// # Errors
     ///
     /// `/proc` cannot be read.
-    pub fn trials(&self) -> std::io::Result<Trials> {
+    pub fn trials(&self) -> io::Result<Trials> {
         Trials::new(&self.cache, &self.name)
     }
 
@@ -77,16 +79,50 @@ impl<K: Kernel> Tables<K> {
         Some((Remembered::from_note(&left.note)?, left.current))
     }
 
-    /// What was set with no file that says it, as far as is known: also where a run was killed around its transaction,
-    /// or where another version of flbc was there.
-    pub fn overrides(&mut self) -> Vec<Override> {
+    /// What is said of servers beside the file, whatever became of the tables since; and what is wrong with the file that
+    /// says so, where the note on the tables stood in for it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing that is readable says it.
+    pub fn layers(&mut self) -> Result<(Layers, Option<Unreadable>), Unreadable> {
         let (kernel, cache, table) = self.parts();
-        let left = cache.recall(kernel, table);
-        let left = left.or_else(|| cache.recall_aside(kernel, table));
+        let outcome = cache.wishes(table);
+        if let Ok(Some(operator)) = outcome {
+            let layers = Layers {
+                operator,
+                ..Layers::default()
+            };
+            return Ok((layers, None));
+        }
+        let mut left = cache.recall(kernel, table);
+        if outcome.is_err() {
+            left = left.or_else(|| cache.recall_aside(kernel, table));
+        }
         let known = left.and_then(|left| Remembered::from_note(&left.note));
-        let known = known.map(|known| known.overrides.into_owned());
-        let foreign = || Remembered::overrides_of(&cache.recall_foreign(kernel, table)?);
-        known.or_else(foreign).unwrap_or_default()
+        match (known, outcome) {
+            (Some(known), outcome) => Ok((known.effective.layers().clone(), outcome.err())),
+            (None, Ok(_)) => {
+                let now = kernel.clock();
+                let foreign = cache.recall_foreign(kernel, table);
+                let operator = foreign.and_then(|foreign| legacy::wishes(&foreign, now));
+                let layers = Layers {
+                    operator: operator.unwrap_or_default(),
+                    ..Layers::default()
+                };
+                Ok((layers, None))
+            }
+            (None, Err(unreadable)) => Err(unreadable),
+        }
+    }
+
+    /// Writes down what an operator wants beside the file.
+    ///
+    /// # Errors
+    ///
+    /// The folder is somebody else's, or cannot be written to.
+    pub fn write_wishes(&self, wishes: &Wishes) -> io::Result<()> {
+        self.cache.write_wishes(&self.name, wishes)
     }
 
     /// Looks at what the kernel has: what is remembered if it is known to be true, else what can be read.
@@ -149,7 +185,15 @@ impl<K: Kernel> Tables<K> {
     ///
     /// Those of the kernel.
     pub fn unload(&mut self) -> Result<Option<Applied>, Failure> {
-        super::unload(self)
+        let unloaded = super::unload(self)?;
+        // What was wanted of their servers goes with them.
+        let unwritten = self.write_wishes(&Wishes::new()).err();
+        Ok(unloaded.map(|mut applied| {
+            applied.notes.extend(
+                unwritten.map(|error| format!("what was set is still written down: {error}")),
+            );
+            applied
+        }))
     }
 
     /// What the kernel has now, as [`Tables::restore`] takes it.

@@ -12,7 +12,7 @@ use crate::emit::netlink::{Data, Element, TableFamily};
 use crate::lower::layout::Layout;
 use crate::lower::region::Region;
 use crate::lower::{Comment, abbreviated};
-use crate::model::{Family, ModeKind, Ports, Protocol, Standing, State, Vip, endpoint};
+use crate::model::{Family, Mark, ModeKind, Ports, Protocol, State, Vip, endpoint};
 use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::source::Span;
 
@@ -68,8 +68,8 @@ pub struct ServerView {
     pub weight: u16,
     /// Whether it takes clients.
     pub state: State,
-    /// What the file says, where something else was set.
-    pub file: Option<Standing>,
+    /// What the file says and who says otherwise, where that is so.
+    pub mark: Option<Mark>,
     /// How many of the service's slots lead to it.
     pub slots: usize,
     /// How many slots the service has for its family.
@@ -322,7 +322,7 @@ impl ServerView {
             port: None,
             weight: comment.standing.weight,
             state: comment.standing.state,
-            file: None,
+            mark: None,
             slots: 0,
             of_slots: 0,
             counter: Counter::default(),

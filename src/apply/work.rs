@@ -50,7 +50,7 @@ pub(super) fn since(
     id: &Arc<str>,
     sink: &mut Diagnostics,
 ) -> Result<Option<Work>, Failure> {
-    let plan = schedule(&remembered.model, &mut Diagnostics::new());
+    let plan = schedule(remembered.model(), &mut Diagnostics::new());
     let mut delta = Delta::between(Side::of(remembered, &plan), request.into());
     let layouts = [
         remembered.numbers.layout,
@@ -133,7 +133,7 @@ pub(super) fn anew(
     }
     let wanted = wanted((request, table), &numbers, interfaces, &Scope::Whole)?;
     let mut difference = if let Some(remembered) = remembered {
-        let plan = schedule(&remembered.model, &mut Diagnostics::new());
+        let plan = schedule(remembered.model(), &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
         let clients = moves_from(&observed, &known, request);
@@ -144,7 +144,7 @@ pub(super) fn anew(
     }
     let mut changes = diff(&observed, wanted, id);
     let before = Census::of_tables(&observed);
-    let now = Census::of_all((request.model, request.plan, &numbers));
+    let now = Census::of_all((request.model(), request.plan, &numbers));
     let moves = Moves::between(&before, &now);
     if request.commit {
         keep_counters(kernel, table, &observed, &moves, &mut changes)?;
@@ -152,7 +152,7 @@ pub(super) fn anew(
     let served = match remembered {
         Some(_) => newly_served(&observed, &changes),
         // Whoever loaded what is there let connection tracking forget nothing.
-        None => Served::by_nat(request.model),
+        None => Served::by_nat(request.model()),
     };
     observed.drop_sets();
     Ok(Work {
@@ -208,7 +208,7 @@ fn wanted(
     interfaces: &Interfaces,
     scope: &Scope,
 ) -> Result<Desired, Failure> {
-    let ruleset = lower_part(request.model, request.plan, numbers, table, scope);
+    let ruleset = lower_part(request.model(), request.plan, numbers, table, scope);
     desired(ruleset, interfaces).map_err(Failure::Interfaces)
 }
 

@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostics;
 use crate::kernel::KernelError;
 use crate::lower::layout::Layout;
 use crate::model::Model;
-use crate::operate::{Job, Refused};
+use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
 /// How `flbc apply` is to go about it.
@@ -56,12 +56,12 @@ fn applied(
     let mut tables = tables::open(table)?;
     let turn = (!how.dry_run).then(|| tables::turn(&mut tables));
     let _turn = turn.transpose()?;
-    let overrides = if how.keep {
-        tables.overrides()
+    let earlier = if how.keep {
+        Earlier::Kept
     } else {
-        Vec::new()
+        Earlier::Dropped
     };
-    let job = Job::new(&mut tables, model, overrides, layout, sink)?;
+    let job = Job::new(&mut tables, model, earlier, layout, sink)?;
     if how.dry_run {
         job.check(&mut tables, sink)
     } else {

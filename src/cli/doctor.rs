@@ -19,7 +19,7 @@ use crate::explain::Place;
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
-use crate::operate::{Job, Refused};
+use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
 /// So many findings of one kind are told one by one to people.
@@ -139,11 +139,11 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
         Ok(tables) => tables,
         Err(error) => return unanswered(&error),
     };
-    let job = Job::new(&mut tables, model.clone(), Vec::new(), None, &mut sink);
+    let job = Job::new(&mut tables, model.clone(), Earlier::Kept, None, &mut sink);
     let checked = job.and_then(|job| Ok((job.check(&mut tables, &mut sink)?, job)));
     let failure = match checked {
         Ok((applied, job)) if applied.totals.is_empty() => {
-            return passing_by(&mut tables.kernel, &job.model);
+            return passing_by(&mut tables.kernel, job.model());
         }
         Ok(_) => {
             return Answer::Findings(vec![Finding::new(

@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostics;
 use crate::model::{Model, State};
 use crate::operate::Refused;
 use crate::operate::refused::few;
-use crate::operate::set::{self, Set, Wish};
+use crate::operate::set::{self, Demand, Set};
 use crate::source::Sources;
 
 /// What can be set.
@@ -31,15 +31,15 @@ pub(super) enum What {
 
 impl What {
     /// What is wished; `weight` is the N of `weight N`.
-    pub(super) fn wish(self, weight: Option<u16>) -> Result<Wish, &'static str> {
+    pub(super) fn wish(self, weight: Option<u16>) -> Result<Demand, &'static str> {
         match (self, weight) {
-            (Self::Weight, Some(weight)) => Ok(Wish::Weight(weight)),
+            (Self::Weight, Some(weight)) => Ok(Demand::Weight(weight)),
             (Self::Weight, None) => Err("`weight` needs a number"),
             (_, Some(_)) => Err("only `weight` takes a number"),
-            (Self::Drain, None) => Ok(Wish::State(State::Drain)),
-            (Self::Down, None) => Ok(Wish::State(State::Down)),
-            (Self::Up, None) => Ok(Wish::State(State::Up)),
-            (Self::Backup, None) => Ok(Wish::State(State::Backup)),
+            (Self::Drain, None) => Ok(Demand::State(State::Drain)),
+            (Self::Down, None) => Ok(Demand::State(State::Down)),
+            (Self::Up, None) => Ok(Demand::State(State::Up)),
+            (Self::Backup, None) => Ok(Demand::State(State::Backup)),
         }
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn weight(text: &str) -> Result<u16, String> {
 pub(super) fn run(
     report: &Report,
     server: (&str, &str),
-    wish: Wish,
+    wish: Demand,
     table: &str,
     file: Option<&Path>,
 ) -> Exit {
@@ -95,7 +95,7 @@ fn done(
     table: &str,
     file: Option<Model>,
     server: (&str, &str),
-    wish: Wish,
+    wish: Demand,
     sink: &mut Diagnostics,
 ) -> Result<Set, Refused> {
     let mut tables = tables::open(table)?;

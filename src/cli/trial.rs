@@ -14,7 +14,7 @@ use crate::lower::layout::Layout;
 use crate::model::{DurationWords, Model};
 use crate::operate::refused::option;
 use crate::operate::trial::{Begun, Next, Watcher, back as go_back, begin, confirm as keep};
-use crate::operate::{Job, Refused};
+use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
 /// The hidden command that the watcher runs.
@@ -81,7 +81,7 @@ fn begun(
 ) -> Result<Option<Begun>, Refused> {
     let mut tables = tables::open(table)?;
     let _turn = tables::turn(&mut tables)?;
-    let job = Job::new(&mut tables, model, Vec::new(), layout, sink)?;
+    let job = Job::new(&mut tables, model, Earlier::Dropped, layout, sink)?;
     let watch = || trial::start_watcher(&[WATCH, "--table", table]);
     begin(&mut tables, &job, timeout, watch, sink)
 }

@@ -9,14 +9,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
-pub(crate) const FORM: u32 = 10;
+pub(crate) const FORM: u32 = 11;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
@@ -69,6 +69,8 @@ struct Owed<'a> {
 /// What another version of flbc left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
+    /// The form of what it left.
+    pub form: u32,
     /// What it wanted to know again, in its own words.
     pub note: Vec<u8>,
     /// The random texts of the tables, `inet` first.
@@ -141,7 +143,9 @@ impl Cache {
         self.prepare()?;
         let path = self.file(table, "lock")?;
         let mut options = File::options();
-        let file = options.create(true).append(true).mode(0o600).open(path)?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.create(true).append(true).mode(0o600);
+        let file = options.custom_flags(flag_bits(flags)).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 self.clean(table);
@@ -183,8 +187,11 @@ impl Cache {
         let (then, _, note) = [self.path(table), self.aside(table)]
             .into_iter()
             .find_map(read)?;
-        let identities = then.identities;
-        Some(Foreign { note, identities })
+        Some(Foreign {
+            form: then.form,
+            note,
+            identities: then.identities,
+        })
     }
 
     fn read(&self, kernel: &mut impl Kernel, table: &str, path: &Path) -> Option<Left> {
@@ -207,9 +214,8 @@ impl Cache {
         path: &Path,
     ) -> Option<(Binding, Binding, Vec<u8>)> {
         self.check().ok()?;
-        let mut file = File::open(path).ok()?;
+        let mut file = open_note(path).ok()?;
         let metadata = file.metadata().ok()?;
-        secure(path, &metadata, false).ok()?;
         let now = binding(kernel, table).ok()?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
@@ -287,8 +293,7 @@ impl Cache {
     pub fn unfinished(&self, table: &str) -> Option<Vec<u8>> {
         self.check().ok()?;
         let path = self.file(table, "unfinished").ok()?;
-        let mut file = File::open(&path).ok()?;
-        secure(&path, &file.metadata().ok()?, false).ok()?;
+        let mut file = open_note(&path).ok()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;
         let stored: Owed<'_> = postcard::from_bytes(&bytes).ok()?;
@@ -361,6 +366,23 @@ fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> boo
     same
 }
 
+/// Opens a file that flbc wrote. It is a file and no link or pipe, and nobody but root can have written it.
+pub(super) fn open_note(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    // Whoever opens a pipe waits for its other end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .read(true)
+        .custom_flags(flag_bits(flags))
+        .open(path)?;
+    secure(path, &file.metadata()?, false)?;
+    Ok(file)
+}
+
+fn flag_bits(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
+}
+
 /// Whether nobody but this user, who is root, can have written here.
 fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::Result<()> {
     const OTHERS_MAY_WRITE: u32 = 0o022;
@@ -430,7 +452,7 @@ pub(super) fn lifetime() -> io::Result<u32> {
 }
 
 /// FNV-1a over words of 8 bytes: finds damage, not malice; the folder is root's own.
-fn checksum(bytes: &[u8]) -> u64 {
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
     bytes

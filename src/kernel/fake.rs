@@ -338,6 +338,11 @@ impl Kernel for Fake {
         self.now
     }
 
+    fn clock(&mut self) -> u64 {
+        // As if it had been booted at the start of 2026.
+        1_767_225_600 + self.now.as_secs()
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         Ok(self.interfaces.clone())
     }

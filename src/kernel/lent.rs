@@ -70,6 +70,10 @@ impl<K: Kernel> Kernel for &mut K {
         (**self).now()
     }
 
+    fn clock(&mut self) -> u64 {
+        (**self).clock()
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         (**self).interfaces()
     }

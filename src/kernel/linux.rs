@@ -501,6 +501,10 @@ impl Kernel for Linux {
         Duration::new(whole, rest)
     }
 
+    fn clock(&mut self) -> u64 {
+        u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or_default()
+    }
+
     fn interfaces(&mut self) -> Result<Interfaces, KernelError> {
         conntrack::interfaces()
     }

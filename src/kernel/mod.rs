@@ -29,6 +29,7 @@ mod memory;
 mod read;
 mod socket;
 pub mod trial;
+pub mod wishes;
 
 pub use error::{KernelError, Reason, Refusal};
 pub use linux::Linux;
@@ -89,6 +90,9 @@ pub trait Kernel {
 
     /// The time since boot, that in suspend too: whoever sleeps does nothing.
     fn now(&mut self) -> Duration;
+
+    /// The machine's clock: seconds since 1970. For people to read; nothing is decided by it.
+    fn clock(&mut self) -> u64;
 
     /// The network interfaces.
     fn interfaces(&mut self) -> Result<Interfaces, KernelError>;

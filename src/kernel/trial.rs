@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Observed;
 
-use super::cache::{Cache, boot_id};
+use super::cache::{Cache, boot_id, open_note};
+use super::wishes::Wishes;
 
 /// What the watcher says when it watches.
 const READY: &str = "ready";
@@ -59,6 +60,8 @@ pub struct Before {
     pub observed: Observed,
     /// What the last apply had left in the cache beside them.
     pub note: Vec<u8>,
+    /// What an operator wanted.
+    pub wishes: Wishes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +76,12 @@ struct Last {
     boot: String,
     at: u64,
     outcome: Outcome,
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_note(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -100,7 +109,7 @@ impl Trials {
     /// The trial that is open `now`, if one is; times are those since boot, see [`Kernel::now`](super::Kernel::now).
     pub fn open(&self, now: Duration) -> Option<Open> {
         self.cache.check().ok()?;
-        let head: Head = postcard::from_bytes(&fs::read(&self.head).ok()?).ok()?;
+        let head: Head = postcard::from_bytes(&read(&self.head).ok()?).ok()?;
         if head.boot != self.boot {
             return None;
         }
@@ -111,7 +120,7 @@ impl Trials {
     }
 
     fn is_watched(&self) -> bool {
-        File::open(&self.before)
+        open_note(&self.before)
             .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
     }
 
@@ -155,7 +164,7 @@ impl Trials {
     /// It cannot be read.
     pub fn before(&self) -> io::Result<Before> {
         self.cache.check()?;
-        read_before(&mut File::open(&self.before)?)
+        read_before(&mut open_note(&self.before)?)
     }
 
     /// What was before, held as long as the file that comes with it is open: this process is the watcher.
@@ -165,7 +174,7 @@ impl Trials {
     /// It cannot be read, or somebody watches already.
     pub fn watch(&self) -> io::Result<(Before, File)> {
         self.cache.check()?;
-        let mut file = File::open(&self.before)?;
+        let mut file = open_note(&self.before)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok((read_before(&mut file)?, file))
     }
@@ -196,7 +205,7 @@ impl Trials {
     /// How the last trial ended, and how long ago.
     pub fn last(&self, now: Duration) -> Option<(Outcome, Duration)> {
         self.cache.check().ok()?;
-        let last: Last = postcard::from_bytes(&fs::read(&self.last).ok()?).ok()?;
+        let last: Last = postcard::from_bytes(&read(&self.last).ok()?).ok()?;
         let ago = Duration::from_nanos(nanoseconds(now).saturating_sub(last.at));
         (last.boot == self.boot).then_some((last.outcome, ago))
     }

@@ -12,16 +12,20 @@ use crate::source::Span;
 
 mod address;
 mod fragments;
+mod layers;
 mod mode;
-mod overrides;
+mod place;
 mod remembered;
 mod served;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
 pub use fragments::Fragments;
+pub use layers::{
+    Cause, Effective, Layer, Layers, Mark, Moved, Standing, Verdict, Wanted, Wish, standing,
+};
 pub use mode::{HookedIn, Mode, ModeKind, SourceNat};
-pub use overrides::{Override, Place, Standing};
+pub use place::{Place, ServerKey};
 pub use served::Served;
 pub use words::{DurationWords, endpoint};
 

@@ -132,6 +132,14 @@ impl State {
         }
     }
 
+    /// Whether new clients can come to a server in it.
+    pub const fn takes_clients(self) -> bool {
+        match self {
+            Self::Up | Self::Backup => true,
+            Self::Drain | Self::Down => false,
+        }
+    }
+
     /// The state that this word is for.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == word)

@@ -4,7 +4,7 @@ use crate::apply::{Applied, Request, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::kernel::Kernel;
 use crate::lower::layout::Layout;
-use crate::model::{Model, Override};
+use crate::model::{Effective, Layers, Model};
 use crate::schedule;
 
 use super::Refused;
@@ -12,43 +12,65 @@ use super::Refused;
 /// A model that is ready to be applied.
 #[derive(Debug)]
 pub struct Job {
-    /// All that should be there, what was set included.
-    pub model: Model,
-    overrides: Vec<Override>,
+    /// All that should be there: the file, and what is said beside it.
+    pub effective: Effective,
+    /// What there is to say of it.
+    notes: Vec<String>,
     layout: Option<Layout>,
 }
 
+/// What becomes of what was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// It goes on, where the file does not say the same.
+    Kept,
+    /// It ends.
+    Dropped,
+}
+
 impl Job {
-    /// Looks up what the file leaves to be looked up, and sets what was set beside it.
+    /// Looks up what the file leaves to be looked up, and puts beside it what is said of its servers.
     ///
     /// `layout` is which bits of marks numbers are to be in; `None`: those that they are in.
     ///
     /// # Errors
     ///
-    /// [`Refused::Faulty`] and those of looking.
+    /// [`Refused::Faulty`], those of looking, and [`Refused::WishesUnknown`] where it is to be kept.
     pub fn new<K: Kernel>(
         tables: &mut Tables<K>,
-        mut model: Model,
-        overrides: Vec<Override>,
+        mut declared: Model,
+        earlier: Earlier,
         layout: Option<Layout>,
         sink: &mut Diagnostics,
     ) -> Result<Self, Refused> {
-        complete(tables, &mut model, sink)?;
-        Ok(Self::of_complete(model, overrides, layout))
+        complete(tables, &mut declared, sink)?;
+        let mut notes = Vec::new();
+        let layers = match earlier {
+            Earlier::Kept => layers(tables, &mut notes)?,
+            Earlier::Dropped => Layers::default(),
+        };
+        Ok(Self::of_complete(declared, layers, layout, notes))
     }
 
     /// The same of a model that is complete.
     pub(super) fn of_complete(
-        mut model: Model,
-        overrides: Vec<Override>,
+        declared: Model,
+        layers: Layers,
         layout: Option<Layout>,
+        mut notes: Vec<String>,
     ) -> Self {
-        let overrides = model.set(overrides);
+        let (layers, moved) = layers.beside(&declared);
+        notes.extend(moved.iter().map(ToString::to_string));
         Self {
-            model,
-            overrides,
+            effective: Effective::of(declared, layers),
+            notes,
             layout,
         }
+    }
+
+    /// All that should be there.
+    pub fn model(&self) -> &Model {
+        self.effective.model()
     }
 
     /// Works out what would change, and lets the kernel check it.
@@ -64,17 +86,51 @@ impl Job {
         self.run(tables, false, sink)
     }
 
-    /// Makes the kernel have it.
+    /// Makes the kernel have it. What was set is written down before: whoever is killed in between leaves a wish that the
+    /// next `flbc apply --keep` fulfils, and none is in force that nobody knows of.
     ///
     /// # Errors
     ///
-    /// Why it cannot be; the kernel then has what it had.
+    /// Why it cannot be; the kernel then has what it had, and what was set is what it was.
     pub fn commit<K: Kernel>(
         &self,
         tables: &mut Tables<K>,
         sink: &mut Diagnostics,
     ) -> Result<Applied, Refused> {
-        self.run(tables, true, sink)
+        // Where it is not readable there is nothing to put back.
+        let (before, damaged) = match tables.layers() {
+            Ok((layers, damaged)) => (Ok(layers.operator), damaged.is_some()),
+            Err(unreadable) => (Err(unreadable), true),
+        };
+        let wishes = &self.effective.layers().operator;
+        let differs = damaged || before.as_ref().ok() != Some(wishes);
+        let mut stays = None;
+        if differs {
+            match tables.write_wishes(wishes) {
+                Ok(()) => {}
+                // Nothing is lost by what stays written down.
+                Err(error) if wishes.is_empty() => stays = Some(error),
+                Err(error) => {
+                    return Err(Refused::WishesUnwritten {
+                        notes: tables.notes().to_owned(),
+                        error,
+                    });
+                }
+            }
+        }
+        let mut outcome = self.run(tables, true, sink);
+        if let (Ok(applied), Some(error), Ok(before)) = (&mut outcome, stays, &before)
+            && !before.is_empty()
+        {
+            applied.notes.push(format!(
+                "what was set has ended, and is still written down: the next `flbc apply --keep` begins it again: {error}"
+            ));
+        }
+        if let (Err(_), true, Ok(before)) = (&outcome, differs, before) {
+            // It was writable a moment ago. If it is not now, it is put right by the next command.
+            let _ = tables.write_wishes(&before);
+        }
+        outcome
     }
 
     fn run<K: Kernel>(
@@ -83,16 +139,29 @@ impl Job {
         commit: bool,
         sink: &mut Diagnostics,
     ) -> Result<Applied, Refused> {
-        let plan = schedule::schedule(&self.model, sink);
+        let plan = schedule::schedule(self.model(), sink);
         let request = Request {
             layout: self.layout,
-            model: &self.model,
+            effective: &self.effective,
             plan: &plan,
-            overrides: &self.overrides,
             commit,
         };
-        Ok(tables.apply(&request, sink)?)
+        let mut applied = tables.apply(&request, sink)?;
+        applied.notes.splice(..0, self.notes.iter().cloned());
+        Ok(applied)
     }
+}
+
+/// What is said of servers beside the file.
+pub(super) fn layers<K: Kernel>(
+    tables: &mut Tables<K>,
+    notes: &mut Vec<String>,
+) -> Result<Layers, Refused> {
+    let (layers, unreadable) = tables.layers().map_err(Refused::WishesUnknown)?;
+    notes.extend(unreadable.map(|unreadable| {
+        format!("{unreadable}; the note on the last apply says it, and it is written anew")
+    }));
+    Ok(layers)
 }
 
 /// Looks up what the file leaves to be looked up.

@@ -16,7 +16,7 @@ pub mod turn;
 
 mod job;
 
-pub use job::Job;
+pub use job::{Earlier, Job};
 pub use refused::Refused;
 
 #[cfg(test)]

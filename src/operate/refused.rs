@@ -9,6 +9,7 @@ use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, Exit, quote};
 use crate::kernel::KernelError;
 use crate::kernel::trial::Outcome;
+use crate::kernel::wishes::Unreadable;
 use crate::model::DurationWords;
 use crate::ruleset::name::DEFAULT_TABLE;
 
@@ -67,6 +68,15 @@ pub enum Refused {
         /// The service and the server as they were written.
         written: (String, String),
     },
+    /// What was set is not known, so that it cannot be kept.
+    WishesUnknown(Unreadable),
+    /// What was set cannot be written down.
+    WishesUnwritten {
+        /// Where.
+        notes: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// It could not be applied.
     Failed(Failure),
 }
@@ -83,7 +93,9 @@ impl Refused {
             | Self::Trial { .. }
             | Self::NothingRemembered { .. }
             | Self::Unknown { .. }
-            | Self::NoShare { .. } => Exit::Bad,
+            | Self::NoShare { .. }
+            | Self::WishesUnknown(_)
+            | Self::WishesUnwritten { .. } => Exit::Bad,
         }
     }
 
@@ -98,7 +110,9 @@ impl Refused {
             | Self::Trial { .. }
             | Self::NothingRemembered { .. }
             | Self::Unknown { .. }
-            | Self::NoShare { .. } => Some(self.to_string()),
+            | Self::NoShare { .. }
+            | Self::WishesUnknown(_)
+            | Self::WishesUnwritten { .. } => Some(self.to_string()),
         }
     }
 }
@@ -162,6 +176,15 @@ impl fmt::Display for Refused {
             } => write!(
                 f,
                 "`{name}` has weight 0, so that it is drained; give it a share: `flbc set {service} {server} weight 1`"
+            ),
+            Self::WishesUnknown(unreadable) => write!(
+                f,
+                "{unreadable}; nothing was changed: `flbc apply FILE` without `--keep` ends all that was set, and begins anew"
+            ),
+            Self::WishesUnwritten { notes, error } => write!(
+                f,
+                "what is set cannot be written down in `{}`, and would be lost: {error}; nothing was changed",
+                notes.display()
             ),
             Self::Failed(failure) => failure.fmt(f),
         }

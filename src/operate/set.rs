@@ -1,16 +1,18 @@
 //! What an operator wants of one server, beside the file.
 
+use std::sync::Arc;
+
 use crate::apply::{Applied, Tables};
 use crate::diagnostic::{Diagnostics, nearest};
 use crate::kernel::Kernel;
-use crate::model::{Model, Override, Place, Standing, State};
+use crate::model::{Layers, Model, Place, ServerKey, Service, State, Wanted, Wish, standing};
 
 use super::job::{self, Job};
 use super::refused::Refused;
 
 /// What a server is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Demand {
     /// In this state, whatever the file says.
     State(State),
     /// With this share; 0 drains it.
@@ -37,22 +39,15 @@ pub fn set<K: Kernel>(
     tables: &mut Tables<K>,
     file: Option<Model>,
     (service, server): (&str, &str),
-    wish: Wish,
+    demand: Demand,
     sink: &mut Diagnostics,
 ) -> Result<Set, Refused> {
+    let mut notes = Vec::new();
+    let mut layers = job::layers(tables, &mut notes)?;
     let known = tables.recall();
-    let mut overrides = match &known {
-        Some(known) => known.overrides.to_vec(),
-        None => tables.overrides(),
-    };
-    let mut model = match (file, known) {
+    let mut declared = match (file, known) {
         (Some(model), _) => model,
-        (None, Some(known)) => {
-            let mut model = known.model.into_owned();
-            // From here on as if the file were read.
-            model.unset(&overrides);
-            model
-        }
+        (None, Some(known)) => known.effective.into_owned().into_declared(),
         (None, None) => {
             // Without the privilege nothing is known of any tables, whatever is remembered.
             let name = tables.name().to_owned();
@@ -62,17 +57,44 @@ pub fn set<K: Kernel>(
             });
         }
     };
-    job::complete(tables, &mut model, sink)?;
-    let place = place(&model, service, server)?;
-    add(&mut model, &mut overrides, &place, (service, server), wish)?;
-    let job = Job::of_complete(model, overrides, None);
-    let applied = job.commit(tables, sink)?;
-    let users = job.model.users(&place).map(str::to_owned).collect();
+    job::complete(tables, &mut declared, sink)?;
+    let place = place(&declared, service, server)?;
+    let now = tables.kernel.clock();
+    add(
+        &declared,
+        &mut layers,
+        (&place, (service, server)),
+        demand,
+        now,
+    )?;
+    let job = Job::of_complete(declared, layers, None, notes);
+    let mut applied = job.commit(tables, sink)?;
+    let users: Vec<&Service> = job.model().users(&place).collect();
+    if !applied.is_nothing() {
+        let empty = users.iter().filter_map(|user| emptied(job.model(), user));
+        applied.notes.extend(empty);
+    }
+    let users = users.iter().map(|user| user.name.to_string()).collect();
     Ok(Set {
         applied,
         place,
         users,
     })
+}
+
+/// That new clients of a service have no server left.
+fn emptied(model: &Model, service: &Service) -> Option<String> {
+    let empty = model.empty_families(service);
+    let (all, name) = (service.families().count(), &service.name);
+    let which = match *empty {
+        [] => return None,
+        [family] if all > 1 => format!("{family} "),
+        [..] => String::new(),
+    };
+    let on_empty = service.on_empty;
+    Some(format!(
+        "no {which}server of `{name}` takes new clients now: `on-empty {on_empty}` answers them"
+    ))
 }
 
 /// Where the server is declared, or what may have been meant.
@@ -103,50 +125,42 @@ fn place(model: &Model, service: &str, server: &str) -> Result<Place, Refused> {
     })
 }
 
-/// Adds the wish to what was set before.
+/// Adds what is demanded to what was set before.
 fn add(
-    model: &mut Model,
-    overrides: &mut Vec<Override>,
-    place: &Place,
-    (service, server): (&str, &str),
-    wish: Wish,
+    declared: &Model,
+    layers: &mut Layers,
+    (place, written): (&Place, (&str, &str)),
+    demand: Demand,
+    now: u64,
 ) -> Result<(), Refused> {
-    let found = model.server_mut(place, server);
-    let Some((file, name)) = found.map(|found| (found.standing(), found.name.clone())) else {
+    let key = ServerKey {
+        place: place.clone(),
+        server: Arc::from(written.1),
+    };
+    let Some(server) = declared.server(&key) else {
         return Ok(());
     };
-    let known = overrides
-        .iter()
-        .position(|one| one.place == *place && *one.server == *server);
-    let mut one = match known {
-        Some(at) => overrides.swap_remove(at),
-        None => Override {
-            place: place.clone(),
-            server: name,
-            state: None,
-            weight: None,
-            file,
-        },
-    };
-    one.file = file;
-    match wish {
-        Wish::Weight(weight) => one.weight = Some(weight),
-        Wish::State(state) => {
-            one.state = Some(state);
-            let wanted = Standing {
-                state,
-                ..one.standing()
-            };
-            if one.standing() != wanted {
+    let before = layers.operator.get(&key).copied();
+    let mut wish = before.unwrap_or_else(|| Wish::of(server));
+    match demand {
+        Demand::Weight(value) => wish.weight = Some(since(wish.weight, value, now)),
+        Demand::State(value) => {
+            wish.state = Some(since(wish.state, value, now));
+            let (stands, _) = standing(server.standing(), Some(&wish), None);
+            if stands.state != value {
                 return Err(Refused::NoShare {
-                    name: one.server.to_string(),
-                    written: (service.to_owned(), server.to_owned()),
+                    name: server.name.to_string(),
+                    written: (written.0.to_owned(), written.1.to_owned()),
                 });
             }
         }
     }
-    overrides.push(one);
-    // The same state always reads the same.
-    overrides.sort_by(|a, b| (&a.place, &a.server).cmp(&(&b.place, &b.server)));
+    layers.operator.insert(key, wish);
     Ok(())
+}
+
+/// What is wanted since now, or since it was wanted first.
+fn since<T: PartialEq>(before: Option<Wanted<T>>, value: T, now: u64) -> Wanted<T> {
+    let same = before.filter(|before| before.value == value);
+    same.unwrap_or(Wanted { value, since: now })
 }

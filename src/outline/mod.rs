@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::model::{
-    Access, AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
-    RealServer, Service,
+    Access, AccessEntry, AccessList, DurationWords, Family, Mark, Member, Model, Place, Prefix,
+    RealServer, ServerKey, Service,
 };
 use crate::schedule::{MaglevTable, maglev_table};
 use crate::syntax::Keyword;
@@ -84,26 +84,28 @@ impl Outline {
         )
     }
 
-    /// Marks what was set beside the file: `drain (set)`.
-    pub fn mark(&mut self, overrides: &[Override]) {
-        for one in overrides {
-            let servers = match &one.place {
+    /// Marks what something else than the file says: `drain (set)`.
+    pub fn mark(&mut self, marks: &BTreeMap<ServerKey, Mark>) {
+        for (key, mark) in marks {
+            let servers = match &key.place {
                 Place::Pool(pool) => self.pools.get_mut(&**pool),
                 Place::Service(service) => {
                     let service = self.services.get_mut(&**service);
                     service.map(|service| &mut service.servers)
                 }
             };
-            let Some(server) = servers.and_then(|servers| servers.get_mut(&*one.server)) else {
+            let Some(server) = servers.and_then(|servers| servers.get_mut(&*key.server)) else {
                 continue;
             };
-            let standing = one.standing();
-            for (name, set) in [
-                ("state", standing.state != one.file.state),
-                ("weight", standing.weight != one.file.weight),
+            let Mark {
+                file, now, cause, ..
+            } = mark;
+            for (name, differs, layer) in [
+                ("state", now.state != file.state, cause.state),
+                ("weight", now.weight != file.weight, cause.weight),
             ] {
-                if set && let Some(value) = server.settings.get_mut(name) {
-                    value.push_str(" (set)");
+                if differs && let Some(value) = server.settings.get_mut(name) {
+                    value.push_str(layer.mark());
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Figures, Kept, Server, Service, Status};
+use super::{Beside, Differs, Figures, Kept, Server, Service, Status};
 use crate::diagnostic::escape;
-use crate::model::ModeKind;
+use crate::model::{Layer, ModeKind};
 
 /// How wide the names are; a longer one has a line of its own.
 const NAME: usize = 34;
@@ -42,12 +42,12 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
         if at > 0 || begun {
             writeln!(text)?;
         }
-        write_service(service, status.interval.is_some(), text)?;
+        write_service(service, (status.interval.is_some(), status.at), text)?;
     }
     Ok(())
 }
 
-fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Result {
+fn write_service(service: &Service, (rates, at): (bool, u64), text: &mut String) -> fmt::Result {
     let head = format!("service {} ({})", service.name, service.mode);
     let standing = format!(" {:>6} {:<6} {:>6}", "weight", "state", "share");
     write!(text, "{:<width$}{standing}", escape(&head), width = NAME)?;
@@ -75,7 +75,7 @@ fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Resu
         }
     }
     for server in &service.servers {
-        write_server(server, rates, text)?;
+        write_server(server, (rates, at), text)?;
     }
     let label = if service.shared {
         "all (servers shared: not known)"
@@ -86,7 +86,7 @@ fn write_service(service: &Service, rates: bool, text: &mut String) -> fmt::Resu
     writeln!(text)
 }
 
-fn write_server(server: &Server, rates: bool, text: &mut String) -> fmt::Result {
+fn write_server(server: &Server, (rates, at): (bool, u64), text: &mut String) -> fmt::Result {
     let label = if server.name == server.endpoint {
         server.name.clone()
     } else {
@@ -99,10 +99,42 @@ fn write_server(server: &Server, rates: bool, text: &mut String) -> fmt::Result 
         server.share * 100.0
     );
     row(&label, &standing, &server.figures, rates, text)?;
-    if let Some(file) = &server.file {
-        write!(text, "  set; the file says {file}")?;
+    if let (Some(file), Some(beside)) = (&server.file, &server.beside) {
+        let said = said(beside, at);
+        write!(text, "  {said}; the file says {file}")?;
     }
     writeln!(text)
+}
+
+/// Who says otherwise than the file, and since when: `set 5m ago`, `state by health, weight set 2h ago`.
+fn said(Beside { state, weight }: &Beside, at: u64) -> String {
+    let state = state.as_ref().map(|one| by(one, at));
+    let weight = weight.as_ref().map(|one| by(one, at));
+    match (state, weight) {
+        (Some(state), Some(weight)) if state != weight => {
+            format!("state {state}, weight {weight}")
+        }
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => String::new(),
+    }
+}
+
+fn by<T>(differs: &Differs<T>, at: u64) -> String {
+    match (differs.by, differs.since) {
+        (Layer::Health, _) => "by health".to_owned(),
+        (Layer::Operator | Layer::File, Some(since)) => {
+            format!("set {} ago", roughly(at.saturating_sub(since)))
+        }
+        (Layer::Operator | Layer::File, None) => "set".to_owned(),
+    }
+}
+
+/// Seconds, in the largest unit of which there are two: `119s`, `2m`, `47h`, `2d`.
+fn roughly(seconds: u64) -> String {
+    const UNITS: [(u64, char); 3] = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+    let fits = UNITS.into_iter().find(|(unit, _)| seconds / unit >= 2);
+    let (unit, letter) = fits.unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// A line without its end.

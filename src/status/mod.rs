@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{ModeKind, State};
+use crate::model::{Layer, ModeKind, State};
 
 mod figures;
 mod human;
@@ -44,6 +44,9 @@ pub struct Status {
     /// What is remembered, by what remembers it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub memory: Vec<Table>,
+    /// When it was read: seconds since 1970, by the machine's clock.
+    #[serde(skip)]
+    pub at: u64,
     /// The services, in the order of their names.
     pub services: Vec<Service>,
 }
@@ -127,6 +130,29 @@ pub struct Vip {
     pub figures: Figures,
 }
 
+/// What of a server's standing the file does not say.
+#[derive(Debug, Serialize)]
+pub struct Beside {
+    /// Its state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Differs<State>>,
+    /// Its weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Differs<u16>>,
+}
+
+/// Who says something else than the file.
+#[derive(Debug, Serialize)]
+pub struct Differs<T> {
+    /// What the file says.
+    pub file: T,
+    /// Who says otherwise.
+    pub by: Layer,
+    /// Since when: seconds since 1970, by the machine's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}
+
 /// A real server of a service.
 #[derive(Debug, Serialize)]
 pub struct Server {
@@ -138,8 +164,11 @@ pub struct Server {
     pub weight: u16,
     /// Whether it takes clients.
     pub state: State,
-    /// What the file says, where something else was set.
+    /// What the file says, where something else holds.
     pub file: Option<String>,
+    /// Who says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
     /// Slots over all slots of its family, 0 to 1.
     pub share: f64,
     /// Those of all services that share it.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::figures::{Amount, Figures};
-use super::{Kept, Server, Service, Status, Table, Vip};
+use super::{Beside, Differs, Kept, Server, Service, Status, Table, Vip};
 use crate::apply::{self, ServerView, ServiceView, Tables, View, drifted};
 use crate::doctor::{self, Hooked};
 use crate::kernel::{Kernel, KernelError, Memory};
-use crate::model::ModeKind;
+use crate::model::{Layer, Mark, ModeKind};
 use crate::operate::trial;
 use crate::ruleset::name;
 
@@ -32,7 +32,7 @@ impl Status {
                 warnings.extend(drifted(&drift, "; the next `flbc apply` puts it right"));
             }
             let foreign = tables.kernel.base_chains(&name)?;
-            let obstacles = doctor::obstacles(&foreign, &Hooked::by(&known.model));
+            let obstacles = doctor::obstacles(&foreign, &Hooked::by(known.model()));
             warnings.extend(obstacles.iter().map(ToString::to_string));
         }
         view.count(&traffic);
@@ -40,6 +40,7 @@ impl Status {
         status.remember(&tables.kernel.memories(&name)?, &view);
         warnings.extend(status.nearly_full());
         Ok(Self {
+            at: tables.kernel.clock(),
             trial: trial::notice(tables),
             warnings,
             ..status
@@ -58,6 +59,7 @@ impl Status {
             warnings: Vec::new(),
             mark_shift: Some(view.layout.shift()).filter(|shift| *shift > 0),
             interval: None,
+            at: 0,
             memory: Vec::new(),
             services: services
                 .map(|(name, service)| {
@@ -210,6 +212,33 @@ impl Service {
     }
 }
 
+impl Beside {
+    fn of(mark: &Mark) -> Self {
+        let Mark {
+            file,
+            now,
+            cause,
+            wish,
+        } = mark;
+        let since = |layer, wanted: Option<u64>| wanted.filter(|_| layer == Layer::Operator);
+        let state_since = wish.and_then(|wish| Some(wish.state?.since));
+        let weight_since = wish.and_then(|wish| Some(wish.weight?.since));
+        Self {
+            state: (now.state != file.state).then(|| Differs {
+                file: file.state,
+                by: cause.state,
+                // A weight of 0 drains, and one above it ends that.
+                since: since(cause.state, state_since.or(weight_since)),
+            }),
+            weight: (now.weight != file.weight).then(|| Differs {
+                file: file.weight,
+                by: cause.weight,
+                since: since(cause.weight, weight_since),
+            }),
+        }
+    }
+}
+
 impl Server {
     #[expect(clippy::cast_precision_loss, reason = "a share for people")]
     fn of(server: &ServerView, nat: bool) -> Self {
@@ -218,7 +247,8 @@ impl Server {
             endpoint: server.endpoint(),
             weight: server.weight,
             state: server.state,
-            file: server.file.map(|file| file.to_string()),
+            file: server.mark.map(|mark| mark.file.to_string()),
+            beside: server.mark.as_ref().map(Beside::of),
             share: server.slots as f64 / server.of_slots.max(1) as f64,
             figures: Figures {
                 connections: nat.then_some(server.counter.packets),
@@ -248,6 +278,7 @@ mod tests {
             warnings: Vec::new(),
             mark_shift: None,
             interval: None,
+            at: 0,
             memory: vec![
                 table(Kept::Clients, 7),
                 table(Kept::Clients, 8),

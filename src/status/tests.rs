@@ -21,8 +21,8 @@ use crate::kernel::fake::Fake;
 use crate::kernel::{BaseChain, Entry, Recollection};
 use crate::lower::layout::Layout;
 use crate::model::{Model, State};
-use crate::operate::set::{Wish, set};
-use crate::operate::{Job, trial};
+use crate::operate::set::{Demand, set};
+use crate::operate::{Earlier, Job, trial};
 use crate::source::Sources;
 use crate::syntax::Input;
 
@@ -70,7 +70,14 @@ impl Host {
     fn job(&mut self, text: &str, shift: u8) -> Job {
         let mut sink = Diagnostics::new();
         let layout = Layout::new(shift);
-        Job::new(&mut self.tables, model(text), Vec::new(), layout, &mut sink).unwrap()
+        Job::new(
+            &mut self.tables,
+            model(text),
+            Earlier::Dropped,
+            layout,
+            &mut sink,
+        )
+        .unwrap()
     }
 
     fn status(&mut self) -> Status {
@@ -354,7 +361,7 @@ fn a_trial_is_told_as_long_as_it_is_open() {
 fn what_was_set_stands_beside_what_the_file_says() {
     let mut host = Host::with(WWW, 0);
     let mut sink = Diagnostics::new();
-    let wish = Wish::State(State::Down);
+    let wish = Demand::State(State::Down);
     let done = set(&mut host.tables, None, ("www", "b"), wish, &mut sink).unwrap();
     assert!(!Applied::is_nothing(&done.applied));
     let status = host.status();
@@ -363,7 +370,7 @@ fn what_was_set_stands_beside_what_the_file_says() {
         (b.name.as_str(), b.state, b.file.as_deref()),
         ("b", State::Down, Some("weight 1"))
     );
-    assert!(human(&status).contains("        0  set; the file says weight 1\n"));
+    assert!(human(&status).contains("        0  set 0s ago; the file says weight 1\n"));
     let b = r#""name":"b","endpoint":"10.20.0.12","weight":1,"state":"down","file":"weight 1""#;
     assert!(json(&status).contains(b), "{}", json(&status));
     let text = prometheus(&status);

@@ -154,7 +154,7 @@ fn status_shows_what_was_set() {
         lines[own..]
             .iter()
             .any(|l| l.starts_with("a 10.20.0.11 3 drain ")
-                && l.ends_with("set; the file says weight 3")),
+                && l.ends_with(" ago; the file says weight 3")),
         "{human}"
     );
     for service in ["service www ", "service api "] {
@@ -163,7 +163,7 @@ fn status_shows_what_was_set() {
             lines[at..at + 5]
                 .iter()
                 .any(|l| l.starts_with("b 10.20.0.12 5 up ")
-                    && l.ends_with("set; the file says weight 1")),
+                    && l.ends_with(" ago; the file says weight 1")),
             "{human}"
         );
     }

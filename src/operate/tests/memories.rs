@@ -202,14 +202,14 @@ fn unload_forgets_all_clients_with_the_tables() {
 fn what_was_set_is_known_after_going_back_with_clients_that_have_other_numbers() {
     let mut host = remembering("");
     let text = www("persist 10m;", BOTH);
-    host.set("www b", Wish::State(crate::model::State::Drain));
+    host.set("www b", Demand::State(crate::model::State::Drain));
     let before = host.tables().before().unwrap();
     host.shift(&text, 8);
     let applied = host.tables().restore(&before).unwrap();
     assert!(applied.warnings().is_empty(), "{:?}", applied.warnings());
     assert_eq!(host.remembered().len(), 3);
     assert!(host.remembers());
-    assert_eq!(host.tables().overrides().len(), 1);
+    assert_eq!(host.wishes().len(), 1);
     assert!(host.keep(&text).is_nothing());
 }
 

@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::Job;
 use super::refused::Refused;
-use super::set::{Set, Wish, set as set_server};
+use super::set::{Demand, Set, set as set_server};
 use super::turn::take;
+use super::{Earlier, Job};
 use crate::apply::{Applied, Failure, KnownServer, Tables, View, numbers};
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Observed, diff, drift};
 use crate::emit::netlink::{Bytes, TableFamily, desired};
 use crate::kernel::cache::Cache;
 use crate::kernel::fake::Fake;
+use crate::kernel::wishes::Wishes;
 use crate::kernel::{Connection, Entry, Flow, Kernel, Recollection};
 use crate::lower::layout::Layout;
 use crate::model::{Model, Protocol};
@@ -45,6 +46,7 @@ mod set;
 mod shift;
 mod trial;
 mod turn;
+mod wishes;
 mod words;
 
 /// A machine with a kernel in memory, and a folder for notes. Each command opens the tables anew.
@@ -109,8 +111,12 @@ impl Host {
         let mut sink = Diagnostics::new();
         let layout = shift.map(|shift| Layout::new(shift).unwrap());
         let outcome = self.in_turn(commit, |tables| {
-            let overrides = if keep { tables.overrides() } else { Vec::new() };
-            let job = Job::new(tables, model(text), overrides, layout, &mut sink)?;
+            let earlier = if keep {
+                Earlier::Kept
+            } else {
+                Earlier::Dropped
+            };
+            let job = Job::new(tables, model(text), earlier, layout, &mut sink)?;
             if commit {
                 job.commit(tables, &mut sink)
             } else {
@@ -160,8 +166,13 @@ impl Host {
         quiet(self.run(text, (false, false, None)).0)
     }
 
+    /// What is known to be set.
+    fn wishes(&mut self) -> Wishes {
+        self.tables().layers().unwrap().0.operator
+    }
+
     /// `flbc set`
-    fn try_set(&mut self, file: Option<&str>, server: &str, wish: Wish) -> Result<Set, Refused> {
+    fn try_set(&mut self, file: Option<&str>, server: &str, wish: Demand) -> Result<Set, Refused> {
         let server = server.split_once(' ').unwrap();
         let file = file.map(model);
         self.in_turn(true, |tables| {
@@ -171,7 +182,7 @@ impl Host {
 
     /// Sets a server, which must succeed without a word of warning.
     #[track_caller]
-    fn set(&mut self, server: &str, wish: Wish) -> Set {
+    fn set(&mut self, server: &str, wish: Demand) -> Set {
         let set = self.try_set(None, server, wish);
         let set = set.unwrap_or_else(|refused| panic!("{refused}"));
         assert!(set.applied.warnings().is_empty(), "{:?}", set.applied);

@@ -83,7 +83,7 @@ fn a_note_of_another_table_is_not_taken_for_ones_own() {
     let cache = host.cache();
     let mut other = Tables::new(&mut host.kernel, cache, "other");
     assert!(other.recall().is_none());
-    assert!(other.overrides().is_empty());
+    assert!(other.layers().unwrap().0.is_empty());
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_note_that_is_out_of_place_is_no_reason_to_stop() {
 fn what_was_set_is_known_of_what_another_version_left() {
     let mut host = Host::new();
     host.apply(FILE);
-    host.set("www a", Wish::State(State::Drain));
+    host.set("www a", Demand::State(State::Drain));
     // Every version begins with these: here the form of the file, in the first byte behind the checksum, is another.
     let note = host.notes(".state").pop().unwrap();
     let mut bytes = fs::read(&note).unwrap();
@@ -126,13 +126,13 @@ fn what_was_set_is_known_of_what_another_version_left() {
     bytes[..8].copy_from_slice(&sum);
     fs::write(&note, bytes).unwrap();
     assert!(host.tables().recall().is_none());
-    assert_eq!(host.tables().overrides().len(), 1);
+    assert_eq!(host.wishes().len(), 1);
     assert!(host.keep(FILE).is_nothing());
     assert!(host.tables().recall().is_some());
 }
 
 /// The checksum of a note: FNV-1a over words of 8 bytes, mixed.
-fn sum_of(bytes: &[u8]) -> u64 {
+pub(super) fn sum_of(bytes: &[u8]) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64;
     bytes.chunks(8).fold(start, |sum, chunk| {
         let mut word = [0; 8];

@@ -11,9 +11,9 @@ service own { vip 192.0.2.53 tcp, udp 80; server a 10.20.0.11 weight 3; server b
 service api { vip 192.0.2.11 tcp 80; pool web }
 ";
 
-const DRAIN: Wish = Wish::State(State::Drain);
-const UP: Wish = Wish::State(State::Up);
-const DOWN: Wish = Wish::State(State::Down);
+const DRAIN: Demand = Demand::State(State::Drain);
+const UP: Demand = Demand::State(State::Up);
+const DOWN: Demand = Demand::State(State::Down);
 
 fn applied() -> Host {
     let mut host = Host::new();
@@ -58,7 +58,7 @@ fn what_is_set_holds_until_it_is_ended() {
 #[test]
 fn what_is_set_twice_is_no_difference() {
     let mut host = applied();
-    for wish in [DRAIN, Wish::Weight(7), Wish::State(State::Backup)] {
+    for wish in [DRAIN, Demand::Weight(7), Demand::State(State::Backup)] {
         assert!(!host.set("own a", wish).applied.is_nothing(), "{wish:?}");
         let asked = host.kernel.asked;
         assert!(host.set("own a", wish).applied.is_nothing(), "{wish:?}");
@@ -70,17 +70,17 @@ fn what_is_set_twice_is_no_difference() {
 fn a_weight_and_a_state_are_set_beside_each_other() {
     let mut host = applied();
     assert!(
-        words(&host.set("own a", Wish::Weight(7))).starts_with("~ own: a weight 3 -> 7 (set)\n")
+        words(&host.set("own a", Demand::Weight(7))).starts_with("~ own: a weight 3 -> 7 (set)\n")
     );
     assert!(words(&host.set("own a", DRAIN)).starts_with("~ own: a up -> drain (set)\n"));
-    assert!(words(&host.set("own c", Wish::Weight(2))).contains("~ own: c drain -> up (set)\n"));
+    assert!(words(&host.set("own c", Demand::Weight(2))).contains("~ own: c drain -> up (set)\n"));
     assert!(words(&host.set("own d", UP)).starts_with("~ own: d backup -> up (set)\n"));
     assert_eq!(
         host.stand("own"),
         ["a drain 0/4", "b up 1/4", "c up 2/4", "d up 1/4"]
     );
     assert!(
-        words(&host.set("own d", Wish::Weight(0))).contains("~ own: d up (set) -> drain (set)\n")
+        words(&host.set("own d", Demand::Weight(0))).contains("~ own: d up (set) -> drain (set)\n")
     );
 }
 
@@ -89,9 +89,9 @@ fn apply_says_what_it_ends_and_keeps_what_it_is_told_to_keep() {
     let mut host = applied();
     let before = host.stands();
     for (server, wish) in [
-        ("own a", Wish::Weight(7)),
+        ("own a", Demand::Weight(7)),
         ("own a", DRAIN),
-        ("own c", Wish::Weight(2)),
+        ("own c", Demand::Weight(2)),
         ("own d", UP),
     ] {
         host.set(server, wish);
@@ -111,7 +111,12 @@ fn apply_says_what_it_ends_and_keeps_what_it_is_told_to_keep() {
     let edited = FILE
         .replace("server d 10.20.0.14 backup", "server e 10.20.0.15")
         .replace("weight 3", "weight 4");
-    let kept = host.keep(&edited).text(false);
+    let kept = host.run(&edited, (true, true, None)).0.unwrap();
+    assert_eq!(
+        kept.warnings(),
+        ["what was set on d of own has ended: the file has no such server"]
+    );
+    let kept = kept.text(false);
     assert!(
         kept.contains("~ own: + server e 10.20.0.15\n") && kept.contains("~ own: - server d\n"),
         "{kept}"
@@ -133,12 +138,12 @@ fn a_file_that_says_what_was_set_ends_it() {
         host.apply(&says).difference.lines,
         ["~ own: b drain (set) -> drain"]
     );
-    assert!(host.tables().overrides().is_empty());
+    assert!(host.wishes().is_empty());
     // With `--keep` too: the file says so itself from then on.
     host.apply(FILE);
     host.set("own b", DRAIN);
     host.keep(&says);
-    assert!(host.tables().overrides().is_empty());
+    assert!(host.wishes().is_empty());
     assert!(host.apply(&says).is_nothing());
 }
 
@@ -146,25 +151,17 @@ fn a_file_that_says_what_was_set_ends_it() {
 fn what_was_set_is_read_back_with_what_the_file_says() {
     let mut host = applied();
     host.set("own a", DRAIN);
-    host.set("www b", Wish::Weight(5));
-    let overrides = host.tables().overrides();
-    let told: Vec<String> = overrides
-        .iter()
-        .map(|one| {
-            format!(
-                "{} {}: {}, not {}",
-                one.place,
-                one.server,
-                one.standing(),
-                one.file
-            )
-        })
+    host.set("www b", Demand::Weight(5));
+    let known = host.tables().recall().unwrap();
+    let marks = known.effective.marks().iter();
+    let told: Vec<String> = marks
+        .map(|(key, mark)| format!("{key}: {}, not {}", mark.now, mark.file))
         .collect();
     assert_eq!(
         told,
         [
-            "pool web b: weight 5, not weight 1",
-            "own a: weight 3 drain, not weight 3"
+            "b of pool web: weight 5, not weight 1",
+            "a of own: weight 3 drain, not weight 3"
         ]
     );
 }
@@ -203,7 +200,7 @@ fn who_is_unknown_is_told_and_who_may_be_meant() {
 #[test]
 fn a_server_without_a_share_cannot_be_up() {
     let mut host = applied();
-    for wish in [UP, Wish::State(State::Backup)] {
+    for wish in [UP, Demand::State(State::Backup)] {
         let refused = host.try_set(None, "own c", wish).unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -239,7 +236,7 @@ fn without_a_file_something_must_be_remembered() {
     }
     let set = host.try_set(Some(FILE), "own a", DRAIN).unwrap();
     assert!(words(&set).starts_with("~ own: a up -> drain"));
-    host.set("own b", Wish::Weight(9));
+    host.set("own b", Demand::Weight(9));
     let ended = host.apply(FILE).difference.lines;
     assert_eq!(
         ended,
@@ -253,7 +250,7 @@ fn a_file_that_is_named_is_applied_with_what_was_set_before() {
     host.set("own b", DRAIN);
     let edited = FILE.replace("weight 3", "weight 4");
     let set = host
-        .try_set(Some(&edited), "own a", Wish::Weight(8))
+        .try_set(Some(&edited), "own a", Demand::Weight(8))
         .unwrap();
     assert_eq!(
         set.applied.difference.lines,
@@ -303,9 +300,9 @@ fn what_is_set_outlives_what_somebody_does_by_hand() {
             .sets
             .retain(|set| &*set.name != "svc4");
     });
-    let set = host.try_set(None, "own a", Wish::Weight(9)).unwrap();
+    let set = host.try_set(None, "own a", Demand::Weight(9)).unwrap();
     assert!(!set.applied.drift.is_empty());
-    assert_eq!(host.tables().overrides().len(), 2);
+    assert_eq!(host.wishes().len(), 2);
     assert!(host.keep(FILE).is_nothing());
 }
 
@@ -313,7 +310,7 @@ fn what_is_set_outlives_what_somebody_does_by_hand() {
 fn a_server_that_is_set_keeps_its_number() {
     let mut host = applied();
     let numbers = host.servers();
-    for wish in [DRAIN, DOWN, Wish::Weight(9), UP] {
+    for wish in [DRAIN, DOWN, Demand::Weight(9), UP] {
         host.set("own a", wish);
         assert_eq!(host.servers(), numbers, "{wish:?}");
     }
@@ -324,7 +321,7 @@ fn what_is_set_is_known_whoever_commits_right_behind() {
     for (server, wish) in [
         ("own a", DRAIN),
         ("www b", DOWN),
-        ("own b", Wish::Weight(5)),
+        ("own b", Demand::Weight(5)),
     ] {
         let mut host = applied();
         // Its own tables are not concerned, or are.
@@ -338,7 +335,7 @@ fn what_is_set_is_known_whoever_commits_right_behind() {
         for other in others {
             host.kernel.behind = vec![other];
             host.set(server, wish);
-            assert_eq!(host.tables().overrides().len(), 1, "{server}");
+            assert_eq!(host.wishes().len(), 1, "{server}");
             let kept = host.run(FILE, (true, true, None)).0.unwrap();
             assert!(kept.difference.is_empty(), "{server}");
             host.try_set(None, server, UP).map(drop).unwrap();

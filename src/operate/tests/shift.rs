@@ -40,7 +40,7 @@ fn a_table_keeps_its_shift_whatever_is_lost() {
         }
         assert_eq!(host.servers(), drawn);
     }
-    host.set("plain a", Wish::State(State::Drain));
+    host.set("plain a", Demand::State(State::Drain));
     assert_eq!(host.servers(), drawn);
     // Somebody takes away what tells.
     host.by_hand(|has| {
@@ -122,7 +122,7 @@ fn another_shift_loses_nothing() {
 fn another_shift_keeps_what_was_set() {
     let mut host = Host::new();
     host.apply(FILE);
-    host.set("plain b", Wish::State(State::Drain));
+    host.set("plain b", Demand::State(State::Drain));
     for (shift, _) in SHIFTS {
         host.shift(FILE, shift);
         assert_eq!(host.stand("plain"), ["a up 1/1", "b drain 0/1"]);

@@ -35,7 +35,7 @@ impl Host {
         let trials = self.trials();
         let begun = self.in_turn(true, |tables| {
             let mut sink = Diagnostics::new();
-            let job = Job::new(tables, model(text), Vec::new(), None, &mut sink)?;
+            let job = Job::new(tables, model(text), Earlier::Dropped, None, &mut sink)?;
             let watch = || {
                 watcher.set(Some(Watcher::new(trials.clone())?));
                 Ok(())
@@ -170,7 +170,7 @@ fn while_a_trial_is_open_nothing_else_changes_the_tables() {
     let before = host.has();
     let mut watching = host.begin(SECOND);
     let tried = host.has();
-    let drain = Wish::State(State::Drain);
+    let drain = Demand::State(State::Drain);
     for refused in [
         host.try_apply(&first()).map(drop),
         host.attempt(&first()).map(drop),
@@ -248,7 +248,7 @@ fn what_nobody_would_take_back_is_not_tried() {
     let before = host.has();
     let refused = host.in_turn(true, |tables| {
         let mut sink = Diagnostics::new();
-        let job = Job::new(tables, model(SECOND), Vec::new(), None, &mut sink)?;
+        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?;
         let watch = || Err(io::Error::other("no process left"));
         begin(tables, &job, seconds(60), watch, &mut sink)
     });
@@ -271,7 +271,7 @@ fn the_time_to_confirm_counts_from_the_commit_on() {
     let trials = host.trials();
     host.in_turn(true, |tables| {
         let mut sink = Diagnostics::new();
-        let job = Job::new(tables, model(SECOND), Vec::new(), None, &mut sink)?;
+        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?;
         let watch = || {
             kernel.set(trials.open(seconds(1000)));
             Ok(())
@@ -348,7 +348,14 @@ fn a_run_that_is_killed_at_any_moment_of_a_try_leaves_the_way_back() {
         if committed {
             let mut sink = Diagnostics::new();
             let mut tables = host.tables();
-            let job = Job::new(&mut tables, model(SECOND), Vec::new(), None, &mut sink).unwrap();
+            let job = Job::new(
+                &mut tables,
+                model(SECOND),
+                Earlier::Dropped,
+                None,
+                &mut sink,
+            )
+            .unwrap();
             job.commit(&mut tables, &mut sink).unwrap();
             host.kill_after_transaction();
         }
@@ -435,10 +442,10 @@ fn going_back_brings_back_what_was_set() {
     let mut host = Host::new();
     let text = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }";
     host.apply(text);
-    host.set("www a", Wish::State(State::Drain));
+    host.set("www a", Demand::State(State::Drain));
     let before = host.has();
     host.begin(&text.replace("80;", "81;"));
-    assert!(host.tables().overrides().is_empty());
+    assert!(host.wishes().is_empty());
     host.back().unwrap();
     same(&host.has(), &before);
     assert!(host.keep(text).is_nothing());
@@ -499,7 +506,7 @@ fn without_the_privilege_that_is_said_and_not_that_no_trial_is_open() {
             &mut host.tables(),
             None,
             ("www", "a"),
-            Wish::State(State::Drain),
+            Demand::State(State::Drain),
             &mut Diagnostics::new(),
         )
         .unwrap_err(),

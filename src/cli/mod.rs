@@ -171,7 +171,8 @@ enum Command {
     /// As if the server's line in the file said so: a server of a pool is one server, so that the change holds for all
     /// services that use the pool, which are then named. `down` forgets its connections, `drain` keeps them. `flbc
     /// status` shows what was set. The next `flbc apply` ends it and says so; `flbc apply --keep` keeps it. Setting what
-    /// the file says anyway ends it too. It is remembered in /run and gone after a reboot, as the rules are.
+    /// the file says anyway ends it too. It goes with a server that is renamed and keeps its address. It is kept in a file
+    /// under /run/flbc, outlives a flush of the rules, and is gone after a reboot, as they are.
     Set {
         /// The service
         service: String,

@@ -15,6 +15,7 @@ use super::commit::Transaction;
 use super::moves::Unfinished;
 use super::remembered::{self, Remembered};
 use super::settle::{remember, settle};
+use super::words::made_anew;
 use super::work::{self, Work};
 use super::{Applied, Basis, Failure, Request, Tables, Totals, older, see_beside, siblings};
 
@@ -36,6 +37,7 @@ enum Todo {
         work: Box<Work>,
         generation: u32,
         drift: Vec<Drift>,
+        strangers: Vec<String>,
     },
     /// It is to be looked at anew: the kernel has not what was remembered.
     LookAgain,
@@ -61,7 +63,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         } else {
             siblings::keep_apart(kernel, table, request)?;
             let seen = see_beside(kernel, left, table, &interfaces)?;
-            let (generation, drift) = (seen.generation, seen.drift);
+            let (generation, drift, strangers) = (seen.generation, seen.drift, seen.strangers);
             let at = (seen.basis, generation);
             match worked_out((kernel, cache, table), at, request, &interfaces, sink)? {
                 Some(mut work) => {
@@ -74,6 +76,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
                         work: Box::new(work),
                         generation,
                         drift,
+                        strangers,
                     }
                 }
                 None => Todo::LookAgain,
@@ -91,14 +94,15 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
     /// Lets the kernel check it, or makes it and sees to what follows from it. `None`: somebody else committed meanwhile,
     /// and all is to be worked out anew. `refused` counts how often that was because of what rules remember.
     pub(super) fn make(self, refused: &mut usize) -> Result<Option<Applied>, Failure> {
-        let (work, generation, drift) = match self.todo {
+        let (work, generation, drift, strangers) = match self.todo {
             Todo::Nothing => return Ok(Some(Applied::default())),
             Todo::LookAgain => return Ok(None),
             Todo::Work {
                 work,
                 generation,
                 drift,
-            } => (*work, generation, drift),
+                strangers,
+            } => (*work, generation, drift, strangers),
         };
         let (kernel, cache, table) = self.place;
         let request = self.request;
@@ -107,6 +111,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
             difference: std::mem::take(&mut work.difference),
             drift,
             totals: Totals::of(&work.changes),
+            notes: strangers.iter().map(|name| made_anew(name)).collect(),
             ..Applied::default()
         };
         if !request.commit {

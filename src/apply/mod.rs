@@ -6,12 +6,15 @@
 //!  └── somebody else committed meanwhile ──┘
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustc_hash::FxHashSet;
 
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Observed, diff, drift};
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
+use crate::emit::netlink::{Desired, Interfaces, MissingInterface, TableFamily};
 use crate::kernel::cache::Left;
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::Scope;
@@ -77,6 +80,8 @@ pub struct Applied {
     pub older: usize,
     /// How many clients were remembered for servers that are gone or down, and are no more.
     pub clients: usize,
+    /// How many services were left out, as their interfaces are not there.
+    pub left_out: usize,
     /// How long the kernel took for the transaction.
     pub transaction: Duration,
     /// Something that went wrong without harm to the rules, in a sentence.
@@ -174,6 +179,8 @@ pub struct Seen {
     pub generation: u32,
     /// What others changed since the last apply.
     pub drift: Vec<Drift>,
+    /// The interfaces that are others than at the last apply, though their names are the same.
+    pub strangers: Vec<String>,
 }
 
 /// What is known of the tables.
@@ -200,6 +207,7 @@ fn see_beside(
             generation: observed.generation,
             basis: Basis::Read(observed, None),
             drift: Vec::new(),
+            strangers: Vec::new(),
         });
     };
     // An interface that is made anew has another number, and may have lost what was bound to it.
@@ -209,6 +217,7 @@ fn see_beside(
             generation: left.generation,
             basis: Basis::Left(remembered),
             drift: Vec::new(),
+            strangers: Vec::new(),
         });
     }
     let observed = kernel.observe(table)?;
@@ -216,8 +225,15 @@ fn see_beside(
     let drift = {
         let plan = schedule(remembered.model(), &mut Diagnostics::new());
         let left = remembered.tables(&plan, table, &Scope::Whole);
-        left.map(|left| drift(&left, &observed))
+        left.map(|left| {
+            let mut drift = drift(&left, &observed);
+            // A chain goes with its interface: nobody removed it.
+            let gone = went_with(&left, &remembered.interfaces, interfaces);
+            drift.retain(|one| !one.is_missing_chain(|chain| gone.contains(chain)));
+            drift
+        })
     };
+    let strangers = remembered.strangers(interfaces);
     let untouched = drift.as_ref().is_some_and(Vec::is_empty);
     Ok(Seen {
         basis: if untouched && same_interfaces {
@@ -227,7 +243,22 @@ fn see_beside(
         },
         generation,
         drift: drift.unwrap_or_default(),
+        strangers,
     })
+}
+
+/// The chains that went with an interface that is gone, or another one by now.
+fn went_with(left: &Observed, then: &Interfaces, now: &Interfaces) -> FxHashSet<Arc<str>> {
+    let went = |name: &Arc<str>| then.contains_key(name) && then.get(name) != now.get(name);
+    let tables = TableFamily::BOTH
+        .into_iter()
+        .filter_map(|family| left.table(family));
+    let chains = tables.flat_map(|table| &table.chains);
+    let of_those = chains.filter(|chain| {
+        let hook = chain.hook.as_ref();
+        hook.is_some_and(|hook| hook.devices.iter().any(went))
+    });
+    of_those.map(|chain| chain.name.clone()).collect()
 }
 
 /// Makes the kernel have what the model says, as one transaction or not at all: in as many attempts as it takes.

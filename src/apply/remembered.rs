@@ -10,7 +10,7 @@ use crate::emit::netlink::{Interfaces, desired};
 use crate::kernel::cache::Left;
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
-use crate::model::{Effective, Interface, Layers, Model};
+use crate::model::{Effective, Lacking, Layers, Model};
 use crate::schedule::{Plan, schedule};
 
 use super::Request;
@@ -40,6 +40,7 @@ struct Note<'a> {
     interfaces: Cow<'a, Interfaces>,
     ids: Cow<'a, Identities>,
     layers: Cow<'a, Layers>,
+    lacking: Cow<'a, Lacking>,
 }
 
 impl Remembered<'_> {
@@ -56,6 +57,7 @@ impl Remembered<'_> {
             interfaces: Cow::Borrowed(&self.interfaces),
             ids: Cow::Borrowed(&self.ids),
             layers: Cow::Borrowed(self.effective.layers()),
+            lacking: Cow::Borrowed(self.effective.lacking()),
         };
         // Plain data: serialization cannot fail.
         postcard::to_stdvec(&note).unwrap_or_default()
@@ -69,14 +71,24 @@ impl Remembered<'_> {
             interfaces,
             ids,
             layers,
+            lacking,
         } = postcard::from_bytes(note).ok()?;
-        let effective = Effective::of(declared.into_owned(), layers.into_owned());
+        let (layers, lacking) = (layers.into_owned(), lacking.into_owned());
+        let effective = Effective::of(declared.into_owned(), layers, lacking);
         Some(Self {
             effective: Cow::Owned(effective),
             numbers,
             interfaces: interfaces.into_owned(),
             ids: ids.into_owned(),
         })
+    }
+
+    /// Those of the interfaces that it names which have another number now: they were made anew, and nothing is bound to them.
+    pub(super) fn strangers(&self, interfaces: &Interfaces) -> Vec<String> {
+        let named = self.interfaces.iter();
+        let strange =
+            named.filter(|(name, number)| interfaces.get(*name).is_some_and(|now| now != *number));
+        strange.map(|(name, _)| name.to_string()).collect()
     }
 
     /// Whether the interfaces that it names are there, with the numbers that they had.
@@ -102,15 +114,18 @@ impl Remembered<'_> {
 /// Whether what was left was made from this very model, and its interfaces are those that there are.
 pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) -> bool {
     // What follows the model: the same fields in the same order.
-    type Rest = (Numbering, Interfaces, Identities, Layers);
+    type Rest = (Numbering, Interfaces, Identities, Layers, Lacking);
     let Ok(model) = postcard::to_stdvec(request.effective.declared()) else {
         return false;
     };
     let rest = left.note.strip_prefix(&*model);
     let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
-    rest.is_some_and(|(numbers, named, _, layers)| {
+    rest.is_some_and(|(numbers, named, _, layers, lacking)| {
         let same_layout = request.layout.is_none_or(|it| it == numbers.layout);
-        same_layout && all_there(&named, interfaces) && layers == *request.effective.layers()
+        same_layout
+            && all_there(&named, interfaces)
+            && layers == *request.effective.layers()
+            && lacking == *request.effective.lacking()
     })
 }
 
@@ -122,22 +137,10 @@ fn all_there(named: &Interfaces, interfaces: &Interfaces) -> bool {
 
 /// Those of a host's interfaces that a model names.
 pub(super) fn named(model: &Model, interfaces: &Interfaces) -> Interfaces {
-    let mut named = Interfaces::new();
-    let mut name = |interface: &Interface| {
-        if let Some(number) = interfaces.get(interface) {
-            named.insert(interface.clone(), *number);
-        }
-    };
-    for service in &model.services {
-        let Some(mode) = service.mode.direct() else {
-            continue;
-        };
-        mode.on.iter().for_each(&mut name);
-        for server in model.real_servers(service) {
-            mode.interface_to(server).into_iter().for_each(&mut name);
-        }
-    }
-    named
+    let all = model.services.iter();
+    let all = all.flat_map(|service| service.interfaces(model));
+    let there = all.filter_map(|name| Some((name.clone(), *interfaces.get(name)?)));
+    there.collect()
 }
 
 #[cfg(test)]
@@ -217,7 +220,11 @@ mod tests {
             operator: [(key.clone(), wish)].into(),
             health: [(key, Verdict::Dead)].into(),
         };
-        let effective = Effective::of(model.clone(), layers);
+        let effective = Effective::of(
+            model.clone(),
+            layers,
+            [("dns".into(), vec!["eth2".into()])].into(),
+        );
         let note = Remembered {
             effective: Cow::Borrowed(&effective),
             numbers: Cow::Borrowed(&numbers),
@@ -228,7 +235,7 @@ mod tests {
         let form = (FORM, note.len(), jhash::jhash(&note, 0));
         assert_eq!(
             form,
-            (11, 492, 2_790_835_211),
+            (11, 503, 3_444_353_461),
             "the note has another form: give `FORM` in src/kernel/cache.rs the next number, and put the new values here"
         );
     }

@@ -19,6 +19,14 @@ impl Applied {
         self.totals.is_empty() && self.difference.is_empty()
     }
 
+    /// How a run ends that did it.
+    pub const fn exit(&self) -> Exit {
+        match self.left_out {
+            0 => Exit::Fine,
+            _ => Exit::InPart,
+        }
+    }
+
     /// What it did, or would do: line by line, and in all.
     pub fn text(&self, dry_run: bool) -> String {
         let totals = self.totals;
@@ -68,6 +76,13 @@ impl Applied {
         sentences.extend(drifted(&self.drift, ""));
         sentences
     }
+}
+
+/// That an interface is another one than it was.
+pub(super) fn made_anew(interface: &str) -> String {
+    format!(
+        "`{interface}` is another interface than at the last apply: it was made anew, and nothing was bound to it"
+    )
 }
 
 /// What others changed in flbc's tables, a sentence each, with `then` behind it: what becomes of it.

@@ -98,8 +98,12 @@ fn told(applied: &Applied, dry_run: bool) -> Exit {
     Report::warnings(&applied.warnings());
     if applied.is_nothing() {
         let text = format!("no difference{}\n", applied.older_flows());
-        return output::say(&text, Exit::Fine);
+        return output::say(&text, applied.exit());
     }
-    let exit = if dry_run { Exit::Differs } else { Exit::Fine };
+    let exit = if dry_run {
+        Exit::Differs
+    } else {
+        applied.exit()
+    };
     output::say(&applied.text(dry_run), exit)
 }

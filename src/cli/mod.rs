@@ -35,7 +35,9 @@ Exit status:
   1  there is a difference (diff, fmt --check, apply --dry-run), nobody takes the flow (explain), or something is to be mended (doctor)
   2  bad input or usage, or the output could not be written
   3  the kernel refused, and has what it had
-  4  the privilege is missing: root, or the capability CAP_NET_ADMIN";
+  4  the privilege is missing: root, or the capability CAP_NET_ADMIN
+  5  another flbc changes the same tables, or a trial is open; nothing was changed
+  6  applied in part: services whose interface is missing were left out as a whole, and named";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -76,7 +76,7 @@ pub(super) fn run(
     report.human(&sink, &sources);
     Report::warnings(&applied.warnings());
     if applied.is_nothing() {
-        return output::say("no difference\n", Exit::Fine);
+        return output::say("no difference\n", applied.exit());
     }
     let mut text = applied.text(false);
     if users.len() > 1 {
@@ -88,7 +88,7 @@ pub(super) fn run(
             few(&users)
         );
     }
-    output::say(&text, Exit::Fine)
+    output::say(&text, applied.exit())
 }
 
 fn done(

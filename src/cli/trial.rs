@@ -70,7 +70,7 @@ pub(super) fn run(
         "on trial for {}: `flbc confirm{option}` keeps it, `flbc try --back{option}` goes back at once; without either flbc goes back by itself",
         DurationWords(timeout)
     );
-    output::say(&text, Exit::Fine)
+    output::say(&text, applied.exit())
 }
 
 fn begun(
@@ -81,7 +81,8 @@ fn begun(
 ) -> Result<Option<Begun>, Refused> {
     let mut tables = tables::open(table)?;
     let _turn = tables::turn(&mut tables)?;
-    let job = Job::new(&mut tables, model, Earlier::Dropped, layout, sink)?;
+    // Whoever tries something sits there and wants all of it.
+    let job = Job::new(&mut tables, model, Earlier::Dropped, layout, sink)?.whole();
     let watch = || trial::start_watcher(&[WATCH, "--table", table]);
     begin(&mut tables, &job, timeout, watch, sink)
 }

@@ -151,6 +151,8 @@ codes! {
     KernelRefused = "kernel-refused", Error;
 
     // Warnings
+    /// A service whose interface is not there when the rules are applied.
+    LeftOut = "left-out", Warning;
     /// A pool that no service uses.
     UnusedPool = "unused-pool", Warning;
     /// A constant that nothing uses.

@@ -15,6 +15,10 @@ pub enum Exit {
     Refused = 3,
     /// The privilege is missing.
     Unprivileged = 4,
+    /// Another run or a trial holds the tables.
+    Busy = 5,
+    /// Applied in part: services whose interface is missing are left out, as a whole.
+    InPart = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -49,6 +49,16 @@ pub enum How {
     Dormant,
 }
 
+impl Drift {
+    /// Whether it is that such a chain is missing.
+    pub fn is_missing_chain(&self, such: impl Fn(&Arc<str>) -> bool) -> bool {
+        match &self.what {
+            What::Chain(name) => self.how == How::Missing && such(name),
+            What::Table | What::Set(_) | What::Element(..) | What::Rule(..) => false,
+        }
+    }
+}
+
 /// `extra rule 3 of chain input in inet`
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

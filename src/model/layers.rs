@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Member, Model, Place, RealServer, ServerKey, State};
+use super::{Model, Place, RealServer, ServerKey, State};
 
 /// How a real server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,29 +80,6 @@ pub struct Layers {
     pub operator: BTreeMap<ServerKey, Wish>,
     /// By checks.
     pub health: BTreeMap<ServerKey, Verdict>,
-}
-
-/// A server that something beside the file is said of, where it makes a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// What the file says.
-    pub file: Standing,
-    /// What holds.
-    pub now: Standing,
-    /// Who says so.
-    pub cause: Cause,
-    /// What an operator wants.
-    pub wish: Option<Wish>,
-}
-
-/// What holds: a model with its layers.
-#[derive(Debug, Clone)]
-pub struct Effective {
-    declared: Model,
-    /// Where a layer makes a difference.
-    layered: Option<Model>,
-    layers: Layers,
-    marks: BTreeMap<ServerKey, Mark>,
 }
 
 /// A wish that has no server any more.
@@ -246,7 +223,8 @@ impl Layers {
         (Self { operator, health }, moved)
     }
 
-    fn places(&self) -> BTreeSet<&Place> {
+    /// Where servers are declared of which something is said.
+    pub(super) fn places(&self) -> BTreeSet<&Place> {
         let keys = self.operator.keys().chain(self.health.keys());
         keys.map(|key| &key.place).collect()
     }
@@ -288,100 +266,6 @@ fn everywhere(model: &Model) -> impl Iterator<Item = (Place, &RealServer)> {
         servers.map(|server| (Place::Service(service.name.clone()), server))
     });
     shared.chain(own)
-}
-
-impl Effective {
-    /// What holds where a file says this, and these are beside it: see [`Layers::beside`].
-    pub fn of(declared: Model, layers: Layers) -> Self {
-        let mut effective = Self {
-            declared,
-            layered: None,
-            layers,
-            marks: BTreeMap::new(),
-        };
-        if effective.layers.is_empty() {
-            return effective;
-        }
-        let mut model = effective.declared.clone();
-        let places = effective.layers.places();
-        for pool in &mut model.pools {
-            let place = Place::Pool(pool.name.clone());
-            if places.contains(&place) {
-                let servers = pool.real_servers.iter_mut();
-                settle(&effective.layers, &place, servers, &mut effective.marks);
-            }
-        }
-        for service in &mut model.services {
-            let place = Place::Service(service.name.clone());
-            if places.contains(&place) {
-                let servers = service
-                    .members
-                    .iter_mut()
-                    .filter_map(|member| match member {
-                        Member::Server(own) => Some(own),
-                        Member::Pool(_) => None,
-                    });
-                settle(&effective.layers, &place, servers, &mut effective.marks);
-            }
-        }
-        effective.layered = Some(model);
-        effective
-    }
-
-    /// What holds.
-    pub fn model(&self) -> &Model {
-        self.layered.as_ref().unwrap_or(&self.declared)
-    }
-
-    /// What the file says.
-    pub const fn declared(&self) -> &Model {
-        &self.declared
-    }
-
-    /// What the file says, without the layers.
-    pub fn into_declared(self) -> Model {
-        self.declared
-    }
-
-    /// What is said beside the file.
-    pub const fn layers(&self) -> &Layers {
-        &self.layers
-    }
-
-    /// The servers that this makes a difference to.
-    pub const fn marks(&self) -> &BTreeMap<ServerKey, Mark> {
-        &self.marks
-    }
-}
-
-/// Makes the servers of a place stand as they do with the layers.
-fn settle<'m>(
-    layers: &Layers,
-    place: &Place,
-    servers: impl Iterator<Item = &'m mut RealServer>,
-    marks: &mut BTreeMap<ServerKey, Mark>,
-) {
-    for server in servers {
-        let key = ServerKey {
-            place: place.clone(),
-            server: server.name.clone(),
-        };
-        let wish = layers.operator.get(&key);
-        let file = server.standing();
-        let (now, cause) = standing(file, wish, layers.health.get(&key).copied());
-        if (cause.state, cause.weight) == (Layer::File, Layer::File) {
-            continue;
-        }
-        server.state = now.state;
-        server.weight = now.weight;
-        let mark = Mark {
-            file,
-            now,
-            cause,
-            wish: wish.copied(),
-        };
-        marks.insert(key, mark);
-    }
 }
 
 impl Layer {

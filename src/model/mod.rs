@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 mod address;
+mod effective;
 mod fragments;
 mod layers;
 mod mode;
@@ -20,10 +21,9 @@ mod served;
 mod words;
 
 pub use address::{Family, MacAddress, Prefix};
+pub use effective::{Effective, Lacking, Mark};
 pub use fragments::Fragments;
-pub use layers::{
-    Cause, Effective, Layer, Layers, Mark, Moved, Standing, Verdict, Wanted, Wish, standing,
-};
+pub use layers::{Cause, Layer, Layers, Moved, Standing, Verdict, Wanted, Wish, standing};
 pub use mode::{HookedIn, Mode, ModeKind, SourceNat};
 pub use place::{Place, ServerKey};
 pub use served::Served;

@@ -1,10 +1,10 @@
 //! From a model that a file says to the kernel, the one way of every command.
 
 use crate::apply::{Applied, Request, Tables};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, listed};
 use crate::kernel::Kernel;
 use crate::lower::layout::Layout;
-use crate::model::{Effective, Layers, Model};
+use crate::model::{Effective, Interface, Lacking, Layers, Model, Service};
 use crate::schedule;
 
 use super::Refused;
@@ -49,22 +49,34 @@ impl Job {
             Earlier::Kept => layers(tables, &mut notes)?,
             Earlier::Dropped => Layers::default(),
         };
-        Ok(Self::of_complete(declared, layers, layout, notes))
+        Self::of_complete(tables, declared, layers, (layout, notes))
     }
 
     /// The same of a model that is complete.
-    pub(super) fn of_complete(
+    pub(super) fn of_complete<K: Kernel>(
+        tables: &mut Tables<K>,
         declared: Model,
         layers: Layers,
-        layout: Option<Layout>,
-        mut notes: Vec<String>,
-    ) -> Self {
+        (layout, mut notes): (Option<Layout>, Vec<String>),
+    ) -> Result<Self, Refused> {
         let (layers, moved) = layers.beside(&declared);
         notes.extend(moved.iter().map(ToString::to_string));
-        Self {
-            effective: Effective::of(declared, layers),
+        let lacking = lacking(tables, &declared)?;
+        Ok(Self {
+            effective: Effective::of(declared, layers, lacking),
             notes,
             layout,
+        })
+    }
+
+    /// The same with every service, whether it can be here or not: what cannot is refused.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        let layers = self.effective.layers().clone();
+        let declared = self.effective.into_declared();
+        Self {
+            effective: Effective::of(declared, layers, Lacking::new()),
+            ..self
         }
     }
 
@@ -139,6 +151,11 @@ impl Job {
         commit: bool,
         sink: &mut Diagnostics,
     ) -> Result<Applied, Refused> {
+        for (name, interfaces) in self.effective.lacking() {
+            let services = &self.effective.declared().services;
+            let service = services.iter().find(|service| service.name == *name);
+            sink.report(left_out(service, name, interfaces));
+        }
         let plan = schedule::schedule(self.model(), sink);
         let request = Request {
             layout: self.layout,
@@ -148,8 +165,55 @@ impl Job {
         };
         let mut applied = tables.apply(&request, sink)?;
         applied.notes.splice(..0, self.notes.iter().cloned());
+        applied.left_out = self.effective.lacking().len();
         Ok(applied)
     }
+}
+
+/// The services that are to be left out, as interfaces that they need are not there.
+///
+/// One that works now is none of them: whoever changes its interface to one that is not there has made a mistake, and must
+/// not lose it by that. Where nothing would be left nothing is left out either.
+fn lacking<K: Kernel>(tables: &mut Tables<K>, declared: &Model) -> Result<Lacking, Refused> {
+    let interfaces = tables.kernel.interfaces()?;
+    let is_there = |name: &str| interfaces.contains_key(name);
+    let mut lacking = declared.lacking(is_there);
+    if lacking.is_empty() {
+        return Ok(lacking);
+    }
+    if let Some(known) = tables.recall() {
+        let model = known.model();
+        let works = |name: &str| {
+            let service = model.services.iter().find(|service| *service.name == *name);
+            service.is_some_and(|service| {
+                let mut named = service.interfaces(model).into_iter();
+                named.all(|name| is_there(name))
+            })
+        };
+        lacking.retain(|name, _| !works(name));
+    }
+    if lacking.len() == declared.services.len() {
+        lacking.clear();
+    }
+    Ok(lacking)
+}
+
+/// That a service is left out.
+fn left_out(service: Option<&Service>, name: &str, interfaces: &[Interface]) -> Diagnostic {
+    let which = listed(interfaces.iter().map(|name| &**name), "and");
+    let (are, them) = match *interfaces {
+        [_] => ("is no interface", "it is"),
+        [..] => ("are no interfaces", "they are"),
+    };
+    let message = format!("Service `{name}` is left out: there {are} {which} on this host");
+    let span = service.map(|service| service.span);
+    let fault = match span.filter(|span| span.is_somewhere()) {
+        Some(span) => Diagnostic::new(Code::LeftOut, span, message),
+        None => Diagnostic::placeless(Code::LeftOut, message),
+    };
+    fault.help(format!(
+        "all others are applied; once {them} there, the next `flbc apply` brings it in"
+    ))
 }
 
 /// What is said of servers beside the file.

@@ -85,10 +85,9 @@ impl Refused {
     /// How a run that was refused so ends.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Busy { .. } => Exit::Refused,
+            Self::Busy { .. } | Self::OnTrial { .. } => Exit::Busy,
             Self::Failed(failure) => failure.exit(),
             Self::Faulty
-            | Self::OnTrial { .. }
             | Self::NoTrial { .. }
             | Self::Trial { .. }
             | Self::NothingRemembered { .. }

@@ -67,7 +67,7 @@ pub fn set<K: Kernel>(
         demand,
         now,
     )?;
-    let job = Job::of_complete(declared, layers, None, notes);
+    let job = Job::of_complete(tables, declared, layers, (None, notes))?;
     let mut applied = job.commit(tables, sink)?;
     let users: Vec<&Service> = job.model().users(&place).collect();
     if !applied.is_nothing() {

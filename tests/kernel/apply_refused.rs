@@ -24,8 +24,7 @@ fn an_interface_that_is_not_there_is_named_with_its_place() {
     let (host, listed, generation) = running();
     let file = host.write(
         "lb.flb",
-        "service www { vip 192.0.2.10 tcp 80; server 10.20.0.12 }
-service dns {
+        "service dns {
     vip 192.0.2.53 udp 53
     mode dr on eth7 via eth1
     server 10.20.0.21
@@ -48,6 +47,62 @@ service dns {
     assert!(ran.err.contains("<stdin>:1:"), "{ran:?}");
     assert_eq!((host.list(), host.generation()), (listed, generation));
     assert_eq!(host.apply(RUNNING), "no difference\n");
+}
+
+/// An interface that was not there.
+const MADE: &str = "link add late type veth peer name late-peer
+    link set late up";
+
+#[test]
+fn an_interface_that_is_gone_keeps_no_other_service_out() {
+    let host = Host::alone();
+    let file = host.write(
+        "lb.flb",
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.12; server b 10.20.0.13 }
+service dns {
+    vip 192.0.2.53 udp 53
+    mode dr on eth0 via late
+    server 10.20.0.21
+}\n",
+    );
+    // As at boot, and then in each command again.
+    for (arguments, out) in [
+        (&["apply", &file][..], "+ service www\n"),
+        (&["apply", &file], "no difference\n"),
+        (&["apply", "--dry-run", &file], "no difference\n"),
+        (
+            &["set", "www", "a", "drain"],
+            "~ www: a up -> drain (set)\n",
+        ),
+    ] {
+        let ran = host.flbc(arguments, "");
+        assert_eq!(ran.code, Some(6), "{ran:?}");
+        assert!(ran.out.starts_with(out), "{ran:?}");
+        assert!(ran.err.contains("warning[left-out]"), "{ran:?}");
+        assert!(ran.err.contains("`dns` is left out"), "{ran:?}");
+        assert!(ran.err.contains("no interface `late`"), "{ran:?}");
+    }
+    host.namespace.ip(MADE);
+    let ran = host.flbc(&["apply", "--keep", &file], "");
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{ran:?}");
+    assert!(ran.out.starts_with("+ service dns\n"), "{ran:?}");
+    // It goes while the balancer works, and another comes in its place.
+    host.namespace.ip("link del late");
+    let ran = host.flbc(&["set", "www", "a", "up"], "");
+    assert_eq!(ran.code, Some(6), "{ran:?}");
+    host.namespace.ip(MADE);
+    let ran = host.flbc(&["apply", &file], "");
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{ran:?}");
+    host.namespace.ip("link del late
+        link add other type veth peer name other-peer");
+    host.namespace.ip(MADE);
+    let ran = host.flbc(&["apply", &file], "");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(
+        ran.err,
+        "warning: `late` is another interface than at the last apply: it was made anew, and nothing was bound to it\n"
+    );
+    assert_eq!(host.flbc(&["apply", &file], "").out, "no difference\n");
 }
 
 #[test]

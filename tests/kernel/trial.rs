@@ -223,7 +223,7 @@ fn while_a_trial_is_open_nothing_else_changes_the_tables() {
         (&["unload"], ""),
     ] {
         let ran = host.flbc(arguments, file);
-        assert_eq!(ran.code, Some(2), "{arguments:?}");
+        assert_eq!(ran.code, Some(5), "{arguments:?}");
         assert!(
             ran.err.contains("a trial is open for another ")
                 && ran.err.contains(

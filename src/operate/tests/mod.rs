@@ -37,6 +37,7 @@ mod connections;
 mod counters;
 mod drift;
 mod edits;
+mod left_out;
 mod loaded;
 mod memories;
 mod notes;

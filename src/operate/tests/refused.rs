@@ -22,10 +22,9 @@ fn an_interface_that_is_not_there_is_named_with_its_place() {
         ("mode dr on eth0 via eth8", &["eth8"]),
         ("mode dr on eth0, eth7 via eth8", &["eth7", "eth8"]),
     ] {
-        let text = format!(
-            "{RUNNING}\nservice dns {{ vip 192.0.2.53 udp 53; {mode}; server 10.20.0.21 }}"
-        );
+        let text = format!("service dns {{ vip 192.0.2.53 udp 53; {mode}; server 10.20.0.21 }}");
         for commit in [true, false] {
+            // Where nothing would be left nothing is left out.
             let failure = failure(host.run(&text, (commit, false, None)).0);
             assert_eq!(failure.exit() as u8, 3);
             let mut sink = Diagnostics::new();

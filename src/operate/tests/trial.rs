@@ -35,7 +35,7 @@ impl Host {
         let trials = self.trials();
         let begun = self.in_turn(true, |tables| {
             let mut sink = Diagnostics::new();
-            let job = Job::new(tables, model(text), Earlier::Dropped, None, &mut sink)?;
+            let job = Job::new(tables, model(text), Earlier::Dropped, None, &mut sink)?.whole();
             let watch = || {
                 watcher.set(Some(Watcher::new(trials.clone())?));
                 Ok(())
@@ -248,7 +248,7 @@ fn what_nobody_would_take_back_is_not_tried() {
     let before = host.has();
     let refused = host.in_turn(true, |tables| {
         let mut sink = Diagnostics::new();
-        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?;
+        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?.whole();
         let watch = || Err(io::Error::other("no process left"));
         begin(tables, &job, seconds(60), watch, &mut sink)
     });
@@ -271,7 +271,7 @@ fn the_time_to_confirm_counts_from_the_commit_on() {
     let trials = host.trials();
     host.in_turn(true, |tables| {
         let mut sink = Diagnostics::new();
-        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?;
+        let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?.whole();
         let watch = || {
             kernel.set(trials.open(seconds(1000)));
             Ok(())

@@ -15,7 +15,7 @@ fn two_runs_at_once_wait_for_each_other() {
         matches!(refused, Refused::Busy { waited } if waited.is_zero()),
         "{refused:?}"
     );
-    assert_eq!(refused.exit() as u8, 3);
+    assert_eq!(refused.exit() as u8, 5);
     assert!(!host.has_tables());
     let cache = host.cache();
     let mut kernel = host.kernel.clone();
@@ -82,7 +82,7 @@ fn a_trial_that_is_watched_keeps_others_away() {
         refused.to_string(),
         "a trial is open for another 1m30s: `flbc confirm` keeps what it tries, `flbc try --back` goes back at once; then try again"
     );
-    assert_eq!(refused.exit() as u8, 2);
+    assert_eq!(refused.exit() as u8, 5);
     // The lock is free again for whoever confirms.
     trial::confirm(&mut tables).unwrap();
     take(&mut tables).unwrap();

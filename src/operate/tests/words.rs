@@ -74,14 +74,14 @@ fn every_refusal_has_its_exit() {
             Refused::Busy {
                 waited: seconds(60),
             },
-            3,
+            5,
         ),
         (
             Refused::OnTrial {
                 table: "flbc".to_owned(),
                 remaining: seconds(1),
             },
-            2,
+            5,
         ),
         (Refused::NoTrial { last: None }, 2),
         (

@@ -113,7 +113,7 @@ fn seconds(service: &Service) -> Option<u32> {
 }
 
 fn known_chain(family: Family) -> Name {
-    name::per_family("known", family, "")
+    name::per_family(name::KNOWN, family, "")
 }
 
 /// It is a chain of its own: nft lists the ports of a key by the protocol that the same rule asked for, and what it lists

@@ -9,16 +9,18 @@ use rustc_hash::FxHashSet;
 
 use crate::model::{
     Access, AccessEntry, AccessList, DurationWords, Family, Member, Model, Override, Place, Prefix,
-    RealServer, Service,
+    RealServer, Service, State,
 };
 use crate::schedule::{MaglevTable, maglev_table};
-use crate::syntax::Keyword;
+use crate::syntax::{Keyword, OptionWord};
 
 mod difference;
 mod moved;
+mod setting;
 
 pub use difference::Difference;
 pub use moved::{ServiceMoves, between_plans, moves};
+pub use setting::{Setting, Settings};
 
 /// One configuration: what it is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct ServiceOutline {
     /// Its VIPs, sorted.
     pub vips: Vec<String>,
     /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Settings,
     /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
     pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
     /// Its pools, in the order written.
@@ -57,7 +59,17 @@ pub struct ServerOutline {
     /// Address and port.
     pub endpoint: String,
     /// `weight`, `state`, `mac` and `via`, each with its value.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Settings,
+}
+
+impl ServerOutline {
+    /// What every server has a value of.
+    pub fn standing(weight: u16, state: State) -> Settings {
+        Settings::from([
+            (Setting::Option(OptionWord::Weight), weight.to_string()),
+            (Setting::State, state.to_string()),
+        ])
+    }
 }
 
 /// Services and pools that matter, by name.
@@ -182,7 +194,7 @@ fn entry(model: &Model, service: &Service, lists: &mut Lists) -> ServiceOutline 
     ];
     for (keyword, value) in settings {
         if let Some(value) = value {
-            entry.settings.insert(keyword.text().to_owned(), value);
+            entry.settings.insert(Setting::Statement(keyword), value);
         }
     }
     for (name, list) in [("allow from", allow), ("deny from", deny)] {
@@ -233,17 +245,14 @@ fn insert(servers: &mut Servers, server: &RealServer) {
         mac,
         via,
     } = server;
-    let mut settings = BTreeMap::from([
-        ("weight".to_owned(), weight.to_string()),
-        ("state".to_owned(), state.to_string()),
-    ]);
+    let mut settings = ServerOutline::standing(*weight, *state);
     if let Some(mac) = mac {
-        settings.insert("mac".to_owned(), mac.to_string());
+        settings.insert(Setting::Option(OptionWord::Mac), mac.to_string());
     }
     if let Some(via) = via {
         let words = via.to_string();
         let value = words.strip_prefix("via ").unwrap_or(&words);
-        settings.insert("via".to_owned(), value.to_owned());
+        settings.insert(Setting::Option(OptionWord::Via), value.to_owned());
     }
     let outline = ServerOutline {
         place: servers.len(),

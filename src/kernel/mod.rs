@@ -27,6 +27,7 @@ mod lent;
 mod linux;
 mod memory;
 mod read;
+mod reading;
 mod socket;
 pub mod trial;
 

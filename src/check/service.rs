@@ -6,7 +6,7 @@ use super::reader::{Reader, Value};
 use super::server::read_server;
 use super::statement::{Settings, SettingsReader};
 use super::values::name;
-use super::vip::read_vip;
+use super::vip::{VipWords, read_vip};
 use crate::model::{RealServer, Vip};
 use crate::source::Span;
 use crate::syntax::tree::{ServiceDecl, Statement, StatementDecl};
@@ -66,8 +66,12 @@ impl<'t, 'a> Draft<'t, 'a> {
                     protocols,
                     ports,
                 } => {
-                    let words = (addresses, protocols, ports);
-                    damage.vips |= !read_vip(words, span, number, &mut vips, claims, reader);
+                    let words = VipWords {
+                        addresses,
+                        protocols,
+                        ports,
+                    };
+                    damage.vips |= !read_vip(&words, span, number, &mut vips, claims, reader);
                 }
                 Statement::Pool { name: word } => match reader.read_value(*word, name) {
                     Some((_, value)) => members.push(DraftMember::Pool(value)),

@@ -200,7 +200,11 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
         return;
     };
     let [slotted, remember] = ONWARD.kept;
-    track::lower(input, slots, Some((&memory.remember(), remember)), table);
+    let clients = track::Clients {
+        look: &memory.remember(),
+        remember,
+    };
+    track::lower(input, slots, Some(&clients), table);
     // A flow is remembered after its client.
     let send = if track::is_used(input) {
         Statement::Goto(track::FOLLOW.into())

@@ -10,9 +10,22 @@ use super::shape::{
 };
 use super::{Counter, Element, Hook, RuleBody, TableFamily, kind};
 
-/// How elements come, and how they go.
-const NEW_ELEMENTS: (u8, u16) = (message::NEW_ELEMENTS, CREATE);
-const DELETE_ELEMENTS: (u8, u16) = (message::DELETE_ELEMENTS, 0);
+/// What becomes of elements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Come,
+    Go,
+}
+
+impl Fate {
+    /// The message that says so, and its flags.
+    const fn message(self) -> (u8, u16) {
+        match self {
+            Self::Come => (message::NEW_ELEMENTS, CREATE),
+            Self::Go => (message::DELETE_ELEMENTS, 0),
+        }
+    }
+}
 
 /// A list of elements ends when it is this long: its length has 16 bits.
 const FULL: usize = 60_000;
@@ -120,19 +133,19 @@ impl Builder<'_> {
                 elements,
                 counters,
                 ..
-            } => self.elements(NEW_ELEMENTS, family, set, elements, counters),
+            } => self.elements(Fate::Come, family, set, elements, counters),
             Step::DeleteElements { set, elements } => {
-                self.elements(DELETE_ELEMENTS, family, set, elements, &[]);
+                self.elements(Fate::Go, family, set, elements, &[]);
             }
             Step::CarryElements { set, elements } => {
-                self.list(NEW_ELEMENTS, family, set, elements, |w, _, one| {
+                self.list(Fate::Come, family, set, elements, |w, _, one| {
                     write_carried(w, one);
                 });
             }
             // None is refused for not being there: each is, as soon as it has been added.
             Step::ClearElements { set, elements } => {
-                self.elements(NEW_ELEMENTS, family, set, elements, &[]);
-                self.elements(DELETE_ELEMENTS, family, set, elements, &[]);
+                self.elements(Fate::Come, family, set, elements, &[]);
+                self.elements(Fate::Go, family, set, elements, &[]);
             }
             Step::AddChain {
                 chain: of, hook, ..
@@ -171,14 +184,14 @@ impl Builder<'_> {
 
     fn elements(
         &mut self,
-        way: (u8, u16),
+        fate: Fate,
         family: TableFamily,
         set: &str,
         elements: &[Element],
         counters: &[Counter],
     ) {
-        let delete = way == DELETE_ELEMENTS;
-        self.list(way, family, set, elements, |w, at, one| {
+        let delete = fate == Fate::Go;
+        self.list(fate, family, set, elements, |w, at, one| {
             write_element(w, one, counters.get(at), delete);
         });
     }
@@ -186,13 +199,14 @@ impl Builder<'_> {
     /// A list of elements, each as `write` writes it; it is told the place of each.
     fn list<E>(
         &mut self,
-        (kind, flags): (u8, u16),
+        fate: Fate,
         family: TableFamily,
         set: &str,
         elements: &[E],
         write: impl Fn(&mut Writer, usize, &E),
     ) {
         let name = self.table;
+        let (kind, flags) = fate.message();
         let mut first = 0;
         while let Some(rest) = elements.get(first..)
             && !rest.is_empty()

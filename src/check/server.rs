@@ -66,8 +66,10 @@ pub(super) fn read_server(
                 }
             }
         }
-        // `read_patterns` refuses it.
-        (Some(_), None) => return false,
+        (Some(_), None) => {
+            impossible!("`read_patterns` refuses a range of names before one address");
+            return false;
+        }
     }
     complete
 }

@@ -44,8 +44,12 @@ pub(super) enum Format {
 /// Reads the name of a finding.
 pub(super) fn code() -> impl TypedValueParser<Value = Code> {
     let known = Code::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
-    // Only names that are known come this far.
-    PossibleValuesParser::new(known).map(|name| Code::named(&name).unwrap_or(Code::NotApplied))
+    PossibleValuesParser::new(known).map(|name| {
+        Code::named(&name).unwrap_or_else(|| {
+            impossible!("only names that are known come this far");
+            Code::NotApplied
+        })
+    })
 }
 
 /// What the kernel says of the rules.

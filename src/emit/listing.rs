@@ -3,6 +3,7 @@
 //! It reads what flbc writes and nothing else of nft's language, so that nothing is ever half understood.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 
 /// What a text declares.
@@ -57,6 +58,8 @@ impl fmt::Display for NotListed {
         }
     }
 }
+
+impl Error for NotListed {}
 
 /// Where a line stands.
 enum Inside {

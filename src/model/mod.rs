@@ -1,9 +1,8 @@
 //! Checked facts, as plain data. Nothing here can be wrong in itself; nothing here knows how it was
 //! written, but for the [`Span`]s that lead back to the source.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ mod address;
 mod fragments;
 mod mode;
 mod overrides;
+mod own_macs;
 mod remembered;
 mod served;
 mod words;
@@ -96,10 +96,18 @@ pub enum Member {
 }
 
 impl Model {
-    /// The pool with this number.
-    #[expect(clippy::indexing_slicing, reason = "check makes every PoolId")]
+    /// The pool with this number. `check` and the reader of notes let no other number pass; one that is wrong all the same
+    /// has no servers.
     pub fn pool(&self, id: PoolId) -> &Pool {
-        &self.pools[id.0]
+        static NONE: LazyLock<Pool> = LazyLock::new(|| Pool {
+            name: Arc::from(""),
+            span: Span::NOWHERE,
+            real_servers: Vec::new(),
+        });
+        self.pools.get(id.0).unwrap_or_else(|| {
+            impossible!("a pool has a number that no pool of the model has");
+            &NONE
+        })
     }
 
     /// The real servers of a service, in the order written.
@@ -111,56 +119,6 @@ impl Model {
             Member::Pool(id) => self.pool(*id).real_servers.as_slice(),
             Member::Server(server) => std::slice::from_ref(server),
         })
-    }
-}
-
-impl Model {
-    /// The interfaces whose own MAC address frames need, and the file does not give.
-    pub fn lacking_source_macs(&self) -> BTreeSet<Interface> {
-        let mut lacking = BTreeSet::new();
-        for service in &self.services {
-            if let Some(mode) = service.mode.direct() {
-                let servers = self.real_servers(service);
-                lacking.extend(servers.filter_map(|s| mode.lacks_source_mac(s).cloned()));
-            }
-        }
-        lacking
-    }
-
-    /// Gives the interfaces' own MAC addresses where frames need them and the file does not give them. What `mac_of` does
-    /// not know stays as it is.
-    pub fn fill_source_macs(&mut self, mac_of: impl Fn(&str) -> Option<MacAddress>) {
-        for at in 0..self.services.len() {
-            let Some(Mode::Dr(mode)) = self.services.get(at).map(|service| service.mode.clone())
-            else {
-                continue;
-            };
-            let mut mode = mode;
-            let fill = |mode: &mut DirectReturn, server: &mut RealServer| {
-                let known = mode.lacks_source_mac(server).and_then(|name| mac_of(name));
-                if let Some(mac) = known
-                    && let Some(via) = server.via.as_mut().or(mode.via.as_mut())
-                {
-                    via.from = Some(mac);
-                }
-            };
-            let Self { pools, services } = self;
-            let Some(service) = services.get_mut(at) else {
-                continue;
-            };
-            for member in &mut service.members {
-                match member {
-                    Member::Server(server) => fill(&mut mode, server),
-                    Member::Pool(id) => {
-                        let servers = pools.get_mut(id.0).map(|pool| &mut pool.real_servers);
-                        for server in servers.into_iter().flatten() {
-                            fill(&mut mode, server);
-                        }
-                    }
-                }
-            }
-            service.mode = Mode::Dr(mode);
-        }
     }
 }
 

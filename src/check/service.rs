@@ -15,14 +15,14 @@ use crate::syntax::tree::{ServiceDecl, Statement, StatementDecl};
 #[derive(Debug)]
 pub(super) struct Draft<'t, 'a> {
     pub(super) name: &'a str,
-    /// The name.
+    /// The place of the service's name.
     pub(super) span: Span,
     pub(super) statements: &'t [StatementDecl],
     pub(super) vips: Vec<Vip>,
     pub(super) members: Vec<DraftMember<'a>>,
     /// What the service itself says.
     pub(super) own: Settings,
-    /// What it says, and what defaults say where it says nothing.
+    /// What the service says, and what defaults say where it says nothing.
     pub(super) settings: Settings,
     pub(super) damage: Damage,
 }
@@ -36,7 +36,7 @@ pub(super) enum DraftMember<'a> {
 /// What could not be read, so that nothing can be said about what seems missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Damage {
-    /// Any statement.
+    /// Whether any statement could not be read.
     pub(super) statement: bool,
     pub(super) vips: bool,
     pub(super) members: bool,

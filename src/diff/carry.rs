@@ -77,7 +77,7 @@ pub fn carry<E>(
 /// What of a set is made anew.
 #[derive(Default)]
 struct Anew {
-    /// All of it.
+    /// Whether the whole set is made anew.
     whole: bool,
     /// Elements that go.
     gone: FxHashSet<Identity>,

@@ -13,11 +13,11 @@ use super::{Observed, ObservedTable, bytecode};
 /// One thing that is not as flbc left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// The table.
+    /// The family of the table.
     pub family: TableFamily,
-    /// What it is.
+    /// What drifted.
     pub what: What,
-    /// How it differs.
+    /// How it differs from what flbc left.
     pub how: How,
 }
 
@@ -39,13 +39,13 @@ pub enum What {
 /// How something drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It is there and should not be.
+    /// Something is there that flbc did not leave.
     Extra,
-    /// It should be there and is not.
+    /// Something that flbc left is not there.
     Missing,
-    /// It is there and is another.
+    /// Something is there by the same name, and is another.
     Different,
-    /// It is there, and no packet meets it.
+    /// A table is there, and no packet meets its rules.
     Dormant,
 }
 

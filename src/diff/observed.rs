@@ -38,9 +38,9 @@ pub struct ObservedTable {
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSet {
-    /// Its name.
+    /// The set's name.
     pub name: Arc<str>,
-    /// Its declaration.
+    /// The set's declaration.
     pub shape: Shape,
     /// Its elements. Those of a set whose keys are longer than flbc's are not read.
     pub elements: Vec<Element>,
@@ -52,11 +52,11 @@ pub struct ObservedSet {
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedChain {
-    /// Its name.
+    /// The chain's name.
     pub name: Arc<str>,
-    /// Where packets enter it.
+    /// Where packets enter the chain; `None`: rules lead to it.
     pub hook: Option<Hook>,
-    /// Its rules, in order.
+    /// The chain's rules, in order.
     pub rules: Vec<ObservedRule>,
 }
 
@@ -65,7 +65,7 @@ pub struct ObservedChain {
 pub struct ObservedRule {
     /// The kernel's number of it; 0 as long as it has not been read.
     pub handle: u64,
-    /// What it does.
+    /// What the rule does.
     pub body: RuleBody,
 }
 
@@ -187,11 +187,11 @@ pub struct Misfit {
 /// Why a change cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// What it speaks of is not there.
+    /// What the change speaks of is not there.
     Missing,
-    /// What it adds is there already.
+    /// What the change adds is there already.
     Exists,
-    /// What it removes is in use.
+    /// What the change removes is in use.
     Busy,
     /// The set is full.
     Full,

@@ -26,7 +26,7 @@ use super::data_type;
 
 mod rule;
 
-/// See [`super::text`].
+/// How many ranges one command may add, as in the text.
 const RANGES_A_COMMAND: usize = 500;
 
 /// Writes the ruleset as a document for `nft -j -f`, which replaces both tables as one transaction and touches

@@ -36,11 +36,11 @@ pub struct ListedElement {
 /// Why a text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotListed {
-    /// It is the JSON of `nft -j`.
+    /// The text is the JSON of `nft -j`.
     Json,
-    /// This line, from 1, is none that flbc writes.
+    /// The line of this number, from 1, is none that flbc writes.
     Line(usize),
-    /// It ends in the middle.
+    /// The text ends in the middle.
     Cut,
 }
 

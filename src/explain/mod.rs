@@ -17,11 +17,11 @@ pub use words::{Place, lines, short};
 /// The first packet of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
-    /// The client.
+    /// The client's address and port.
     pub from: SocketAddr,
-    /// What it connects to; of the client's family.
+    /// The address and port that the client connects to; of the same family.
     pub to: SocketAddr,
-    /// By which protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
@@ -40,11 +40,11 @@ pub enum Explanation<'m> {
 /// The service, and what it does with the flow.
 #[derive(Debug, Clone)]
 pub struct Found<'m> {
-    /// The service.
+    /// The service that takes the flow.
     pub service: &'m Service,
-    /// What it has that matches best.
+    /// The service's VIP that matches the packet best.
     pub vip: &'m Vip,
-    /// What matches too, and less well, with its service.
+    /// Other VIPs that match too and less well, each with its service.
     pub beaten: Vec<(&'m Service, &'m Vip)>,
     /// Whether the client may come.
     pub access: Admission<'m>,
@@ -61,11 +61,11 @@ pub struct Found<'m> {
 pub enum Admission<'m> {
     /// Everybody may.
     Open,
-    /// It is inside this `allow`, and no `deny`.
+    /// The client is inside this `allow`, and no `deny`.
     Allowed(&'m AccessEntry),
     /// There is no `allow`, and it is inside no `deny`.
     NotDenied,
-    /// It is inside this `deny`.
+    /// The client is inside this `deny`.
     Denied(&'m AccessEntry),
     /// There are `allow`s, and it is inside none.
     Outside,
@@ -93,7 +93,7 @@ pub enum Chosen<'m> {
         in_turn: bool,
         /// Servers and their slots, in the order written; each has at least one.
         shares: Vec<(&'m RealServer, usize)>,
-        /// All slots.
+        /// How many slots there are.
         slots: usize,
     },
 }
@@ -101,7 +101,7 @@ pub enum Chosen<'m> {
 /// Why a client gets no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It may not come.
+    /// The client may not come.
     Client,
     /// No server takes new clients.
     NoServer,
@@ -110,9 +110,9 @@ pub enum Refusal {
 /// How a hash finds the server.
 #[derive(Debug, Clone)]
 pub struct Hashed<'m> {
-    /// What is hashed.
+    /// What of the client is hashed.
     pub key: HashKey,
-    /// Its bytes, as the kernel has them.
+    /// The hashed bytes, as the kernel has them.
     pub bytes: Vec<u8>,
     /// The seed.
     pub seed: u32,
@@ -122,27 +122,27 @@ pub struct Hashed<'m> {
     pub slots: usize,
     /// The slot, from 0: `hash * slots >> 32`.
     pub slot: u32,
-    /// Its owner.
+    /// The server that owns the slot.
     pub server: &'m RealServer,
 }
 
 /// Why a server gets no new clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// It drains.
+    /// The server drains.
     Drain,
-    /// It is down.
+    /// The server is down.
     Down,
-    /// It is a backup, and another is up.
+    /// The server is a backup, and another is up.
     Backup,
-    /// Its share is less than one slot.
+    /// The server's share is less than one slot.
     TooLight,
 }
 
 /// A packet on its way to the server.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaves<'m> {
-    /// With addresses rewritten.
+    /// The packet leaves with addresses rewritten.
     Translated {
         /// Who it seems to come from.
         source: Source,
@@ -151,7 +151,7 @@ pub enum Leaves<'m> {
     },
     /// As it came, but for its MAC addresses.
     Forwarded {
-        /// The interface; `None`: that by which it came.
+        /// The interface by which the packet leaves; `None`: the one by which it came.
         interface: Option<&'m str>,
         /// The server.
         server: &'m RealServer,
@@ -161,7 +161,7 @@ pub enum Leaves<'m> {
 /// Who a translated packet seems to come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The client.
+    /// The client's own address and port.
     Client(SocketAddr),
     /// This address, and a port that is free.
     Fixed(IpAddr),

@@ -50,7 +50,7 @@ enum Admission {
 /// What a list comes to: no prefix in it is inside another that says the same, and none says what is so anyway.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Content {
-    /// Whether those are turned away whom no prefix has.
+    /// Whether clients that no prefix holds are turned away.
     closed: bool,
     entries: Vec<Entry>,
 }
@@ -422,7 +422,7 @@ impl Gates {
 }
 
 impl Content {
-    /// Whether it takes looking.
+    /// Whether a packet must be looked up in the list: it does not let everybody in, nor nobody.
     fn is_list(&self) -> bool {
         !self.entries.is_empty()
     }

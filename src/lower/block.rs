@@ -18,7 +18,7 @@ pub(super) struct NumberedServer<'a> {
     pub(super) block: &'a Block<'a>,
     pub(super) server: &'a RealServer,
     pub(super) number: u32,
-    /// Whether it is in the scope.
+    /// Whether elements are made for the server, or are only counted.
     made: bool,
 }
 

@@ -22,7 +22,7 @@ const DRAWS: u32 = 64;
 pub(super) struct Identity(u64);
 
 impl Identity {
-    /// That of everything in tables of this name.
+    /// The identity that those of everything in tables of this name begin with.
     pub(super) fn in_table(table: &str) -> Self {
         Self(FNV_START).with(table.as_bytes()).with(&[0])
     }

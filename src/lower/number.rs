@@ -48,9 +48,9 @@ pub(super) const fn refused(layout: Layout) -> u32 {
 /// The numbers of every block of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbering {
-    /// Which bits they are in.
+    /// The bits of marks that the numbers are in.
     pub layout: Layout,
-    /// Block by block.
+    /// The numbers of each block, in the order of the plan.
     pub blocks: Vec<BlockNumbers>,
 }
 

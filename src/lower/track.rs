@@ -32,7 +32,7 @@ const TRACKER: &str = "tracker";
 const RESTING: &str = "resting";
 /// The chain that remembers the flow if its server's services do, and sends.
 pub(super) const FOLLOW: &str = "follow";
-/// The same for a slot.
+/// The chain that makes a server of a slot and goes on to [`FOLLOW`].
 const SLOTTED: &str = "slotted_tracked";
 
 /// A flow, as a packet of the client has it, or as a quoted packet of the server has it.

@@ -43,9 +43,9 @@ pub struct PoolId(pub usize);
 pub struct Pool {
     /// The name, unique among pools.
     pub name: Arc<str>,
-    /// Where it was declared: its name.
+    /// The place of the name in the pool's declaration.
     pub span: Span,
-    /// Its servers, in the order written, ranges expanded.
+    /// The pool's servers, in the order written, ranges expanded.
     pub real_servers: Vec<RealServer>,
 }
 
@@ -57,7 +57,7 @@ pub const LONGEST_NAME: usize = 64;
 pub struct Service {
     /// The name, unique among services.
     pub name: Arc<str>,
-    /// Where it was declared: its name.
+    /// The place of the name in the service's declaration.
     pub span: Span,
     /// Every address, protocol and port match, one by one; at least one.
     pub vips: Vec<Vip>,
@@ -122,16 +122,16 @@ impl Model {
     }
 }
 
-/// One thing that clients connect to.
+/// A virtual IP address with protocol and ports: what clients connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// The virtual IP address.
     pub address: IpAddr,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// Which of its ports.
+    /// Which ports of the address.
     pub ports: Ports,
-    /// The `vip` statement.
+    /// The `vip` statement that named the address.
     pub span: Span,
 }
 
@@ -241,9 +241,9 @@ impl DirectReturn {
 /// An outgoing interface.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Via {
-    /// The interface.
+    /// The interface's name.
     pub interface: Interface,
-    /// Its own MAC address, the source of what leaves by it.
+    /// The interface's own MAC address, which frames that leave by the interface carry as their source.
     pub from: Option<MacAddress>,
 }
 
@@ -261,7 +261,7 @@ pub enum Scheduler {
     Hash(HashKey),
     /// By consistent hashing.
     Maglev {
-        /// What is hashed.
+        /// What of the client is hashed.
         key: HashKey,
         /// The table's size, a prime; without it `schedule` derives it from the number of servers.
         table: Option<u32>,
@@ -329,7 +329,7 @@ pub enum OnEmpty {
 /// A list of prefixes, which many services may share.
 pub type AccessList = Arc<Vec<AccessEntry>>;
 
-/// Who may come. Both empty: everybody.
+/// The clients that may come, by `allow` and `deny`. Both lists empty: every client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// If there is one: only clients inside one of these.
@@ -339,7 +339,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether everybody may come.
+    /// Whether every client may come: both lists are empty.
     pub fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
@@ -350,7 +350,7 @@ impl Access {
 pub struct AccessEntry {
     /// The prefix.
     pub prefix: Prefix,
-    /// The word that gave it.
+    /// The word in the file that gave the prefix.
     pub span: Span,
 }
 
@@ -359,19 +359,19 @@ pub struct AccessEntry {
 pub struct RealServer {
     /// The name, unique within a service.
     pub name: Arc<str>,
-    /// The address.
+    /// The server's address.
     pub address: IpAddr,
-    /// The port; without it, that which the client asked for.
+    /// The server's port; `None`: the port that the client asked for.
     pub port: Option<u16>,
-    /// Its share; 0 only where `state` is not [`State::Up`] or [`State::Backup`].
+    /// The weight, 0 to 65535: the server's share of new clients. 0 only where `state` is [`State::Drain`] or [`State::Down`].
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
     /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
     pub reserve: bool,
-    /// Its MAC address, where the file gives it (`dr` only).
+    /// The server's MAC address, where the file gives it (`dr` only).
     pub mac: Option<MacAddress>,
-    /// Its own outgoing interface (`dr` only).
+    /// The interface by which packets leave for this server and no other (`dr` only).
     pub via: Option<Via>,
     /// The `server` statement.
     pub span: Span,

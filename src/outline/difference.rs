@@ -24,7 +24,7 @@ pub struct Difference {
     pub added: usize,
     /// How many services and pools changed.
     pub changed: usize,
-    /// How many are gone.
+    /// How many services and pools are gone.
     pub removed: usize,
     /// What the operator should know before it happens, a sentence each.
     pub warnings: Vec<String>,
@@ -36,7 +36,7 @@ impl Difference {
         self.lines.is_empty()
     }
 
-    /// Its lines as a text, each with its end.
+    /// The lines as a text, each with its end.
     pub fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line, "\n"]).collect()
     }

@@ -39,15 +39,15 @@ pub type Servers = BTreeMap<String, ServerOutline>;
 /// One service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceOutline {
-    /// Its VIPs, sorted.
+    /// The service's VIPs, sorted.
     pub vips: Vec<String>,
     /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
     pub settings: Settings,
     /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
     pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
-    /// Its pools, in the order written.
+    /// The names of the service's pools, in the order written.
     pub pools: Vec<String>,
-    /// Its own servers.
+    /// The servers that the service declares itself.
     pub servers: Servers,
 }
 
@@ -72,12 +72,12 @@ impl ServerOutline {
     }
 }
 
-/// Services and pools that matter, by name.
+/// The services and pools that an outline tells in full, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Focus {
-    /// The services.
+    /// Names of services.
     pub services: FxHashSet<Arc<str>>,
-    /// The pools.
+    /// Names of pools.
     pub pools: FxHashSet<Arc<str>>,
 }
 

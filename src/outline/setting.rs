@@ -24,7 +24,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// Its words.
+    /// What an operator calls the setting: `scheduler`.
     pub fn words(&self) -> &str {
         match self {
             Self::Statement(keyword) => keyword.text(),

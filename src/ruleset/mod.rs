@@ -44,13 +44,13 @@ pub type Name = Arc<str>;
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// Its name, unique in the table.
+    /// The chain's name, unique in the table.
     pub name: Name,
-    /// Where packets enter it; `None` for a chain that others jump to.
+    /// Where packets enter the chain; `None`: rules of other chains lead to it.
     pub hook: Option<Hook>,
-    /// What it is for, for the reader of the text form. Empty for a service's own chain.
+    /// What the chain is for, told to the reader of the text form. Empty for a service's own chain.
     pub purpose: &'static str,
-    /// Its rules, in order.
+    /// The chain's rules, in order.
     pub rules: Vec<Rule>,
 }
 

@@ -12,7 +12,7 @@ use super::Name;
 pub struct Rule {
     /// The statements.
     pub statements: Vec<Statement>,
-    /// The source that it came from; `None` for what every file has.
+    /// The place in the source that asked for the rule; `None`: every file has it.
     pub origin: Option<Span>,
 }
 
@@ -195,13 +195,13 @@ pub enum Condition {
 /// which it reads again as one byte, and a mask with gaps as something else that it cannot read or that means another thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Word {
-    /// Of which header.
+    /// The header that the bytes are in.
     pub header: Header,
-    /// Where, in bits from the start of the header.
+    /// The first bit, counted from the start of the header.
     pub offset: u16,
     /// How many bits: 8, 16 or 32.
     pub bits: u8,
-    /// Which of them count.
+    /// The bits that count.
     pub mask: u32,
 }
 
@@ -239,7 +239,7 @@ pub enum MarkOf {
 }
 
 impl MarkOf {
-    /// What a rule sets.
+    /// The mark, where a rule writes it.
     pub const fn target(self) -> Target {
         match self {
             Self::Connection => Target::CtMark,
@@ -247,7 +247,7 @@ impl MarkOf {
         }
     }
 
-    /// What a rule asks.
+    /// The mark, where a rule reads it.
     pub const fn expression(self) -> Expression {
         match self {
             Self::Connection => Expression::CtMark,

@@ -11,13 +11,13 @@ use super::Name;
 /// A named set, or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// Its name, unique in the table.
+    /// The set's name, unique in the table.
     pub name: Name,
-    /// The fields of its key.
+    /// The type of a key.
     pub key: KeyType,
-    /// What it maps to; `None` for a set.
+    /// The type of a map's values; `None` for a set.
     pub data: Option<DataType>,
-    /// Room for so many elements. Fixed, so that the kernel sizes its hash table once.
+    /// How many elements there is room for. Fixed, so that the kernel sizes its hash table once.
     pub size: u32,
     /// Whether keys hold ranges (`flags interval`).
     pub interval: bool,
@@ -26,9 +26,9 @@ pub struct Set {
     /// Where rules add the elements and each of them times out (`flags dynamic,timeout`), the statement that first
     /// asked for it. Such a set has no elements here, and what is in it in the kernel is never compared.
     pub dynamic: Option<Span>,
-    /// What it is for, for the reader of the text form.
+    /// What the set is for, told to the reader of the text form.
     pub purpose: &'static str,
-    /// Its elements, each key once.
+    /// The set's elements, each key once.
     pub elements: Vec<Element>,
 }
 
@@ -95,7 +95,7 @@ pub struct Element {
     pub data: Option<Data>,
     /// Which server or service it stands for, kept by the kernel; at most [`MAX_COMMENT`] bytes.
     pub comment: Option<Arc<str>>,
-    /// The source that it came from.
+    /// The place in the source that asked for the element.
     pub origin: Span,
 }
 

@@ -33,9 +33,9 @@ pub fn size(declared: usize) -> u32 {
 /// A server that has a share in the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Shareholder {
-    /// Who it is.
+    /// What tells the server from others: its address and port.
     pub identity: Identity,
-    /// Its share, at least 1.
+    /// The server's weight, 1 to 65535.
     pub weight: u16,
     /// Whether it takes clients now. If not, the others have its share.
     pub live: bool,

@@ -12,14 +12,14 @@ use crate::model::RealServer;
 /// with differently written files agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// Its address.
+    /// The server's address.
     pub address: IpAddr,
-    /// Its port, where it has one of its own.
+    /// The server's port, where it has one of its own.
     pub port: Option<u16>,
 }
 
 impl Identity {
-    /// That of a real server.
+    /// The identity of a real server.
     pub const fn of(server: &RealServer) -> Self {
         Self {
             address: server.address,

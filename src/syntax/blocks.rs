@@ -33,7 +33,7 @@ struct Block {
     name: Option<Word>,
     /// The keyword and the name.
     header: Span,
-    /// How far into its line it starts.
+    /// How many bytes of the line stand before the block's first word.
     column: u32,
     statements: Vec<StatementDecl>,
     damaged: bool,

@@ -12,7 +12,7 @@ use crate::syntax::tree::Word;
 /// How long `track` lasts where it is implied.
 const IMPLIED: Duration = Duration::from_secs(300);
 
-/// Reads it.
+/// Reads a `track` statement.
 pub(super) fn read(duration: Word, span: Span, reader: &mut Reader<'_>) -> Setting<Tracking> {
     duration_or_off(duration, reader).map(|timeout| Tracking { timeout, span })
 }

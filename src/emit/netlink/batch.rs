@@ -10,16 +10,16 @@ use super::{Data, Element};
 /// Whether the kernel is to keep the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It is.
+    /// The kernel keeps the changes.
     Commit,
-    /// It checks all and keeps nothing: a batch without its end.
+    /// The kernel checks all and keeps nothing: a batch without its end.
     Check,
 }
 
 /// One netlink batch.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// What is sent.
+    /// The bytes that are sent to the kernel.
     pub(crate) bytes: Vec<u8>,
     messages: Vec<Place>,
 }

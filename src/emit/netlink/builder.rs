@@ -33,14 +33,14 @@ const FULL: usize = 60_000;
 /// The sequence number of a batch's first message; the others follow.
 pub(super) const FIRST: u32 = 1;
 
-/// Where a message comes from.
+/// Which change a message makes, or which part of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// Its first byte in the batch.
+    /// The first byte of the message in the batch.
     pub(super) start: usize,
-    /// The change.
+    /// The change that the message makes, by its place.
     pub(super) change: usize,
-    /// The first element in it.
+    /// The first element in the message, by its place in the change.
     pub(super) first_element: usize,
 }
 

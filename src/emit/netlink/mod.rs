@@ -111,15 +111,15 @@ pub struct Table {
 /// A named set or map, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// Its name.
+    /// The set's name, unique in the table.
     pub name: Arc<str>,
-    /// Its declaration.
+    /// The set's declaration.
     pub shape: Shape,
-    /// Where a dynamic set comes from; others come from their elements.
+    /// The place in the source that asked for a dynamic set; others were asked for by their elements.
     pub origin: Option<Span>,
-    /// Its elements.
+    /// The set's elements, each key once.
     pub elements: Vec<Element>,
-    /// Where each of the elements comes from.
+    /// The place in the source of each element, in the same order.
     pub origins: Vec<Span>,
 }
 
@@ -130,13 +130,13 @@ pub struct Shape {
     pub flags: u32,
     /// The type of the key; means something to nft alone.
     pub key_type: u32,
-    /// How long a key is.
+    /// The length of a key, in bytes.
     pub key_length: u32,
     /// The type of the values; means something to nft alone, but for verdicts.
     pub data_type: Option<u32>,
-    /// How long a value is; 0 for verdicts.
+    /// The length of a value, in bytes; 0 for verdicts.
     pub data_length: u32,
-    /// Room for so many elements.
+    /// How many elements the set has room for.
     pub size: u32,
     /// The lengths of the key's fields, where it is a concatenation with ranges.
     pub fields: Vec<u8>,
@@ -163,9 +163,9 @@ pub struct Element {
     pub key: Bytes,
     /// The last of a range of keys; where a set has ranges, every element has one.
     pub key_end: Option<Box<Bytes>>,
-    /// The value.
+    /// What a map has for the key.
     pub data: Data,
-    /// Who it stands for.
+    /// The comment: which server or service the element stands for.
     pub comment: Option<Arc<str>>,
 }
 
@@ -192,11 +192,11 @@ pub enum Data {
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// Its name.
+    /// The chain's name, unique in the table.
     pub name: Arc<str>,
-    /// Where packets enter it.
+    /// Where packets enter the chain; `None`: rules lead to it.
     pub hook: Option<Hook>,
-    /// Its rules.
+    /// The chain's rules, in order.
     pub rules: Vec<Rule>,
 }
 
@@ -218,18 +218,18 @@ pub struct Hook {
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// What it does.
+    /// What the rule does.
     pub body: RuleBody,
-    /// Where it comes from.
+    /// The place in the source that asked for the rule; `None`: every file has it.
     pub origin: Option<Span>,
 }
 
 /// What a rule does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuleBody {
-    /// Its expressions, as a netlink list.
+    /// The rule's expressions, as a netlink list.
     pub expressions: Vec<u8>,
-    /// The members of its anonymous set, one byte each, if it has one.
+    /// The members of the rule's anonymous set, one byte each, if the rule has one.
     pub protocols: Option<Vec<u8>>,
 }
 
@@ -239,9 +239,9 @@ pub type Interfaces = BTreeMap<Arc<str>, u32>;
 /// The rules name an interface that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingInterface {
-    /// Its name.
+    /// The interface's name.
     pub name: Arc<str>,
-    /// Where it was named.
+    /// The place in the source that named the interface.
     pub origin: Option<Span>,
 }
 

@@ -11,7 +11,7 @@ fn large() -> usize {
     let megabytes = if std::env::var_os("FLBC_SOAK").is_some() {
         100
     } else {
-        4
+        1
     };
     megabytes << 20
 }

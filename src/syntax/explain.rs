@@ -40,7 +40,7 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
     }
     let mut parts = piece.parts();
     let (first, second) = (parts.next()?, parts.next()?);
-    // Asked of every server of every file: the quick look comes first.
+    // Every server of every file comes by here: the cheap test is first.
     (second.rule() == Rule::address && reads_as_address(first.text()))
         .then(|| second_address(piece))
         .flatten()

@@ -15,7 +15,7 @@ use super::{Exit, output};
 use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, argument, escape};
 use crate::doctor::{self, Code, Facts, Finding};
-use crate::explain::Place;
+use crate::explain::Location;
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
@@ -233,7 +233,7 @@ fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
             escape(&finding.sentence)
         );
         if let Some(origin) = finding.origin {
-            let place = Place(sources, origin).to_string();
+            let place = Location(sources, origin).to_string();
             let _ = writeln!(text, "    at   {}", escape(&place));
         }
         for command in &finding.remedy {
@@ -265,7 +265,7 @@ fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
                 "mend": finding.mend,
                 "sentence": finding.sentence,
                 "remedy": finding.remedy,
-                "declared": finding.origin.map(|origin| Place(sources, origin).to_string()),
+                "declared": finding.origin.map(|origin| Location(sources, origin).to_string()),
             })
         })
         .collect();

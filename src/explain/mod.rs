@@ -12,7 +12,7 @@ use crate::schedule::{Block, Choice, Draw, Plan, ServicePlan};
 
 mod words;
 
-pub use words::{Place, lines, short};
+pub use words::{Location, lines, short};
 
 /// The first packet of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

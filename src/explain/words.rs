@@ -13,9 +13,9 @@ const TOLD: usize = 6;
 
 /// A place in a file: `lb.flb:12`.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a>(pub &'a Sources, pub Span);
+pub struct Location<'a>(pub &'a Sources, pub Span);
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let file = self.0.file(self.1.file);
         write!(f, "{}:{}", file.name, self.0.place(self.1).line)
@@ -59,7 +59,7 @@ fn nobody(
         ),
     )];
     for (service, vip) in near.iter().take(TOLD) {
-        let (name, place) = (&service.name, Place(sources, vip.span));
+        let (name, place) = (&service.name, Location(sources, vip.span));
         lines.push(("near", format!("{vip} belongs to {name} ({place})")));
     }
     if near.len() > TOLD {
@@ -87,7 +87,7 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
         // `admission`
         access: _,
     } = found.service;
-    let at = |span| Place(sources, span);
+    let at = |span| Location(sources, span);
     let mut lines = vec![
         ("service", format!("{name} ({})", at(*span))),
         (
@@ -126,7 +126,7 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
 }
 
 fn admission(access: Admission<'_>, sources: &Sources) -> Option<String> {
-    let place = |span| Place(sources, span);
+    let place = |span| Location(sources, span);
     match access {
         Admission::Open => None,
         Admission::Allowed(entry) => Some(format!(
@@ -222,7 +222,10 @@ fn server_words(server: &RealServer, sources: &Sources) -> String {
     } else {
         format!("{} ", server.name)
     };
-    format!("{name}{endpoint}{weight} ({})", Place(sources, server.span))
+    format!(
+        "{name}{endpoint}{weight} ({})",
+        Location(sources, server.span)
+    )
 }
 
 fn leaving(leaves: Leaves<'_>) -> String {

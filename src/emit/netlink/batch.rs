@@ -1,7 +1,7 @@
 //! Changes as one netlink batch: a transaction.
 
 use super::attribute::{Attributes, Writer};
-use super::builder::{Builder, FIRST, Place};
+use super::builder::{Builder, FIRST, MessagePart};
 use super::change::{Change, Step};
 use super::constant::{element, expr, message, rule};
 use super::header::{ACK, BATCH_BEGIN, BATCH_END, BATCH_GENERATION, HEADER};
@@ -21,7 +21,7 @@ pub(crate) enum Ending {
 pub(crate) struct Batch {
     /// The bytes that are sent to the kernel.
     pub(crate) bytes: Vec<u8>,
-    messages: Vec<Place>,
+    messages: Vec<MessagePart>,
 }
 
 /// What a refused message was about.

@@ -35,7 +35,7 @@ pub(super) const FIRST: u32 = 1;
 
 /// Which change a message makes, or which part of one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct MessagePart {
     /// The first byte of the message in the batch.
     pub(super) start: usize,
     /// The change that the message makes, by its place.
@@ -48,7 +48,7 @@ pub(super) struct Place {
 pub(super) struct Builder<'a> {
     pub(super) table: &'a str,
     pub(super) writer: Writer,
-    pub(super) messages: Vec<Place>,
+    pub(super) messages: Vec<MessagePart>,
     /// The change that is being written.
     pub(super) change: usize,
     /// How many anonymous sets there are so far.
@@ -89,7 +89,7 @@ impl Builder<'_> {
             family: family.number(),
             resource: 0,
         };
-        self.messages.push(Place {
+        self.messages.push(MessagePart {
             start: self.writer.len(),
             change: self.change,
             first_element,

@@ -31,12 +31,12 @@ pub(super) struct Gates {
     /// Every list, by what it comes to.
     lists: BTreeMap<Content, u32>,
     /// What each pair of lists comes to in each family; pairs are known by their places in memory.
-    by_place: FxHashMap<Place, Admission>,
+    by_place: FxHashMap<ListKey, Admission>,
     /// The number under which those are counted who were turned away from a service.
     services: BTreeMap<Arc<str>, u32>,
 }
 
-type Place = (*const Vec<AccessEntry>, *const Vec<AccessEntry>, Family);
+type ListKey = (*const Vec<AccessEntry>, *const Vec<AccessEntry>, Family);
 
 /// Whom a service admits, of one family.
 #[derive(Clone, Copy)]
@@ -203,7 +203,7 @@ impl Gates {
             let services = input.services(wanted);
             services.filter(|plan| !plan.service.access.is_open())
         };
-        let mut contents: FxHashMap<Place, Content> = FxHashMap::default();
+        let mut contents: FxHashMap<ListKey, Content> = FxHashMap::default();
         for plan in guarded() {
             let access = &plan.service.access;
             for (family, _) in &plan.families {
@@ -432,7 +432,7 @@ impl Content {
     }
 }
 
-fn place(access: &Access, family: Family) -> Place {
+fn place(access: &Access, family: Family) -> ListKey {
     (
         Arc::as_ptr(&access.allow),
         Arc::as_ptr(&access.deny),

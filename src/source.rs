@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod read;
 
-pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
+pub use read::{FileIdentity, NotUtf8, OpenFile, ReadFault, text};
 
 /// One file of a file set, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

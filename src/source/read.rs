@@ -9,7 +9,7 @@ use super::MAX_FILE_BYTES;
 
 /// What tells one file from another, whatever path led to it: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     inode: u64,
 }
@@ -75,8 +75,8 @@ impl OpenFile {
     }
 
     /// What tells the file from others.
-    pub fn identity(&self) -> Identity {
-        Identity {
+    pub fn identity(&self) -> FileIdentity {
+        FileIdentity {
             device: self.metadata.dev(),
             inode: self.metadata.ino(),
         }

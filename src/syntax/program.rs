@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, argument};
-use crate::source::{FileId, Identity, OpenFile, ReadFault, Sources, Span, text};
+use crate::source::{FileId, FileIdentity, OpenFile, ReadFault, Sources, Span, text};
 
 use super::characters::has_bad_character;
 use super::include::{Named, find};
@@ -47,14 +47,14 @@ struct Reader<'r> {
     /// The files from the first one to the one that is being read.
     open: Vec<Open>,
     /// Where each file was included first.
-    seen: HashMap<Identity, Span>,
+    seen: HashMap<FileIdentity, Span>,
 }
 
 /// A file whose includes are being read.
 struct Open {
     file: FileId,
     /// Standard input has none.
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
     /// The path that included it; the first file has none.
     include: Option<Span>,
 }
@@ -70,7 +70,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Reads the first file. Standard input has no identity.
-    fn root(&mut self, input: Input) -> Option<(FileId, Option<Identity>)> {
+    fn root(&mut self, input: Input) -> Option<(FileId, Option<FileIdentity>)> {
         let (name, directory, identity, read) = match input {
             Input::Stdin(bytes) => ("<stdin>".to_owned(), PathBuf::new(), None, text(bytes)),
             Input::Path(path) => {
@@ -89,7 +89,12 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn tree(&mut self, file: FileId, identity: Option<Identity>, include: Option<Span>) -> Tree {
+    fn tree(
+        &mut self,
+        file: FileId,
+        identity: Option<FileIdentity>,
+        include: Option<Span>,
+    ) -> Tree {
         let mut tree = parse(file, self.sources, self.sink);
         self.open.push(Open {
             file,

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use crate::emit::netlink::{Element, Set};
 use crate::source::Span;
 
-use super::observed::{Identity, identity};
+use super::observed::{ElementKey, identity};
 
 /// What makes the elements of one set into those of another.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) fn difference(old: &[Element], wanted: Set) -> Difference {
         .count();
     let old = old.get(front..).unwrap_or_default();
     let new = wanted.elements.into_iter().zip(wanted.origins).skip(front);
-    let mut rest: FxHashMap<Identity, &Element> = old.iter().map(|e| (identity(e), e)).collect();
+    let mut rest: FxHashMap<ElementKey, &Element> = old.iter().map(|e| (identity(e), e)).collect();
     for (element, origin) in new {
         let found = rest.remove(&identity(&element));
         if found == Some(&element) {

@@ -368,7 +368,7 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let mut gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
+            let mut gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.remove(&identity(element)));
             if !gone.is_empty() {
                 return Err(Why::Missing);
@@ -384,7 +384,7 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         Step::ClearElements { set, elements } => {
             let place = find(sets, set)?;
             let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
+            let gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.contains(&identity(element)));
         }
         _ => {}
@@ -393,8 +393,8 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
 }
 
 /// What makes an element another one.
-pub(super) type Identity = (Bytes, Option<Bytes>);
+pub(super) type ElementKey = (Bytes, Option<Bytes>);
 
-pub(super) fn identity(element: &Element) -> Identity {
+pub(super) fn identity(element: &Element) -> ElementKey {
     (element.key, element.key_end.as_deref().copied())
 }

@@ -31,7 +31,7 @@ pub use made::Identities;
 
 pub use crate::emit::netlink::Counter;
 pub use observed::{
-    Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
+    Misfit, MisfitKind, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable,
 };
 
 /// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.

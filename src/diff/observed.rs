@@ -181,12 +181,12 @@ pub struct Misfit {
     /// The change, by its place.
     pub at: usize,
     /// Why.
-    pub why: Why,
+    pub why: MisfitKind,
 }
 
 /// Why a change cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum MisfitKind {
     /// What the change speaks of is not there.
     Missing,
     /// What the change adds is there already.
@@ -234,20 +234,20 @@ impl Working {
         Some(table)
     }
 
-    fn apply(&mut self, step: &Step) -> Result<(), Why> {
+    fn apply(&mut self, step: &Step) -> Result<(), MisfitKind> {
         match step {
             Step::AddTable { id } => {
                 if self.table.is_some() {
-                    return Err(Why::Exists);
+                    return Err(MisfitKind::Exists);
                 }
                 self.table = Some(ObservedTable {
                     id: Some(id.clone()),
                     ..ObservedTable::default()
                 });
             }
-            Step::WakeTable => self.table.as_mut().ok_or(Why::Missing)?.dormant = false,
+            Step::WakeTable => self.table.as_mut().ok_or(MisfitKind::Missing)?.dormant = false,
             Step::DeleteTable => {
-                self.table.take().ok_or(Why::Missing)?;
+                self.table.take().ok_or(MisfitKind::Missing)?;
                 self.chains.clear();
                 self.places.clear();
             }
@@ -257,15 +257,15 @@ impl Working {
             | Step::DeleteElements { .. }
             | Step::CarryElements { .. }
             | Step::ClearElements { .. } => {
-                let table = self.table.as_mut().ok_or(Why::Missing)?;
+                let table = self.table.as_mut().ok_or(MisfitKind::Missing)?;
                 change_sets(&mut table.sets, step)?;
             }
             Step::AddChain { chain, hook, .. } => {
                 if self.table.is_none() {
-                    return Err(Why::Missing);
+                    return Err(MisfitKind::Missing);
                 }
                 if self.place(chain).is_some() {
-                    return Err(Why::Exists);
+                    return Err(MisfitKind::Exists);
                 }
                 self.places.insert(chain.clone(), self.chains.len());
                 self.chains.push(Some(ObservedChain {
@@ -276,7 +276,7 @@ impl Working {
             }
             Step::FlushChain { chain } => self.chain(chain)?.rules.clear(),
             Step::DeleteChain { chain } => {
-                let place = self.place(chain).ok_or(Why::Missing)?;
+                let place = self.place(chain).ok_or(MisfitKind::Missing)?;
                 self.places.remove(chain);
                 if let Some(chain) = self.chains.get_mut(place) {
                     *chain = None;
@@ -317,25 +317,25 @@ impl Working {
         self.places.get(name).copied()
     }
 
-    fn chain(&mut self, name: &str) -> Result<&mut ObservedChain, Why> {
-        let place = self.place(name).ok_or(Why::Missing)?;
+    fn chain(&mut self, name: &str) -> Result<&mut ObservedChain, MisfitKind> {
+        let place = self.place(name).ok_or(MisfitKind::Missing)?;
         let chain = self.chains.get_mut(place).and_then(Option::as_mut);
-        chain.ok_or(Why::Missing)
+        chain.ok_or(MisfitKind::Missing)
     }
 }
 
-fn place_of(rules: &[ObservedRule], handle: u64) -> Result<usize, Why> {
+fn place_of(rules: &[ObservedRule], handle: u64) -> Result<usize, MisfitKind> {
     let place = rules.iter().position(|rule| rule.handle == handle);
-    place.ok_or(Why::Missing)
+    place.ok_or(MisfitKind::Missing)
 }
 
-fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
+fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), MisfitKind> {
     let place = |sets: &[ObservedSet], name: &str| sets.iter().position(|s| *s.name == *name);
-    let find = |sets, name: &str| place(sets, name).ok_or(Why::Missing);
+    let find = |sets, name: &str| place(sets, name).ok_or(MisfitKind::Missing);
     match step {
         Step::AddSet { set, shape, .. } => {
             if place(sets, set).is_some() {
-                return Err(Why::Exists);
+                return Err(MisfitKind::Exists);
             }
             sets.push(ObservedSet {
                 name: set.clone(),
@@ -355,9 +355,9 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             ..
         } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             if set.elements.len() + elements.len() > set.shape.size as usize {
-                return Err(Why::Full);
+                return Err(MisfitKind::Full);
             }
             if set.shape.counts() {
                 set.counters.resize(set.elements.len(), Counter::default());
@@ -367,23 +367,23 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         }
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             let mut gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.remove(&identity(element)));
             if !gone.is_empty() {
-                return Err(Why::Missing);
+                return Err(MisfitKind::Missing);
             }
         }
         Step::CarryElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             set.counters.clear();
             let elements = elements.iter().map(|carried| carried.element.clone());
             set.elements.extend(elements);
         }
         Step::ClearElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             let gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.contains(&identity(element)));
         }

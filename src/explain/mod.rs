@@ -51,7 +51,7 @@ pub struct Found<'m> {
     /// How the server is chosen.
     pub choice: Chosen<'m>,
     /// The servers of this family that no new client gets, and why.
-    pub passed_over: Vec<(&'m RealServer, Why)>,
+    pub passed_over: Vec<(&'m RealServer, PassedOver)>,
     /// What the packet looks like when it leaves for the server; `None` where there is not one server that is known.
     pub leaves: Option<Leaves<'m>>,
 }
@@ -128,7 +128,7 @@ pub struct Hashed<'m> {
 
 /// Why a server gets no new clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum PassedOver {
     /// The server drains.
     Drain,
     /// The server is down.
@@ -353,7 +353,7 @@ fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chose
     }
 }
 
-fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, Why)> {
+fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, PassedOver)> {
     let owns = |at: usize| match &block.choice {
         Choice::Empty => false,
         Choice::Only(only) => *only == at,
@@ -364,10 +364,10 @@ fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, Why)> {
         .filter(|(at, _)| !owns(*at))
         .map(|(_, server)| {
             let why = match server.state {
-                State::Drain => Why::Drain,
-                State::Down => Why::Down,
-                State::Backup => Why::Backup,
-                State::Up => Why::TooLight,
+                State::Drain => PassedOver::Drain,
+                State::Down => PassedOver::Down,
+                State::Backup => PassedOver::Backup,
+                State::Up => PassedOver::TooLight,
             };
             (*server, why)
         })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Refusal, Source, Why,
+    Admission, Chosen, Explanation, Found, Hashed, Leaves, PassedOver, Question, Refusal, Source,
 };
 use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
@@ -114,10 +114,10 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
     }
     for (server, why) in &found.passed_over {
         let why = match why {
-            Why::Drain => "drain: no new clients",
-            Why::Down => "down",
-            Why::Backup => "backup: another server is up",
-            Why::TooLight => "its weight is less than one slot",
+            PassedOver::Drain => "drain: no new clients",
+            PassedOver::Down => "down",
+            PassedOver::Backup => "backup: another server is up",
+            PassedOver::TooLight => "its weight is less than one slot",
         };
         lines.push(("not", format!("{}: {why}", server_words(server, sources))));
     }

@@ -18,7 +18,7 @@ pub struct Drift {
     /// What drifted.
     pub what: What,
     /// How it differs from what flbc left.
-    pub how: How,
+    pub how: DriftKind,
 }
 
 /// What drifted.
@@ -38,7 +38,7 @@ pub enum What {
 
 /// How something drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum DriftKind {
     /// Something is there that flbc did not leave.
     Extra,
     /// Something that flbc left is not there.
@@ -53,10 +53,10 @@ pub enum How {
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
-            How::Extra => "extra",
-            How::Missing => "missing",
-            How::Different => "different",
-            How::Dormant => "dormant",
+            DriftKind::Extra => "extra",
+            DriftKind::Missing => "missing",
+            DriftKind::Different => "different",
+            DriftKind::Dormant => "dormant",
         };
         write!(f, "{how} ")?;
         match &self.what {
@@ -83,11 +83,11 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
         let mut tell = |what, how| all.push(Drift { family, what, how });
         match (left.table(family), found.table(family)) {
             (None, None) => {}
-            (Some(_), None) => tell(What::Table, How::Missing),
-            (None, Some(_)) => tell(What::Table, How::Extra),
+            (Some(_), None) => tell(What::Table, DriftKind::Missing),
+            (None, Some(_)) => tell(What::Table, DriftKind::Extra),
             (Some(left), Some(found)) => {
                 if found.dormant {
-                    tell(What::Table, How::Dormant);
+                    tell(What::Table, DriftKind::Dormant);
                 }
                 sets(left, found, &mut tell);
                 chains(left, found, &mut tell);
@@ -97,53 +97,58 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     all
 }
 
-fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
+fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, DriftKind)) {
     for set in &left.sets {
         match found.set(&set.name) {
-            None => tell(What::Set(set.name.clone()), How::Missing),
+            None => tell(What::Set(set.name.clone()), DriftKind::Missing),
             Some(now) if now.shape != set.shape => {
-                tell(What::Set(set.name.clone()), How::Different);
+                tell(What::Set(set.name.clone()), DriftKind::Different);
             }
             Some(now) => elements(&set.name, &set.elements, &now.elements, tell),
         }
     }
     for set in &found.sets {
         if left.set(&set.name).is_none() {
-            tell(What::Set(set.name.clone()), How::Extra);
+            tell(What::Set(set.name.clone()), DriftKind::Extra);
         }
     }
 }
 
-fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl FnMut(What, How)) {
+fn elements(
+    set: &Arc<str>,
+    left: &[Element],
+    found: &[Element],
+    tell: &mut impl FnMut(What, DriftKind),
+) {
     let mut tell = |element: &Element, how| {
         tell(What::Element(set.clone(), Box::new(element.clone())), how);
     };
     let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
         match rest.remove(&identity(element)) {
-            None => tell(element, How::Missing),
-            Some(now) if now != element => tell(now, How::Different),
+            None => tell(element, DriftKind::Missing),
+            Some(now) if now != element => tell(now, DriftKind::Different),
             Some(_) => {}
         }
     }
     for element in found {
         if rest.contains_key(&identity(element)) {
-            tell(element, How::Extra);
+            tell(element, DriftKind::Extra);
         }
     }
 }
 
-fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
+fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, DriftKind)) {
     let known: FxHashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
     let ours: FxHashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
     let shape = |set: &str| found.set(set).map(|set| &set.shape);
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
-            tell(What::Chain(chain.name.clone()), How::Missing);
+            tell(What::Chain(chain.name.clone()), DriftKind::Missing);
             continue;
         };
         if now.hook != chain.hook {
-            tell(What::Chain(chain.name.clone()), How::Different);
+            tell(What::Chain(chain.name.clone()), DriftKind::Different);
         }
         let mut tell = |at: usize, how| tell(What::Rule(chain.name.clone(), at + 1), how);
         let same = |(a, b): &(&super::ObservedRule, &super::ObservedRule)| {
@@ -156,16 +161,16 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
         let (left, found) = (left.len() - back, found.len() - back);
         for at in 0..left.max(found) {
             let how = match (at < left, at < found) {
-                (true, true) => How::Different,
-                (true, false) => How::Missing,
-                _ => How::Extra,
+                (true, true) => DriftKind::Different,
+                (true, false) => DriftKind::Missing,
+                _ => DriftKind::Extra,
             };
             tell(front + at, how);
         }
     }
     for chain in &found.chains {
         if !ours.contains(&*chain.name) {
-            tell(What::Chain(chain.name.clone()), How::Extra);
+            tell(What::Chain(chain.name.clone()), DriftKind::Extra);
         }
     }
 }

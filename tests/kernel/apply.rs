@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flbc::apply::numbers;
-use flbc::diff::{How, Observed, What, diff, drift};
+use flbc::diff::{DriftKind, Observed, What, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
 use flbc::kernel::fake::Fake;
@@ -211,34 +211,34 @@ fn a_change_by_hand_is_noticed_and_put_right() {
             (
                 "add rule inet flbc input drop",
                 What::Rule("input".into(), 2),
-                How::Extra,
+                DriftKind::Extra,
             ),
             (
                 "insert rule inet flbc input counter",
                 What::Rule("input".into(), 1),
-                How::Extra,
+                DriftKind::Extra,
             ),
             (
                 "flush chain inet flbc output",
                 What::Rule("output".into(), 1),
-                How::Missing,
+                DriftKind::Missing,
             ),
             (
                 "add chain inet flbc stray",
                 What::Chain("stray".into()),
-                How::Extra,
+                DriftKind::Extra,
             ),
             (
                 "add chain inet flbc input { policy drop; }",
                 What::Chain("input".into()),
-                How::Different,
+                DriftKind::Different,
             ),
             (
                 "add set inet flbc stray { type ipv4_addr; }",
                 What::Set("stray".into()),
-                How::Extra,
+                DriftKind::Extra,
             ),
-            ("delete table netdev flbc", What::Table, How::Missing),
+            ("delete table netdev flbc", What::Table, DriftKind::Missing),
         ] {
             run("nft", &["-f", "-"], &format!("{command}\n"));
             let found = kernel.observe("flbc").expect("the kernel's tables");
@@ -256,19 +256,19 @@ fn a_change_by_hand_is_noticed_and_put_right() {
         for (command, how) in [
             (
                 "add element inet flbc slot { 0x01000009 : 0x1 }",
-                How::Extra,
+                DriftKind::Extra,
             ),
             (
                 "delete element inet flbc slot { 0x01000000 : 0x1 }",
-                How::Missing,
+                DriftKind::Missing,
             ),
             (
                 "delete element inet flbc port { 0x2 : 8080 }\nadd element inet flbc port { 0x2 : 81 }",
-                How::Different,
+                DriftKind::Different,
             ),
             (
                 "delete element inet flbc svc4_range_tcp { 192.0.2.1 . 5000-5999 }",
-                How::Missing,
+                DriftKind::Missing,
             ),
         ] {
             run("nft", &["-f", "-"], &format!("{command}\n"));

@@ -16,14 +16,14 @@ pub struct Drift {
     /// The family of the table.
     pub family: TableFamily,
     /// What drifted.
-    pub what: What,
+    pub what: Drifted,
     /// How it differs from what flbc left.
     pub how: DriftKind,
 }
 
 /// What drifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Drifted {
     /// The whole table.
     Table,
     /// A set, or its declaration.
@@ -60,17 +60,17 @@ impl fmt::Display for Drift {
         };
         write!(f, "{how} ")?;
         match &self.what {
-            What::Table => write!(f, "table"),
-            What::Set(name) => write!(f, "set `{name}`"),
-            What::Element(set, element) => {
+            Drifted::Table => write!(f, "table"),
+            Drifted::Set(name) => write!(f, "set `{name}`"),
+            Drifted::Element(set, element) => {
                 write!(f, "element ")?;
                 for byte in element.key.as_slice() {
                     write!(f, "{byte:02x}")?;
                 }
                 write!(f, " of set `{set}`")
             }
-            What::Chain(name) => write!(f, "chain `{name}`"),
-            What::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
+            Drifted::Chain(name) => write!(f, "chain `{name}`"),
+            Drifted::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
         }?;
         write!(f, " in {}", self.family.name())
     }
@@ -83,11 +83,11 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
         let mut tell = |what, how| all.push(Drift { family, what, how });
         match (left.table(family), found.table(family)) {
             (None, None) => {}
-            (Some(_), None) => tell(What::Table, DriftKind::Missing),
-            (None, Some(_)) => tell(What::Table, DriftKind::Extra),
+            (Some(_), None) => tell(Drifted::Table, DriftKind::Missing),
+            (None, Some(_)) => tell(Drifted::Table, DriftKind::Extra),
             (Some(left), Some(found)) => {
                 if found.dormant {
-                    tell(What::Table, DriftKind::Dormant);
+                    tell(Drifted::Table, DriftKind::Dormant);
                 }
                 sets(left, found, &mut tell);
                 chains(left, found, &mut tell);
@@ -97,19 +97,19 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     all
 }
 
-fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, DriftKind)) {
+fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Drifted, DriftKind)) {
     for set in &left.sets {
         match found.set(&set.name) {
-            None => tell(What::Set(set.name.clone()), DriftKind::Missing),
+            None => tell(Drifted::Set(set.name.clone()), DriftKind::Missing),
             Some(now) if now.shape != set.shape => {
-                tell(What::Set(set.name.clone()), DriftKind::Different);
+                tell(Drifted::Set(set.name.clone()), DriftKind::Different);
             }
             Some(now) => elements(&set.name, &set.elements, &now.elements, tell),
         }
     }
     for set in &found.sets {
         if left.set(&set.name).is_none() {
-            tell(What::Set(set.name.clone()), DriftKind::Extra);
+            tell(Drifted::Set(set.name.clone()), DriftKind::Extra);
         }
     }
 }
@@ -118,10 +118,13 @@ fn elements(
     set: &Arc<str>,
     left: &[Element],
     found: &[Element],
-    tell: &mut impl FnMut(What, DriftKind),
+    tell: &mut impl FnMut(Drifted, DriftKind),
 ) {
     let mut tell = |element: &Element, how| {
-        tell(What::Element(set.clone(), Box::new(element.clone())), how);
+        tell(
+            Drifted::Element(set.clone(), Box::new(element.clone())),
+            how,
+        );
     };
     let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
@@ -138,19 +141,19 @@ fn elements(
     }
 }
 
-fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, DriftKind)) {
+fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Drifted, DriftKind)) {
     let known: FxHashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
     let ours: FxHashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
     let shape = |set: &str| found.set(set).map(|set| &set.shape);
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
-            tell(What::Chain(chain.name.clone()), DriftKind::Missing);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Missing);
             continue;
         };
         if now.hook != chain.hook {
-            tell(What::Chain(chain.name.clone()), DriftKind::Different);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Different);
         }
-        let mut tell = |at: usize, how| tell(What::Rule(chain.name.clone(), at + 1), how);
+        let mut tell = |at: usize, how| tell(Drifted::Rule(chain.name.clone(), at + 1), how);
         let same = |(a, b): &(&super::ObservedRule, &super::ObservedRule)| {
             bytecode::same(&b.body, &a.body, &shape) || bytecode::same(&a.body, &b.body, &shape)
         };
@@ -170,7 +173,7 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
     }
     for chain in &found.chains {
         if !ours.contains(&*chain.name) {
-            tell(What::Chain(chain.name.clone()), DriftKind::Extra);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Extra);
         }
     }
 }

@@ -26,7 +26,7 @@ mod registers;
 mod restore;
 
 pub use carry::{Renumbered, carry};
-pub use drift::{Drift, DriftKind, What, drift};
+pub use drift::{Drift, DriftKind, Drifted, drift};
 pub use made::Identities;
 
 pub use crate::emit::netlink::Counter;

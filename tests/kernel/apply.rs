@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flbc::apply::numbers;
-use flbc::diff::{DriftKind, Observed, What, diff, drift};
+use flbc::diff::{DriftKind, Drifted, Observed, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
 use flbc::kernel::fake::Fake;
@@ -210,35 +210,39 @@ fn a_change_by_hand_is_noticed_and_put_right() {
         for (command, what, how) in [
             (
                 "add rule inet flbc input drop",
-                What::Rule("input".into(), 2),
+                Drifted::Rule("input".into(), 2),
                 DriftKind::Extra,
             ),
             (
                 "insert rule inet flbc input counter",
-                What::Rule("input".into(), 1),
+                Drifted::Rule("input".into(), 1),
                 DriftKind::Extra,
             ),
             (
                 "flush chain inet flbc output",
-                What::Rule("output".into(), 1),
+                Drifted::Rule("output".into(), 1),
                 DriftKind::Missing,
             ),
             (
                 "add chain inet flbc stray",
-                What::Chain("stray".into()),
+                Drifted::Chain("stray".into()),
                 DriftKind::Extra,
             ),
             (
                 "add chain inet flbc input { policy drop; }",
-                What::Chain("input".into()),
+                Drifted::Chain("input".into()),
                 DriftKind::Different,
             ),
             (
                 "add set inet flbc stray { type ipv4_addr; }",
-                What::Set("stray".into()),
+                Drifted::Set("stray".into()),
                 DriftKind::Extra,
             ),
-            ("delete table netdev flbc", What::Table, DriftKind::Missing),
+            (
+                "delete table netdev flbc",
+                Drifted::Table,
+                DriftKind::Missing,
+            ),
         ] {
             run("nft", &["-f", "-"], &format!("{command}\n"));
             let found = kernel.observe("flbc").expect("the kernel's tables");
@@ -276,7 +280,7 @@ fn a_change_by_hand_is_noticed_and_put_right() {
             let told = drift(&left, &found);
             let element = told
                 .iter()
-                .any(|d| matches!(d.what, What::Element(..)) && d.how == how);
+                .any(|d| matches!(d.what, Drifted::Element(..)) && d.how == how);
             assert!(element && told.len() == 1, "{command}: {told:?}");
             let changes = diff(&found, desired.clone(), &id());
             kernel

@@ -19,7 +19,7 @@ use super::Input;
 use super::block::{self, Onward, draw_slot};
 use super::number::BlockNumbers;
 use super::set::SetBuilder;
-use super::way::{How, send};
+use super::way::{SendingWay, send};
 
 /// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
 /// forgotten. The kernel takes memory only for those that there are.
@@ -126,7 +126,7 @@ fn judging_chain(family: Family) -> Name {
     name::per_family("tracked", family, "")
 }
 
-fn keeping_chain(way: How, timeout: u32) -> Name {
+fn keeping_chain(way: SendingWay, timeout: u32) -> Name {
     way.ending("track", &timeout.to_string())
 }
 
@@ -245,7 +245,7 @@ struct Tracked {
     /// By family and timeout, in seconds.
     keepers: BTreeMap<(Family, u32), Keeper>,
     /// Every way to a server, and timeout.
-    ways: BTreeSet<(How, u32)>,
+    ways: BTreeSet<(SendingWay, u32)>,
     tracker: SetBuilder,
     resting: SetBuilder,
 }
@@ -283,7 +283,7 @@ impl Tracked {
                 if server.server.state == State::Down {
                     continue;
                 }
-                let way = How::of(server.server, block.family, mode);
+                let way = SendingWay::of(server.server, block.family, mode);
                 all.ways.insert((way, timeout));
                 let chain = Data::Goto(keeping_chain(way, timeout));
                 all.tracker.push(server.element(Some(chain)));
@@ -457,7 +457,7 @@ fn beginning_anew(
 }
 
 /// The chain that remembers flows to servers that are reached in one way, for so long.
-fn keeping(way: How, timeout: u32) -> Chain {
+fn keeping(way: SendingWay, timeout: u32) -> Chain {
     // update @track { KEY timeout 300s : meta mark }
     // goto send_ip4_via
     plain(

@@ -15,7 +15,7 @@ use crate::schedule::Choice;
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch, Fragment};
-use super::persist::Memory;
+use super::persist::ClientMaps;
 use super::set::SetBuilder;
 use super::way::{self, SEND, SendingWay};
 use super::{Input, empty, inhabited, quoted, service, track};
@@ -198,7 +198,7 @@ fn ways_of_slots(input: &Input<'_>) -> BTreeSet<SendingWay> {
 /// chain slotted_kept { meta mark set meta mark map @slot goto remember; drop }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
-    let Some(memory) = Memory::of(input, MarkOf::Packet, is_dr) else {
+    let Some(memory) = ClientMaps::of(input, MarkOf::Packet, is_dr) else {
         track::lower(input, slots, None, table);
         return;
     };

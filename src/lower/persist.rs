@@ -136,7 +136,7 @@ fn map_name(family: Family) -> Name {
 }
 
 /// What remembers clients in one table.
-pub(super) struct Memory {
+pub(super) struct ClientMaps {
     layout: Layout,
     mark: MarkOf,
     /// Every way there is, with the timeouts and the first statement that asked for it.
@@ -147,7 +147,7 @@ pub(super) struct Memory {
     alive: SetBuilder,
 }
 
-impl Memory {
+impl ClientMaps {
     /// `None` where no service of this mode remembers clients.
     pub(super) fn of(
         input: &Input<'_>,

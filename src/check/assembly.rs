@@ -70,7 +70,7 @@ pub(super) fn assemble(
         members,
     };
     check_servers(&service, pools, set, reader);
-    let facts = families::Facts {
+    let facts = families::FamilyFacts {
         own: &draft.own,
         damage,
         settings: &draft.settings,

@@ -44,7 +44,7 @@ pub struct Shareholder {
 /// The owner of each slot, by its place among `servers`, of which at least one is live. They are in an order that every
 /// balancer shares.
 pub fn fill(servers: &[Shareholder], size: u32) -> Vec<u32> {
-    let mut table = Table::new(servers);
+    let mut table = GrowingTable::new(servers);
     while table.owners.len() < size as usize {
         table.double();
     }
@@ -65,7 +65,7 @@ enum Matter {
     Inherited,
 }
 
-struct Table<'s> {
+struct GrowingTable<'s> {
     servers: &'s [Shareholder],
     /// For each server, a number that is its own.
     ids: Vec<u64>,
@@ -74,7 +74,7 @@ struct Table<'s> {
     doubled: u32,
 }
 
-impl<'s> Table<'s> {
+impl<'s> GrowingTable<'s> {
     fn new(servers: &'s [Shareholder]) -> Self {
         let ids = servers.iter().map(|server| server.identity.number());
         let mut table = Self {
@@ -426,7 +426,7 @@ mod tests {
                     live: true,
                 })
                 .collect();
-            Table::new(&servers).quotas(|_| true)
+            GrowingTable::new(&servers).quotas(|_| true)
         };
         assert_eq!(quotas(&[1, 1]), [256, 256]);
         assert_eq!(quotas(&[3, 1]), [384, 128]);

@@ -25,7 +25,7 @@ pub enum Input {
 /// `None` if the file itself cannot be read. Faults: `unreadable-file`, `file-too-large`, `not-utf8`,
 /// `world-writable`, `include-cycle`, `included-twice`, `bad-include` and those of syntax.
 pub fn parse_program(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Option<Tree> {
-    let mut reader = Reader::new(sources, sink);
+    let mut reader = FileReader::new(sources, sink);
     let (file, identity) = reader.root(input)?;
     Some(reader.tree(file, identity, None))
 }
@@ -34,14 +34,14 @@ pub fn parse_program(input: Input, sources: &mut Sources, sink: &mut Diagnostics
 ///
 /// `None` if it cannot be read, with the faults that [`parse_program`] reports of the file itself.
 pub fn read_file(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Option<FileId> {
-    let (file, _) = Reader::new(sources, sink).root(input)?;
+    let (file, _) = FileReader::new(sources, sink).root(input)?;
     Some(file)
 }
 
 /// How many files may include each other in a row.
 const DEEPEST: usize = 64;
 
-struct Reader<'r> {
+struct FileReader<'r> {
     sources: &'r mut Sources,
     sink: &'r mut Diagnostics,
     /// The files from the first one to the one that is being read.
@@ -59,7 +59,7 @@ struct Open {
     include: Option<Span>,
 }
 
-impl<'r> Reader<'r> {
+impl<'r> FileReader<'r> {
     fn new(sources: &'r mut Sources, sink: &'r mut Diagnostics) -> Self {
         Self {
             sources,

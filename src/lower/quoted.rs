@@ -17,7 +17,7 @@ use crate::source::Span;
 
 use super::Input;
 use super::set::SetBuilder;
-use super::track::{self, Flow};
+use super::track::{self, FlowFields};
 use super::way::{SEND, SLOTTED};
 
 /// Where a quoted packet's fields are, in bits from the start of the ICMP header.
@@ -62,8 +62,8 @@ impl QuotedPacket {
     }
 
     /// The flow that the quoted packet is the answer in.
-    const fn flow(&self) -> Flow {
-        Flow {
+    const fn flow(&self) -> FlowFields {
+        FlowFields {
             client: Expression::Transport(self.destination, self.address),
             client_port: Expression::Transport(self.destination_port, 16),
             vip: Expression::Transport(self.source, self.address),

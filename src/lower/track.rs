@@ -36,7 +36,7 @@ pub(super) const FOLLOW: &str = "follow";
 const SLOTTED: &str = "slotted_tracked";
 
 /// A flow, as a packet of the client has it, or as a quoted packet of the server has it.
-pub(super) struct Flow {
+pub(super) struct FlowFields {
     pub(super) client: Expression,
     pub(super) client_port: Expression,
     pub(super) vip: Expression,
@@ -44,7 +44,7 @@ pub(super) struct Flow {
     pub(super) protocol: Expression,
 }
 
-impl Flow {
+impl FlowFields {
     const fn of_client(family: Family) -> Self {
         Self {
             client: Expression::Source(family),
@@ -83,7 +83,7 @@ impl Flow {
 }
 
 /// `meta mark set KEY map @track goto NEXT`: the rule ends where the flow is not known.
-pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
+pub(super) fn known(flow: &FlowFields, next: &str) -> [Statement; 2] {
     [
         Statement::Set {
             target: Target::MetaMark,
@@ -95,13 +95,13 @@ pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
 
 /// The map that remembers flows, and the key of a packet's flow.
 pub(super) fn place(family: Family) -> (Name, Expression) {
-    (name::FLOWS.into(), Flow::of_client(family).key())
+    (name::FLOWS.into(), FlowFields::of_client(family).key())
 }
 
 fn update(family: Family, timeout: u32) -> Statement {
     Statement::Update {
         map: name::FLOWS.into(),
-        key: Flow::of_client(family).key(),
+        key: FlowFields::of_client(family).key(),
         timeout,
         value: Expression::MetaMark,
     }
@@ -370,7 +370,7 @@ fn flows(origin: Span) -> Set {
 /// chain known4 { meta mark set KEY map @track goto tracked4 }
 /// ```
 fn judging(input: &Input<'_>, family: Family, resting: &Name, looks: &[Statement]) -> [Chain; 3] {
-    let flow = Flow::of_client(family);
+    let flow = FlowFields::of_client(family);
     // An element keeps its value however often it is updated: one whose server is gone must go.
     let delete = Statement::Delete {
         map: name::FLOWS.into(),

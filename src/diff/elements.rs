@@ -9,7 +9,7 @@ use super::observed::{ElementKey, identity};
 
 /// What makes the elements of one set into those of another.
 #[derive(Debug, Default)]
-pub(super) struct Difference {
+pub(super) struct ElementChanges {
     /// Elements to remove, as they are.
     pub(super) gone: Vec<Element>,
     /// Elements to add.
@@ -20,8 +20,8 @@ pub(super) struct Difference {
 
 /// What is to be done to elements that are `old` so that they are those of `wanted`. An element that changed is
 /// removed and added.
-pub(super) fn difference(old: &[Element], wanted: Set) -> Difference {
-    let mut difference = Difference::default();
+pub(super) fn difference(old: &[Element], wanted: Set) -> ElementChanges {
+    let mut difference = ElementChanges::default();
     // Both lists are mostly the same, and in the same order if flbc wrote the first itself.
     let front = old
         .iter()

@@ -14,7 +14,7 @@ use crate::emit::netlink::TableFamily;
 use crate::lower::layout::Layout;
 use crate::lower::{Comment, pools_of};
 use crate::model::{Family, HashKey, ModeKind, Model, OnEmpty, Protocol};
-use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline, Setting};
+use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline, SettingKey};
 use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::schedule::Plan;
 use crate::schedule::maglev::Identity;
@@ -197,14 +197,14 @@ fn with_port(address: &str, port: &str) -> String {
 }
 
 /// What the operator calls what a map tells of a server.
-fn setting(map: &str) -> Setting {
+fn setting(map: &str) -> SettingKey {
     match map {
-        name::DEVICES => Setting::Option(OptionWord::Via),
-        name::MACS => Setting::Option(OptionWord::Mac),
-        name::KEEPERS => Setting::Statement(Keyword::Persist),
-        name::MASQUERADED => Setting::Compiled(Cow::Borrowed("masquerade")),
-        map if map.starts_with(name::FIXED_SOURCES) => Setting::Compiled(Cow::Borrowed("snat")),
-        map => Setting::Compiled(Cow::Owned(map.to_owned())),
+        name::DEVICES => SettingKey::Option(OptionWord::Via),
+        name::MACS => SettingKey::Option(OptionWord::Mac),
+        name::KEEPERS => SettingKey::Statement(Keyword::Persist),
+        name::MASQUERADED => SettingKey::Compiled(Cow::Borrowed("masquerade")),
+        map if map.starts_with(name::FIXED_SOURCES) => SettingKey::Compiled(Cow::Borrowed("snat")),
+        map => SettingKey::Compiled(Cow::Owned(map.to_owned())),
     }
 }
 
@@ -243,9 +243,9 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
             } else {
                 ModeKind::Nat
             };
-            set_once(service, Setting::Statement(Keyword::Mode), mode.name());
+            set_once(service, SettingKey::Statement(Keyword::Mode), mode.name());
             if let Some(interface) = on {
-                let on = Setting::Compiled(format!("on {interface}").into());
+                let on = SettingKey::Compiled(format!("on {interface}").into());
                 set_once(service, on, "yes");
             }
         }
@@ -259,7 +259,7 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
         for rule in rules {
             match told(rule) {
                 Told::Of(what, value) => {
-                    let setting = Setting::Compiled(format!("{family} {what}").into());
+                    let setting = SettingKey::Compiled(format!("{family} {what}").into());
                     set_once(service, setting, &value);
                 }
                 Told::Elsewhere => {}
@@ -267,7 +267,7 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
             }
         }
         if !others.is_empty() {
-            let setting = Setting::Compiled(format!("{family} rules").into());
+            let setting = SettingKey::Compiled(format!("{family} rules").into());
             set_once(service, setting, &others.join("; "));
         }
     }
@@ -345,7 +345,7 @@ fn without_numbers(rule: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn set_once(service: &mut ServiceOutline, setting: Setting, value: &str) {
+fn set_once(service: &mut ServiceOutline, setting: SettingKey, value: &str) {
     let value = || value.to_owned();
     service.settings.entry(setting).or_insert_with(value);
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::model::{Family, Prefix};
 use crate::schedule::MaglevTable;
 
-use super::{Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline, Setting, Settings};
+use super::{Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline, SettingKey, Settings};
 use crate::syntax::{Keyword, OptionWord};
 
 /// For so many services it is told one by one what would move fewer clients.
 const ADVISED: usize = 10;
 
-const SCHEDULER: Setting = Setting::Statement(Keyword::Scheduler);
+const SCHEDULER: SettingKey = SettingKey::Statement(Keyword::Scheduler);
 
 /// What differs between two configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -301,8 +301,8 @@ fn described(name: &str, server: &ServerOutline) -> String {
     }
     for (setting, value) in &server.settings {
         match (setting, value.as_str()) {
-            (Setting::Option(OptionWord::Weight), "1") | (Setting::State, "up") => {}
-            (Setting::State, state) => words.push(state.to_owned()),
+            (SettingKey::Option(OptionWord::Weight), "1") | (SettingKey::State, "up") => {}
+            (SettingKey::State, state) => words.push(state.to_owned()),
             (setting, value) => words.push(format!("{setting} {value}")),
         }
     }
@@ -315,7 +315,7 @@ fn settings(place: &str, old: &Settings, new: &Settings) -> Vec<String> {
         .map(|(setting, change)| match (setting, change) {
             (name, Change::Added(value)) => format!("{place}+ {name} {value}"),
             (name, Change::Removed(value)) => format!("{place}- {name} {value}"),
-            (Setting::State, Change::Changed(old, new)) => format!("{place}{old} -> {new}"),
+            (SettingKey::State, Change::Changed(old, new)) => format!("{place}{old} -> {new}"),
             (name, Change::Changed(old, new)) => format!("{place}{name} {old} -> {new}"),
         })
         .collect()

@@ -20,7 +20,7 @@ mod setting;
 
 pub use difference::Difference;
 pub use moved::{ServiceMoves, between_plans, moves};
-pub use setting::{Setting, Settings};
+pub use setting::{SettingKey, Settings};
 
 /// One configuration: what it is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,8 +66,8 @@ impl ServerOutline {
     /// What every server has a value of.
     pub fn standing(weight: u16, state: State) -> Settings {
         Settings::from([
-            (Setting::Option(OptionWord::Weight), weight.to_string()),
-            (Setting::State, state.to_string()),
+            (SettingKey::Option(OptionWord::Weight), weight.to_string()),
+            (SettingKey::State, state.to_string()),
         ])
     }
 }
@@ -194,7 +194,7 @@ fn entry(model: &Model, service: &Service, lists: &mut Lists) -> ServiceOutline 
     ];
     for (keyword, value) in settings {
         if let Some(value) = value {
-            entry.settings.insert(Setting::Statement(keyword), value);
+            entry.settings.insert(SettingKey::Statement(keyword), value);
         }
     }
     for (name, list) in [("allow from", allow), ("deny from", deny)] {
@@ -247,12 +247,12 @@ fn insert(servers: &mut Servers, server: &RealServer) {
     } = server;
     let mut settings = ServerOutline::standing(*weight, *state);
     if let Some(mac) = mac {
-        settings.insert(Setting::Option(OptionWord::Mac), mac.to_string());
+        settings.insert(SettingKey::Option(OptionWord::Mac), mac.to_string());
     }
     if let Some(via) = via {
         let words = via.to_string();
         let value = words.strip_prefix("via ").unwrap_or(&words);
-        settings.insert(Setting::Option(OptionWord::Via), value.to_owned());
+        settings.insert(SettingKey::Option(OptionWord::Via), value.to_owned());
     }
     let outline = ServerOutline {
         place: servers.len(),

@@ -8,11 +8,11 @@ use std::fmt;
 use crate::syntax::{Keyword, OptionWord};
 
 /// The values of a service or a server, by what they are of; what is not set is not there.
-pub type Settings = BTreeMap<Setting, String>;
+pub type Settings = BTreeMap<SettingKey, String>;
 
 /// What a value is of. Settings are the same, and stand in order, by their words.
 #[derive(Debug, Clone)]
-pub enum Setting {
+pub enum SettingKey {
     /// A statement of a service: `scheduler`.
     Statement(Keyword),
     /// An option of a server that has a value: `weight`.
@@ -23,7 +23,7 @@ pub enum Setting {
     Compiled(Cow<'static, str>),
 }
 
-impl Setting {
+impl SettingKey {
     /// What an operator calls the setting: `scheduler`.
     pub fn words(&self) -> &str {
         match self {
@@ -35,34 +35,34 @@ impl Setting {
     }
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
     }
 }
 
-impl PartialEq for Setting {
+impl PartialEq for SettingKey {
     fn eq(&self, other: &Self) -> bool {
         self.words() == other.words()
     }
 }
 
-impl Eq for Setting {}
+impl Eq for SettingKey {}
 
-impl PartialOrd for Setting {
+impl PartialOrd for SettingKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Setting {
+impl Ord for SettingKey {
     fn cmp(&self, other: &Self) -> Ordering {
         self.words().cmp(other.words())
     }
 }
 
 // A setting is found by its words too.
-impl Borrow<str> for Setting {
+impl Borrow<str> for SettingKey {
     fn borrow(&self) -> &str {
         self.words()
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::model::{Family, Prefix};
 use crate::schedule::MaglevTable;
 
-use super::{Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline, SettingKey, Settings};
+use super::{
+    Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline, SettingKey, SettingValues,
+};
 use crate::syntax::{Keyword, OptionWord};
 
 /// For so many services it is told one by one what would move fewer clients.
@@ -309,7 +311,7 @@ fn described(name: &str, server: &ServerOutline) -> String {
     words.join(" ")
 }
 
-fn settings(place: &str, old: &Settings, new: &Settings) -> Vec<String> {
+fn settings(place: &str, old: &SettingValues, new: &SettingValues) -> Vec<String> {
     changes(old, new)
         .into_iter()
         .map(|(setting, change)| match (setting, change) {

@@ -20,7 +20,7 @@ mod setting;
 
 pub use difference::Difference;
 pub use moved::{ServiceMoves, between_plans, moves};
-pub use setting::{SettingKey, Settings};
+pub use setting::{SettingKey, SettingValues};
 
 /// One configuration: what it is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct ServiceOutline {
     /// The service's VIPs, sorted.
     pub vips: Vec<String>,
     /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
-    pub settings: Settings,
+    pub settings: SettingValues,
     /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
     pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
     /// The names of the service's pools, in the order written.
@@ -59,13 +59,13 @@ pub struct ServerOutline {
     /// Address and port.
     pub endpoint: String,
     /// `weight`, `state`, `mac` and `via`, each with its value.
-    pub settings: Settings,
+    pub settings: SettingValues,
 }
 
 impl ServerOutline {
     /// What every server has a value of.
-    pub fn standing(weight: u16, state: State) -> Settings {
-        Settings::from([
+    pub fn standing(weight: u16, state: State) -> SettingValues {
+        SettingValues::from([
             (SettingKey::Option(OptionWord::Weight), weight.to_string()),
             (SettingKey::State, state.to_string()),
         ])

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::syntax::{Keyword, OptionWord};
 
 /// The values of a service or a server, by what they are of; what is not set is not there.
-pub type Settings = BTreeMap<SettingKey, String>;
+pub type SettingValues = BTreeMap<SettingKey, String>;
 
 /// What a value is of. Settings are the same, and stand in order, by their words.
 #[derive(Debug, Clone)]

@@ -12,12 +12,12 @@ use super::{Counter, Element, Hook, RuleBody, TableFamily, kind};
 
 /// What becomes of elements.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ElementStep {
     Come,
     Go,
 }
 
-impl Fate {
+impl ElementStep {
     /// The message that says so, and its flags.
     const fn message(self) -> (u8, u16) {
         match self {
@@ -133,19 +133,19 @@ impl Builder<'_> {
                 elements,
                 counters,
                 ..
-            } => self.elements(Fate::Come, family, set, elements, counters),
+            } => self.elements(ElementStep::Come, family, set, elements, counters),
             Step::DeleteElements { set, elements } => {
-                self.elements(Fate::Go, family, set, elements, &[]);
+                self.elements(ElementStep::Go, family, set, elements, &[]);
             }
             Step::CarryElements { set, elements } => {
-                self.list(Fate::Come, family, set, elements, |w, _, one| {
+                self.list(ElementStep::Come, family, set, elements, |w, _, one| {
                     write_carried(w, one);
                 });
             }
             // None is refused for not being there: each is, as soon as it has been added.
             Step::ClearElements { set, elements } => {
-                self.elements(Fate::Come, family, set, elements, &[]);
-                self.elements(Fate::Go, family, set, elements, &[]);
+                self.elements(ElementStep::Come, family, set, elements, &[]);
+                self.elements(ElementStep::Go, family, set, elements, &[]);
             }
             Step::AddChain {
                 chain: of, hook, ..
@@ -184,13 +184,13 @@ impl Builder<'_> {
 
     fn elements(
         &mut self,
-        fate: Fate,
+        fate: ElementStep,
         family: TableFamily,
         set: &str,
         elements: &[Element],
         counters: &[Counter],
     ) {
-        let delete = fate == Fate::Go;
+        let delete = fate == ElementStep::Go;
         self.list(fate, family, set, elements, |w, at, one| {
             write_element(w, one, counters.get(at), delete);
         });
@@ -199,7 +199,7 @@ impl Builder<'_> {
     /// A list of elements, each as `write` writes it; it is told the place of each.
     fn list<E>(
         &mut self,
-        fate: Fate,
+        fate: ElementStep,
         family: TableFamily,
         set: &str,
         elements: &[E],

@@ -20,14 +20,14 @@ pub fn prometheus(status: &Status) -> String {
     metric(
         &mut text,
         "flbc_trial_open",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Whether a trial waits for its confirmation.",
         gauge(open.to_string()),
     );
     metric(
         &mut text,
         "flbc_warnings",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "How many warnings flbc status has.",
         gauge(warnings.to_string()),
     );
@@ -50,14 +50,14 @@ fn memory(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_remembered",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Clients (persist) and flows (track) that are remembered.",
         samples(|table| table.used.to_string()),
     );
     metric(
         text,
         "flbc_remembered_room",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "How many can be remembered.",
         samples(|table| table.room.to_string()),
     );
@@ -65,7 +65,7 @@ fn memory(status: &Status, text: &mut String) {
 
 /// What a metric is of, in Prometheus' words.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MetricKind {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -75,13 +75,13 @@ enum Kind {
 fn metric(
     text: &mut String,
     name: &str,
-    kind: Kind,
+    kind: MetricKind,
     help: &str,
     samples: impl IntoIterator<Item = Sample>,
 ) {
     let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
     };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -116,7 +116,7 @@ fn servers(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_server_connections_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "New connections to a real server (mode nat), of all services that share it.",
         connections,
     );
@@ -135,7 +135,7 @@ fn servers(status: &Status, text: &mut String) {
         let samples = servers
             .iter()
             .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
-        metric(text, name, Kind::Counter, help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     let gauge = |value: fn(&Server) -> String| {
         let servers = servers.iter();
@@ -144,14 +144,14 @@ fn servers(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_server_weight",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "The weight of a real server.",
         gauge(|server| server.weight.to_string()),
     );
     metric(
         text,
         "flbc_server_share_ratio",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "The share of new clients of its family that a real server gets, 0 to 1.",
         gauge(|server| server.share.to_string()),
     );
@@ -162,14 +162,14 @@ fn servers(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_server_state",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
     );
     metric(
         text,
         "flbc_server_overridden",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Whether flbc set changed a real server from what the file says.",
         gauge(|server| u8::from(server.file.is_some()).to_string()),
     );
@@ -182,7 +182,7 @@ fn services(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_service_connections_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "New connections to a virtual service (mode nat).",
         all().filter_map(|service| {
             Some((
@@ -205,7 +205,7 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples =
             all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
-        metric(text, name, Kind::Counter, help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     for (name, mode, help) in [
         (
@@ -222,7 +222,7 @@ fn services(status: &Status, text: &mut String) {
         let samples = all()
             .filter(|service| service.mode == mode)
             .filter_map(|service| Some((of_service(service), service.turned_away?.to_string())));
-        metric(text, name, Kind::Counter, help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     let vips = || {
         all().flat_map(|service| {
@@ -239,21 +239,21 @@ fn services(status: &Status, text: &mut String) {
     metric(
         text,
         "flbc_vip_connections_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "New connections to a VIP (mode nat).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.connections?.to_string()))),
     );
     metric(
         text,
         "flbc_vip_packets_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Packets to a VIP (mode dr).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.packets.to_string()))),
     );
     metric(
         text,
         "flbc_vip_bytes_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Bytes of these packets, with their IP headers.",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.bytes.to_string()))),
     );

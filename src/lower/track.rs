@@ -233,7 +233,7 @@ struct Keeper {
 }
 
 /// What remembers clients, in a table whose services remember some of them too: flows come after it.
-pub(super) struct Clients<'a> {
+pub(super) struct ClientMemory<'a> {
     /// Looks whether the service of the server in the mark remembers its clients, and goes on there if it does.
     pub(super) look: &'a Statement,
     /// The name of the chain that looks so, and goes on to [`FOLLOW`] where nobody is remembered.
@@ -300,7 +300,7 @@ impl Tracked {
 pub(super) fn lower(
     input: &Input<'_>,
     slots: &SetBuilder,
-    clients: Option<&Clients<'_>>,
+    clients: Option<&ClientMemory<'_>>,
     table: &mut Table,
 ) {
     let Tracked {

@@ -258,12 +258,12 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
         let mut others = Vec::new();
         for rule in rules {
             match told(rule) {
-                Told::Of(what, value) => {
+                RuleTells::Of(what, value) => {
                     let setting = SettingKey::Compiled(format!("{family} {what}").into());
                     set_once(service, setting, &value);
                 }
-                Told::Elsewhere => {}
-                Told::AsItIs => others.push(without_numbers(rule)),
+                RuleTells::Elsewhere => {}
+                RuleTells::AsItIs => others.push(without_numbers(rule)),
             }
         }
         if !others.is_empty() {
@@ -274,7 +274,7 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
 }
 
 /// What a rule of a service's chain tells.
-enum Told {
+enum RuleTells {
     /// A value, without the numbers that compiling chose.
     Of(&'static str, String),
     /// What is told by something else: how many slots there are and where a packet goes on follow from the servers, and who
@@ -284,7 +284,7 @@ enum Told {
     AsItIs,
 }
 
-fn told(rule: &str) -> Told {
+fn told(rule: &str) -> RuleTells {
     let behind = |word: &str| rule.split_once(word).map(|(_, rest)| rest);
     let goes = |verdict: &str, stem: &str| behind(&format!("{verdict} {stem}"));
     if let Some(rest) = behind("numgen ") {
@@ -293,39 +293,39 @@ fn told(rule: &str) -> Told {
         } else {
             "random"
         };
-        Told::Of("scheduler", scheduler.to_owned())
+        RuleTells::Of("scheduler", scheduler.to_owned())
     } else if let Some((key, _)) = behind("jhash ").and_then(|rest| rest.split_once(" mod ")) {
         let key = if key.contains("sport") {
             "source-port"
         } else {
             "source"
         };
-        Told::Of("scheduler", format!("hash or maglev by {key}"))
+        RuleTells::Of("scheduler", format!("hash or maglev by {key}"))
     } else if goes("jump", name::ACCESS).is_some() {
         let list = behind(" set ").and_then(|rest| rest.split(' ').next());
-        Told::Of(
+        RuleTells::Of(
             "allow and deny",
             format!("list {}", list.unwrap_or_default()),
         )
     } else if let Some(prefix) = goes("jump", name::RETURN) {
         let bits = prefix.split(['_', ' ']).nth(1).unwrap_or_default();
-        Told::Of("persistence", format!("by the first {bits} bits"))
+        RuleTells::Of("persistence", format!("by the first {bits} bits"))
     } else if goes("jump", name::KNOWN).is_some() {
-        Told::Of("track", "yes".to_owned())
+        RuleTells::Of("track", "yes".to_owned())
     } else if goes("goto", name::AWAY).is_some() {
         if behind("mark 0x").is_some() {
-            Told::Elsewhere
+            RuleTells::Elsewhere
         } else {
-            Told::Of("allow and deny", "nobody".to_owned())
+            RuleTells::Of("allow and deny", "nobody".to_owned())
         }
     } else if rule == format!("goto {}", name::REFUSE) {
-        Told::Of("on-empty", OnEmpty::Reject.to_string())
+        RuleTells::Of("on-empty", OnEmpty::Reject.to_string())
     } else if rule == "drop" {
-        Told::Of("on-empty", OnEmpty::Drop.to_string())
+        RuleTells::Of("on-empty", OnEmpty::Drop.to_string())
     } else if rule.starts_with("goto ") || is_constant(rule) {
-        Told::Elsewhere
+        RuleTells::Elsewhere
     } else {
-        Told::AsItIs
+        RuleTells::AsItIs
     }
 }
 

@@ -203,7 +203,7 @@ fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
         return;
     };
     let [slotted, remember] = ONWARD.kept;
-    let clients = track::Clients {
+    let clients = track::ClientMemory {
         look: &memory.remember(),
         remember,
     };

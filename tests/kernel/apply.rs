@@ -6,11 +6,15 @@ use flbc::apply::numbers;
 use flbc::diff::{DriftKind, Drifted, Observed, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
+#[cfg(debug_assertions)]
 use flbc::kernel::fake::Fake;
-use flbc::kernel::{Kernel, KernelError, Linux, Reason};
+use flbc::kernel::{Kernel, Linux};
+#[cfg(debug_assertions)]
+use flbc::kernel::{KernelError, Reason};
 use flbc::model::Model;
 use flbc::ruleset::Ruleset;
 use flbc::source::Sources;
+#[cfg(debug_assertions)]
 use rustix::io::Errno;
 
 use crate::everything;
@@ -59,6 +63,8 @@ fn interfaces() -> Interfaces {
     [("lo".into(), 1), ("eth0".into(), 2), ("eth1".into(), 3)].into()
 }
 
+// A release has no kernel in memory.
+#[cfg(debug_assertions)]
 #[test]
 fn a_kernel_in_memory_follows_every_edit() {
     let (_, span) = everything::source();
@@ -101,6 +107,7 @@ fn rules_whose_numbers_are_unknown_are_replaced_too() {
     }
 }
 
+#[cfg(debug_assertions)]
 #[test]
 fn a_refused_change_leaves_all_as_it_was() {
     let (_, span) = everything::source();

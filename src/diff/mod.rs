@@ -304,7 +304,7 @@ pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
         })
 }
 
-/// The chain that an element goes to.
+/// The chain to which an element of a verdict map leads.
 pub(crate) fn destination(element: &Element) -> Option<&Arc<str>> {
     match &element.data {
         Data::Verdict(_, chain) => chain.as_ref(),

@@ -48,7 +48,7 @@ pub struct Found<'m> {
     pub beaten: Vec<(&'m Service, &'m Vip)>,
     /// Whether the client may come.
     pub access: Admission<'m>,
-    /// How the server is chosen.
+    /// How a server is chosen for the flow, and which.
     pub choice: Chosen<'m>,
     /// The servers of this family that no new client gets, and why.
     pub passed_over: Vec<(&'m RealServer, PassedOver)>,
@@ -272,7 +272,7 @@ fn holds(ports: Ports, port: u16) -> bool {
     }
 }
 
-/// What beats what: the maps are looked up in this order.
+/// The order in which the maps are looked up: the VIP of the lowest rank wins.
 fn rank(ports: Ports) -> u8 {
     match ports {
         Ports::One(_) => 0,

@@ -112,7 +112,7 @@ fn who<'s>(model: &Model, block: &'s Block<'_>, server: &'s RealServer) -> Who<'
     }
 }
 
-/// The same for a server of a service, by its name.
+/// What tells the server of this name in this service from all others: `web1 of pool web`.
 pub fn identity_of(model: &Model, service: &Service, server: &str) -> String {
     let pools: Option<Vec<&str>> = service
         .members

@@ -143,7 +143,7 @@ pub(super) struct ClientMaps {
     keepers: BTreeMap<(ClientKey, u32), Span>,
     /// From a server that may be returned to, to the chain that remembers its client.
     keeper: SetBuilder,
-    /// The same servers, for rules that go elsewhere.
+    /// Servers that clients may return to, as a set, for rules that go elsewhere than the keepers.
     alive: SetBuilder,
 }
 

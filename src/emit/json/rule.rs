@@ -199,7 +199,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
     }
 }
 
-/// Whether that flag is set.
+/// Whether this flag is set in these.
 fn has(flags: Expr<'static>, flag: &'static str) -> Stmt<'static> {
     Stmt::Match(Match {
         left: flags,

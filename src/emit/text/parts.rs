@@ -85,7 +85,7 @@ const fn field(field: Field) -> &'static str {
     }
 }
 
-/// What stands for a value's type beside a `typeof` key.
+/// How a value's type is written beside a key that is written as `typeof`.
 const fn typeof_data(data: DataType) -> &'static str {
     match data {
         DataType::Mark => "meta mark",

@@ -257,7 +257,7 @@ pub(super) enum Command {
     Doctor {
         /// Leave out findings of this kind: what is known, and meant to be so; may be given again
         #[arg(long = "except", value_name = "CODE", value_parser = doctor::code())]
-        except: Vec<crate::doctor::Code>,
+        except: Vec<crate::doctor::FindingCode>,
         /// How to say it
         #[arg(long, value_name = "FORMAT", default_value = "human")]
         format: doctor::Format,

@@ -14,7 +14,7 @@ use super::tables::{self, waiting};
 use super::{Exit, output};
 use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, argument, escape};
-use crate::doctor::{self, Code, Facts, Finding};
+use crate::doctor::{self, Facts, Finding, FindingCode};
 use crate::explain::Location;
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
@@ -42,12 +42,12 @@ pub(super) enum Format {
 }
 
 /// Reads the name of a finding.
-pub(super) fn code() -> impl TypedValueParser<Value = Code> {
-    let known = Code::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
+pub(super) fn code() -> impl TypedValueParser<Value = FindingCode> {
+    let known = FindingCode::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
     PossibleValuesParser::new(known).map(|name| {
-        Code::named(&name).unwrap_or_else(|| {
+        FindingCode::named(&name).unwrap_or_else(|| {
             impossible!("only names that are known come this far");
-            Code::NotApplied
+            FindingCode::NotApplied
         })
     })
 }
@@ -65,7 +65,7 @@ enum Answer {
 pub(super) fn run(
     report: &Report,
     format: Format,
-    except: &[Code],
+    except: &[FindingCode],
     table: &str,
     file: &Path,
 ) -> Exit {
@@ -151,7 +151,7 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
         }
         Ok(_) => {
             return Answer::Findings(vec![Finding::new(
-                Code::NotApplied,
+                FindingCode::NotApplied,
                 "the kernel has not what the file says; it would take it".to_owned(),
                 format!("flbc apply {}", argument(&file.to_string_lossy())),
             )]);
@@ -167,7 +167,7 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
         }
         Failure::Kernel(error @ KernelError::NoRoom { setting, .. }) => {
             Answer::Findings(vec![Finding::new(
-                Code::KernelRefuses,
+                FindingCode::KernelRefuses,
                 error.to_string(),
                 format!("sysctl -w net.core.wmem_max={setting}"),
             )])
@@ -206,7 +206,7 @@ fn refused(refusal: &Refusal, file: &Path) -> Finding {
         _ => format!("flbc apply --dry-run {}", argument(&file.to_string_lossy())),
     };
     let sentence = format!("the kernel cannot {}: {}", refusal.what, refusal.reason);
-    let finding = Finding::new(Code::KernelRefuses, sentence, remedy);
+    let finding = Finding::new(FindingCode::KernelRefuses, sentence, remedy);
     match refusal.origin {
         Some(origin) => finding.at(origin),
         None => finding,
@@ -215,7 +215,7 @@ fn refused(refusal: &Refusal, file: &Path) -> Finding {
 
 fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
     let mut text = String::new();
-    let mut kinds: BTreeMap<Code, usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<FindingCode, usize> = BTreeMap::new();
     let mut untold = 0;
     for finding in findings {
         let count = kinds.entry(finding.code).or_default();

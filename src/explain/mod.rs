@@ -82,7 +82,7 @@ impl Admission<'_> {
 #[derive(Debug, Clone)]
 pub enum Chosen<'m> {
     /// Not at all: the client gets what `on-empty` says, and why.
-    Refused(OnEmpty, Refusal),
+    Refused(OnEmpty, Unserved),
     /// There is one, and no other.
     Only(&'m RealServer),
     /// By a hash.
@@ -100,7 +100,7 @@ pub enum Chosen<'m> {
 
 /// Why a client gets no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Unserved {
     /// The client may not come.
     Client,
     /// No server takes new clients.
@@ -218,9 +218,9 @@ impl<'m> Explanation<'m> {
         let block = place.and_then(|place| plan.blocks.get(place));
         let access = admission(service, question.from.ip());
         let choice = match block {
-            _ if !access.admits() => Chosen::Refused(*on_empty, Refusal::Client),
+            _ if !access.admits() => Chosen::Refused(*on_empty, Unserved::Client),
             Some(block) => chosen(block, *on_empty, question),
-            None => Chosen::Refused(*on_empty, Refusal::NoServer),
+            None => Chosen::Refused(*on_empty, Unserved::NoServer),
         };
         let server = match &choice {
             Chosen::Only(server) => Some(*server),
@@ -310,7 +310,7 @@ fn admission(service: &Service, client: IpAddr) -> Admission<'_> {
 
 fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chosen<'m> {
     let server = |at: usize| block.servers.get(at).copied();
-    let refused = Chosen::Refused(on_empty, Refusal::NoServer);
+    let refused = Chosen::Refused(on_empty, Unserved::NoServer);
     match &block.choice {
         Choice::Empty => refused,
         Choice::Only(at) => server(*at).map_or(refused, Chosen::Only),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Admission, Chosen, Explanation, Found, Hashed, Leaves, PassedOver, Question, Refusal, Source,
+    Admission, Chosen, Explanation, Found, Hashed, Leaves, PassedOver, Question, Source, Unserved,
 };
 use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
@@ -149,8 +149,8 @@ fn choice(found: &Found<'_>, sources: &Sources, lines: &mut Vec<(&'static str, S
     match &found.choice {
         Chosen::Refused(on_empty, why) => {
             let why = match why {
-                Refusal::Client => "the client may not come",
-                Refusal::NoServer => "no server takes new clients",
+                Unserved::Client => "the client may not come",
+                Unserved::NoServer => "no server takes new clients",
             };
             let what = match on_empty {
                 OnEmpty::Reject => "a TCP reset or ICMP port unreachable",

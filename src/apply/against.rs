@@ -17,7 +17,7 @@ use crate::model::{Family, HashKey, ModeKind, Model, OnEmpty, Protocol};
 use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline, SettingKey};
 use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::schedule::Plan;
-use crate::schedule::maglev::Identity;
+use crate::schedule::maglev::ServerIdentity;
 use crate::schedule::moved::Owned;
 use crate::syntax::{Keyword, OptionWord};
 
@@ -102,7 +102,7 @@ fn drawn(
 }
 
 impl Listed {
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self) -> Option<ServerIdentity> {
         let endpoint = &self.outline.endpoint;
         let with_port = endpoint.parse::<SocketAddr>().ok();
         let alone = || {
@@ -114,7 +114,7 @@ impl Listed {
         let (address, port) = with_port
             .map(|endpoint| (endpoint.ip(), Some(endpoint.port())))
             .or_else(alone)?;
-        Some(Identity { address, port })
+        Some(ServerIdentity { address, port })
     }
 }
 

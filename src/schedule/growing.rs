@@ -13,7 +13,7 @@
 
 use std::cmp::Reverse;
 
-use super::maglev::Identity;
+use super::maglev::ServerIdentity;
 
 /// The smallest table. With 512 slots, a server more or less moves at most 10 points of a hundred beside its share; with
 /// 256 it would be 13, with 1024 7. A service of two servers has half of the slots for nothing but that.
@@ -34,7 +34,7 @@ pub fn size(declared: usize) -> u32 {
 #[derive(Debug, Clone, Copy)]
 pub struct Shareholder {
     /// What tells the server from others: its address and port.
-    pub identity: Identity,
+    pub identity: ServerIdentity,
     /// The server's weight, 1 to 65535.
     pub weight: u16,
     /// Whether it takes clients now. If not, the others have its share.
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn quotas_are_within_one_of_what_weights_ask_for_and_leave_nobody_out() {
         let quotas = |weights: &[u16]| {
-            let identity = |at: usize| Identity {
+            let identity = |at: usize| ServerIdentity {
                 address: std::net::Ipv4Addr::from(u32::try_from(at).unwrap()).into(),
                 port: None,
             };

@@ -17,7 +17,7 @@ pub mod predict;
 pub mod proportion;
 
 use growing::Shareholder;
-use maglev::Identity;
+use maglev::ServerIdentity;
 
 /// The slots of a whole model.
 #[derive(Debug)]
@@ -259,8 +259,8 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
             key,
             table: Some(size),
         } => {
-            let identities = chosen.iter().map(|server| Identity::of(server));
-            let weighted: Vec<(Identity, u16)> = identities.zip(weights).collect();
+            let identities = chosen.iter().map(|server| ServerIdentity::of(server));
+            let weighted: Vec<(ServerIdentity, u16)> = identities.zip(weights).collect();
             (Draw::Hashed(key), maglev::populate(&weighted, size))
         }
         Scheduler::Maglev { key, table: None } => {
@@ -270,7 +270,7 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
                 live = shareholders(servers);
             }
             let shareholder = |server: &RealServer| Shareholder {
-                identity: Identity::of(server),
+                identity: ServerIdentity::of(server),
                 weight: server.weight,
                 live: server.state == serving,
             };

@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::diagnostic;
 pub use crate::diagnostic::Exit;
-use crate::real_server::Wanted;
+use crate::real_server::SetupQuestion;
 
 mod against;
 mod apply;
@@ -139,7 +139,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             label,
             file,
         } => {
-            let question = Wanted {
+            let question = SetupQuestion {
                 servers: &servers,
                 service: service.as_deref(),
                 gateways: &gateways,

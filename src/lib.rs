@@ -12,9 +12,21 @@
 //! [`diagnostic::Diagnostics`], so that one run tells every fault. Up to `emit` and `diff` nothing touches Linux but
 //! reading the files; [`kernel`] alone does. [`operate`] is what operators ask for, [`status`] what they are told of the
 //! tables, and `cli` the face of it.
+//!
+//! This library is flbc's own: the program, its tests, its benchmarks and its fuzz targets are made of it, and everything
+//! is public for them. It keeps no promise to other programs: names and types change with any version. What is kept is
+//! the language, the codes of faults, the options and the exit statuses of the program.
 
 // For what pest generates without its `std`.
 extern crate alloc;
+
+/// Says that a place is never reached, and why: a build for tests stops there, a release goes on with the harmless value
+/// that follows.
+macro_rules! impossible {
+    ($why:literal) => {
+        debug_assert!(false, $why)
+    };
+}
 
 // In the rooms that work on statements, a new variant of flbc's own enums is a question to every `match`: the compiler
 // asks it, and a wildcard would answer in the dark.

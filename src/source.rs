@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod read;
 
-pub use read::{Identity, NotUtf8, OpenFile, ReadFault, text};
+pub use read::{FileIdentity, NotUtf8, OpenFile, ReadFault, text};
 
 /// One file of a file set, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
 
 impl FileId {
-    /// Its place among [`Sources::files`].
+    /// The place of the file among [`Sources::files`], from 0.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -28,9 +28,9 @@ impl FileId {
 /// Ordered by file (in the order in which files were read), then by place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
-    /// The file.
+    /// The file that the bytes are in.
     pub file: FileId,
-    /// The first byte.
+    /// The first byte, counted from 0.
     pub start: u32,
     /// One past the last byte.
     pub end: u32,
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Span {
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Located<T> {
-    /// The value.
+    /// What was written, read.
     pub value: T,
     /// Where it was written.
     pub span: Span,

@@ -117,7 +117,7 @@ fn modes_are_known_by_name_where_they_are_read_and_lowered() {
     let known = [
         "src/model/mode.rs",
         // It fills in what a mode has left out.
-        "src/model/mod.rs",
+        "src/model/own_macs.rs",
         "src/model/words.rs",
         "src/lower/nat.rs",
         "src/lower/dr.rs",
@@ -358,5 +358,60 @@ fn files_of_a_room_run_in_no_circle() {
     assert!(
         left.is_empty(),
         "files in circles, or between two: {left:?}"
+    );
+}
+
+/// How many lines a file may have, and a room without its tests; longer ones are argued for in docs/architecture.md, where
+/// each stands with its name. A file that holds nothing but tests is a list, each read alone.
+const LONGEST_FILE: usize = 500;
+const LARGEST_ROOM: usize = 4_500;
+
+/// What may be longer, and how long.
+const LONGER_FILES: [(&str, usize); 0] = [];
+const LARGER_ROOMS: [(&str, usize); 3] = [("lower", 5_500), ("emit", 5_000), ("apply", 5_200)];
+
+#[test]
+fn files_and_rooms_fit_in_a_head() {
+    let argued = fs::read_to_string("docs/architecture.md").expect("readable");
+    let (_, argued) = argued.split_once("\n## Sizes\n").expect("its section");
+    let argued = argued.split("\n## ").next().unwrap_or_default();
+    let mut rooms: BTreeMap<String, usize> = BTreeMap::new();
+    for file in rust_files(Path::new("src")) {
+        let name = file.to_str().expect("plain names");
+        if name.ends_with("/tests.rs") || name.contains("/tests/") {
+            continue;
+        }
+        let lines = fs::read_to_string(&file).expect("readable").lines().count();
+        let room = room_of(&file).expect("inside src");
+        *rooms.entry(room).or_default() += lines;
+        fits(name, lines, LONGEST_FILE, &LONGER_FILES, argued);
+    }
+    for (room, lines) in &rooms {
+        fits(room, *lines, LARGEST_ROOM, &LARGER_ROOMS, argued);
+    }
+    let there = |name: &str| rooms.contains_key(name) || Path::new(name).exists();
+    assert!(
+        LONGER_FILES
+            .iter()
+            .chain(&LARGER_ROOMS)
+            .all(|(name, _)| there(name))
+    );
+}
+
+#[track_caller]
+fn fits(name: &str, lines: usize, limit: usize, exceptions: &[(&str, usize)], argued: &str) {
+    let exception = exceptions.iter().find(|(known, _)| *known == name);
+    let Some((_, most)) = exception else {
+        assert!(lines <= limit, "{name} has {lines} lines: cut it, or argue");
+        return;
+    };
+    assert!(
+        lines <= *most,
+        "{name} has {lines} lines: cut it, or argue anew"
+    );
+    assert!(lines > limit, "{name} needs no exception any more");
+    assert!(
+        argued.contains(&format!("| `{name}` |")),
+        "docs/architecture.md does not say why {name} is longer"
     );
 }

@@ -8,8 +8,9 @@
     reason = "helpers of tests are tests too"
 )]
 
+use flbc::apply::against;
 use flbc::diagnostic::Diagnostics;
-use flbc::emit::text;
+use flbc::emit::{listing, text};
 use flbc::explain::{Explanation, Question, lines};
 use flbc::lower::layout::Layout;
 use flbc::model::{MacAddress, Model, Protocol};
@@ -25,6 +26,8 @@ struct Told {
     outline: Outline,
     /// What the kernel gets.
     rules: String,
+    /// What `apply --against` reads off the rules.
+    compiled: Outline,
     /// What `explain` says of a few flows.
     explained: Vec<(&'static str, String)>,
 }
@@ -43,6 +46,7 @@ fn told(file: &str) -> Option<Told> {
     let ruleset = flbc::rules(&model, ("flbc", Layout::default()), &mut sink)?;
     let mut rules = Vec::new();
     text(&ruleset, &sources, &mut rules).unwrap();
+    let rules = String::from_utf8(rules).unwrap();
     let plan = schedule(&model, &mut sink);
     let mut explained = Vec::new();
     for client in ["198.51.100.7", "203.0.113.7", "192.0.2.200"] {
@@ -58,7 +62,8 @@ fn told(file: &str) -> Option<Told> {
     }
     Some(Told {
         outline: Outline::of(&model),
-        rules: String::from_utf8(rules).unwrap(),
+        compiled: against::outline(&listing::read(&rules).expect("flbc reads what it writes")),
+        rules,
         explained,
     })
 }
@@ -98,6 +103,21 @@ fn chain(rules: &str) -> &str {
     behind.split('}').next().unwrap_or_default()
 }
 
+/// The rules of a chain but for their numbers, and for where they are from, which is told in comments.
+fn shape(chain: &str) -> Vec<String> {
+    let lines = chain
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    lines
+        .map(|line| {
+            let words = line
+                .split(' ')
+                .filter(|word| !word.starts_with(char::is_numeric));
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
 /// Asks for two texts, the second of which says something more, whether everybody tells them apart.
 #[track_caller]
 fn told_apart(what: &str, pairs: impl IntoIterator<Item = (String, String)>) {
@@ -116,6 +136,10 @@ fn told_apart(what: &str, pairs: impl IntoIterator<Item = (String, String)>) {
             pairs.iter().any(|(a, b)| a.rules != b.rules),
         ),
         (
+            "in what `apply --against` reads off the rules",
+            pairs.iter().any(|(a, b)| a.compiled != b.compiled),
+        ),
+        (
             "in what `explain` says",
             pairs.iter().any(|(a, b)| a.explained != b.explained),
         ),
@@ -126,6 +150,11 @@ fn told_apart(what: &str, pairs: impl IntoIterator<Item = (String, String)>) {
         assert!(
             a.rules == b.rules || a.outline != b.outline,
             "`{what}` changes rules, and an outline does not tell it\n{}",
+            b.rules
+        );
+        assert!(
+            shape(chain(&a.rules)) == shape(chain(&b.rules)) || a.compiled != b.compiled,
+            "`{what}` changes the chain of its service, and `--against` does not tell it\n{}",
             b.rules
         );
         assert!(

@@ -3,6 +3,7 @@
 //! Both sides are read the same way from what `flbc compile` writes, so that what is not told by one is told by neither,
 //! and nothing depends on the numbers of servers and slots.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,12 +13,13 @@ use crate::emit::listing::{ListedTable, Listing};
 use crate::emit::netlink::TableFamily;
 use crate::lower::layout::Layout;
 use crate::lower::{Comment, pools_of};
-use crate::model::{Family, HashKey, ModeKind, Model, Protocol};
-use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline};
+use crate::model::{Family, HashKey, ModeKind, Model, OnEmpty, Protocol};
+use crate::outline::{Outline, ServerOutline, ServiceMoves, ServiceOutline, SettingKey};
 use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::schedule::Plan;
-use crate::schedule::maglev::Identity;
+use crate::schedule::maglev::ServerIdentity;
 use crate::schedule::moved::Owned;
+use crate::syntax::{Keyword, OptionWord};
 
 use super::moved::{by_what_was_had, owned_by_numbers};
 use super::view::unabbreviate;
@@ -100,7 +102,7 @@ fn drawn(
 }
 
 impl Listed {
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self) -> Option<ServerIdentity> {
         let endpoint = &self.outline.endpoint;
         let with_port = endpoint.parse::<SocketAddr>().ok();
         let alone = || {
@@ -112,7 +114,7 @@ impl Listed {
         let (address, port) = with_port
             .map(|endpoint| (endpoint.ip(), Some(endpoint.port())))
             .or_else(alone)?;
-        Some(Identity { address, port })
+        Some(ServerIdentity { address, port })
     }
 }
 
@@ -149,10 +151,7 @@ fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
         let Some(Comment { standing, who }) = comment else {
             continue;
         };
-        let settings = BTreeMap::from([
-            ("weight".to_owned(), standing.weight.to_string()),
-            ("state".to_owned(), standing.state.to_string()),
-        ]);
+        let settings = ServerOutline::standing(standing.weight, standing.state);
         servers.insert(
             element.key.as_str(),
             Listed {
@@ -180,9 +179,8 @@ fn servers(table: &ListedTable) -> BTreeMap<&str, Listed> {
                 map if name::is_addresses(map) => server.outline.endpoint = data,
                 // It comes after every map of addresses in the order of names.
                 name::PORTS => server.outline.endpoint = with_port(&server.outline.endpoint, &data),
-                name => {
-                    let name = setting(name);
-                    server.outline.settings.insert(name.to_owned(), data);
+                map => {
+                    server.outline.settings.insert(setting(map), data);
                 }
             }
         }
@@ -199,13 +197,14 @@ fn with_port(address: &str, port: &str) -> String {
 }
 
 /// What the operator calls what a map tells of a server.
-fn setting(map: &str) -> &str {
+fn setting(map: &str) -> SettingKey {
     match map {
-        name::DEVICES => "via",
-        name::MASQUERADED => "masquerade",
-        name::KEEPERS => "persist",
-        map if map.starts_with(name::FIXED_SOURCES) => "snat",
-        map => map,
+        name::DEVICES => SettingKey::Option(OptionWord::Via),
+        name::MACS => SettingKey::Option(OptionWord::Mac),
+        name::KEEPERS => SettingKey::Statement(Keyword::Persist),
+        name::MASQUERADED => SettingKey::Compiled(Cow::Borrowed("masquerade")),
+        map if map.starts_with(name::FIXED_SOURCES) => SettingKey::Compiled(Cow::Borrowed("snat")),
+        map => SettingKey::Compiled(Cow::Owned(map.to_owned())),
     }
 }
 
@@ -244,9 +243,10 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
             } else {
                 ModeKind::Nat
             };
-            set_once(service, "mode", mode.name());
+            set_once(service, SettingKey::Statement(Keyword::Mode), mode.name());
             if let Some(interface) = on {
-                set_once(service, &format!("on {interface}"), "yes");
+                let on = SettingKey::Compiled(format!("on {interface}").into());
+                set_once(service, on, "yes");
             }
         }
     }
@@ -255,55 +255,119 @@ fn services(family: &str, table: &ListedTable, outline: &mut Outline) {
             continue;
         };
         let service = outline.services.entry(name.to_owned()).or_default();
+        let mut others = Vec::new();
         for rule in rules {
-            if let Some((what, value)) = told(rule) {
-                set_once(service, &format!("{family} {what}"), &value);
+            match told(rule) {
+                RuleTells::Of(what, value) => {
+                    let setting = SettingKey::Compiled(format!("{family} {what}").into());
+                    set_once(service, setting, &value);
+                }
+                RuleTells::Elsewhere => {}
+                RuleTells::AsItIs => others.push(without_numbers(rule)),
             }
+        }
+        if !others.is_empty() {
+            let setting = SettingKey::Compiled(format!("{family} rules").into());
+            set_once(service, setting, &others.join("; "));
         }
     }
 }
 
-/// What a rule of a service's chain tells, without the numbers that compiling chose. How many slots there are follows
-/// from the servers.
-fn told(rule: &str) -> Option<(&'static str, String)> {
+/// What a rule of a service's chain tells.
+enum RuleTells {
+    /// A value, without the numbers that compiling chose.
+    Of(&'static str, String),
+    /// What is told by something else: how many slots there are and where a packet goes on follow from the servers, and who
+    /// is turned away from the list.
+    Elsewhere,
+    /// What nobody here has a word for: a statement that was added later.
+    AsItIs,
+}
+
+fn told(rule: &str) -> RuleTells {
     let behind = |word: &str| rule.split_once(word).map(|(_, rest)| rest);
-    let words = |text: &str, count: usize| {
-        let words: Vec<&str> = text.split(' ').take(count).collect();
-        words.join(" ")
-    };
+    let goes = |verdict: &str, stem: &str| behind(&format!("{verdict} {stem}"));
     if let Some(rest) = behind("numgen ") {
         let scheduler = if rest.starts_with("inc") {
             "round-robin"
         } else {
             "random"
         };
-        Some(("scheduler", scheduler.to_owned()))
-    } else if let Some(rest) = behind("jhash ") {
-        let key = rest.split(" mod ").next()?;
+        RuleTells::Of("scheduler", scheduler.to_owned())
+    } else if let Some((key, _)) = behind("jhash ").and_then(|rest| rest.split_once(" mod ")) {
         let key = if key.contains("sport") {
             "source-port"
         } else {
             "source"
         };
-        Some(("scheduler", format!("hash or maglev by {key}")))
-    } else if let Some((list, _)) =
-        behind(" set ").and_then(|rest| rest.split_once(&format!(" jump {}", name::ACCESS)))
-    {
-        Some(("allow and deny", format!("list {list}")))
+        RuleTells::Of("scheduler", format!("hash or maglev by {key}"))
+    } else if goes("jump", name::ACCESS).is_some() {
+        let list = behind(" set ").and_then(|rest| rest.split(' ').next());
+        RuleTells::Of(
+            "allow and deny",
+            format!("list {}", list.unwrap_or_default()),
+        )
+    } else if let Some(prefix) = goes("jump", name::RETURN) {
+        let bits = prefix.split(['_', ' ']).nth(1).unwrap_or_default();
+        RuleTells::Of("persistence", format!("by the first {bits} bits"))
+    } else if goes("jump", name::KNOWN).is_some() {
+        RuleTells::Of("track", "yes".to_owned())
+    } else if goes("goto", name::AWAY).is_some() {
+        if behind("mark 0x").is_some() {
+            RuleTells::Elsewhere
+        } else {
+            RuleTells::Of("allow and deny", "nobody".to_owned())
+        }
+    } else if rule == format!("goto {}", name::REFUSE) {
+        RuleTells::Of("on-empty", OnEmpty::Reject.to_string())
+    } else if rule == "drop" {
+        RuleTells::Of("on-empty", OnEmpty::Drop.to_string())
+    } else if rule.starts_with("goto ") || is_constant(rule) {
+        RuleTells::Elsewhere
     } else {
-        let prefix = behind(&format!(" jump {}", name::RETURN))?
-            .split_once('_')?
-            .1;
-        Some((
-            "persistence",
-            format!("by the first {} bits", words(prefix, 1)),
-        ))
+        RuleTells::AsItIs
     }
 }
 
-fn set_once(service: &mut ServiceOutline, name: &str, value: &str) {
-    let settings = &mut service.settings;
-    settings
-        .entry(name.to_owned())
-        .or_insert_with(|| value.to_owned());
+/// Whether a rule does nothing but give the only server: `ct mark set 0x00000001`.
+fn is_constant(rule: &str) -> bool {
+    let number = rule.split_once(" mark set ").map(|(_, number)| number);
+    let number = number.or_else(|| rule.strip_prefix("mark set "));
+    number.is_some_and(|number| parsed(number).is_some())
+}
+
+/// A rule without the marks that compiling chose, of which another file may have others.
+fn without_numbers(rule: &str) -> String {
+    let words = rule.split(' ').map(|word| match parsed(word) {
+        Some(_) if word.len() == hexadecimal(0).len() => "MARK",
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn set_once(service: &mut ServiceOutline, setting: SettingKey, value: &str) {
+    let value = || value.to_owned();
+    service.settings.entry(setting).or_insert_with(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A statement that is added later makes a rule that nobody here has a word for.
+    #[test]
+    fn a_rule_that_is_not_known_is_told_as_it_is() {
+        let listing = |rule: &str| {
+            let text = format!(
+                "table inet flbc {{\n\tchain svc_www_v4 {{\n\t\t{rule}\n\t\tct mark set 0x00000001\n\t\tgoto translate\n\t}}\n}}\n"
+            );
+            outline(&crate::emit::listing::read(&text).unwrap())
+        };
+        let of = |rule: &str| listing(rule).services["www"].settings.clone();
+        let told = of("ct mark set 0x80000000 jump limit4_100");
+        assert_eq!(told["IPv4 rules"], "ct mark set MARK jump limit4_100");
+        assert_ne!(told, of("ct mark set 0x80000000 jump limit4_200"));
+        assert_eq!(told, of("ct mark set 0x80000001 jump limit4_100"));
+        assert_eq!(of("drop")["IPv4 on-empty"], "drop");
+    }
 }

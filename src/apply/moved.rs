@@ -13,7 +13,7 @@ use crate::model::{Family, HashKey, Model, Scheduler, Service};
 use crate::outline::{ServiceMoves, moves};
 use crate::ruleset::name;
 use crate::schedule::Plan;
-use crate::schedule::maglev::{Identity, is_prime};
+use crate::schedule::maglev::{ServerIdentity, is_prime};
 use crate::schedule::moved::Owned;
 
 use super::view::slot_owners;
@@ -59,11 +59,11 @@ fn owned(
     observed: &Observed,
     known: &ObservedNumbers,
 ) -> FxHashMap<Arc<str>, (usize, Owned<'static>)> {
-    let servers: FxHashMap<u32, Identity> = known
+    let servers: FxHashMap<u32, ServerIdentity> = known
         .servers
         .iter()
         .filter_map(|server| {
-            let identity = Identity {
+            let identity = ServerIdentity {
                 address: server.address?,
                 port: server.port,
             };
@@ -103,7 +103,7 @@ fn owned(
 pub(super) fn owned_by_numbers<N: Copy + Eq + std::hash::Hash>(
     key: HashKey,
     owners: &[N],
-    identity: impl Fn(N) -> Option<Identity>,
+    identity: impl Fn(N) -> Option<ServerIdentity>,
 ) -> Option<Owned<'static>> {
     let mut servers = Vec::new();
     let mut places: FxHashMap<N, u32> = FxHashMap::default();

@@ -3,8 +3,6 @@
 //! Those that the kernel has and those that it should have are read the same way: what the one cannot tell the other
 //! cannot either. So tables that are the same never seem to differ, however pools are used.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::FxHashMap;
 
 use crate::diff::Observed;
@@ -162,10 +160,7 @@ fn of_table(contents: &Contents<'_>) -> Vec<Told> {
                 outline: ServerOutline {
                     place: 0,
                     endpoint: endpoint.unwrap_or_else(|| UNKNOWN.to_owned()),
-                    settings: BTreeMap::from([
-                        ("weight".to_owned(), standing.weight.to_string()),
-                        ("state".to_owned(), standing.state.to_string()),
-                    ]),
+                    settings: ServerOutline::standing(standing.weight, standing.state),
                 },
             })
         })

@@ -116,7 +116,13 @@ impl View {
                 service.mode = mode_of(family);
                 // Where no server is left there is nothing to draw from, but the service has its servers.
                 let block = known.blocks.remove(&chain.name).unwrap_or_default();
-                add_servers(service, (name, of), &block, &slots, (&servers, &groups));
+                let chain_of = ChainOf { name, family: of };
+                let known = KnownServers {
+                    by_number: &servers,
+                    by_group: &groups,
+                    of_slots: &slots,
+                };
+                add_servers(service, chain_of, &block, &known);
                 view.chains.insert(chain.name.clone(), block);
             }
             view.all_servers.extend(servers.into_values());
@@ -336,14 +342,35 @@ impl ServerView {
 /// servers of a pool, so they stand apart.
 type Groups<'s> = HashMap<(&'s str, Option<Region>), Vec<u32>>;
 
+/// Whose chain it is.
+#[derive(Clone, Copy)]
+struct ChainOf<'a> {
+    /// The service's name.
+    name: &'a str,
+    family: Family,
+}
+
+/// The servers of a table.
+struct KnownServers<'a> {
+    by_number: &'a BTreeMap<u32, ServerView>,
+    by_group: &'a Groups<'a>,
+    /// The number of each slot's server.
+    of_slots: &'a HashMap<u32, u32>,
+}
+
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
 fn add_servers(
     service: &mut ServiceView,
-    (name, family): (&str, Family),
+    of: ChainOf<'_>,
     block: &KnownBlock,
-    slots: &HashMap<u32, u32>,
-    (servers, groups): (&BTreeMap<u32, ServerView>, &Groups<'_>),
+    known: &KnownServers<'_>,
 ) {
+    let ChainOf { name, family } = of;
+    let KnownServers {
+        by_number: servers,
+        by_group: groups,
+        of_slots: slots,
+    } = known;
     let mut owned: HashMap<u32, usize> = HashMap::new();
     let mut total = 0;
     match block.slots {

@@ -28,12 +28,14 @@ pub(super) fn assemble(
     let scheduler = said
         .and_then(|setting| setting.scheduler)
         .unwrap_or_else(|| scheduler::default_for(&mode));
-    let track = track::of(
-        (&draft.own, settings),
-        damage.statement,
-        (&mode, scheduler),
-        reader,
-    );
+    let asked = track::Asked {
+        own: &draft.own,
+        holding: settings,
+        is_damaged: damage.statement,
+        mode: &mode,
+        scheduler,
+    };
+    let track = track::of(&asked, reader);
     let on_empty = settings.on_empty.said().copied();
     let on_empty = on_empty.unwrap_or_else(|| on_empty::default_for(&mode));
     let persistence = settings.persist.said().copied();
@@ -68,7 +70,7 @@ pub(super) fn assemble(
         members,
     };
     check_servers(&service, pools, set, reader);
-    let facts = families::Facts {
+    let facts = families::FamilyFacts {
         own: &draft.own,
         damage,
         settings: &draft.settings,

@@ -18,7 +18,7 @@ pub(super) struct Claim {
     pub(super) address: IpAddr,
     pub(super) protocol: Protocol,
     pub(super) ports: Ports,
-    /// The service, by its place in the file set.
+    /// The service that has the VIP, by its place in the file set, from 0.
     pub(super) service: usize,
     pub(super) statement: Span,
     /// The word that gives the ports.

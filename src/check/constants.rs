@@ -17,7 +17,7 @@ const MOST_VALUES: usize = 1_000_000;
 #[derive(Debug)]
 struct Constant<'a> {
     name: Span,
-    /// `None` where a fault has been reported about them.
+    /// The constant's values; `None` where a fault in them has been reported.
     values: Option<List<'a>>,
     used: bool,
 }
@@ -28,7 +28,7 @@ pub(super) struct Constants<'a> {
     defined: HashMap<&'a str, Constant<'a>>,
     /// Where each name is defined anywhere, first: to tell "too late" from "never".
     anywhere: HashMap<&'a str, Span>,
-    /// Those that were used too early.
+    /// Constants that were used before their `define`.
     early: HashSet<&'a str>,
     held: usize,
 }

@@ -11,7 +11,7 @@ use crate::model::{Family, Member, Scheduler, Service, SourceNat};
 
 /// What the check needs beyond the service.
 #[derive(Debug)]
-pub(super) struct Facts<'d> {
+pub(super) struct FamilyFacts<'d> {
     /// What the service itself says.
     pub(super) own: &'d Settings,
     pub(super) damage: Damage,
@@ -22,7 +22,7 @@ pub(super) struct Facts<'d> {
 /// Checks each family of a service.
 pub(super) fn check(
     service: &Service,
-    facts: &Facts<'_>,
+    facts: &FamilyFacts<'_>,
     pools: &Pools<'_>,
     reader: &mut Reader<'_>,
 ) {
@@ -59,7 +59,7 @@ pub(super) fn check(
 fn check_superfluous(
     service: &Service,
     family: Family,
-    facts: &Facts<'_>,
+    facts: &FamilyFacts<'_>,
     reader: &mut Reader<'_>,
 ) {
     let server = service.members.iter().find_map(|member| match member {
@@ -89,7 +89,7 @@ fn check_superfluous(
 fn check_missing_snat(
     service: &Service,
     family: Family,
-    facts: &Facts<'_>,
+    facts: &FamilyFacts<'_>,
     reader: &mut Reader<'_>,
 ) {
     let Some(source @ SourceNat::Fixed { .. }) = service.mode.source_nat() else {
@@ -117,7 +117,7 @@ fn check_table(
     service: &Service,
     family: Family,
     count: usize,
-    facts: &Facts<'_>,
+    facts: &FamilyFacts<'_>,
     reader: &mut Reader<'_>,
 ) {
     let Scheduler::Maglev {

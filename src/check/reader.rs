@@ -13,7 +13,7 @@ use crate::syntax::tree::{DefineDecl, Tree, Word, WordKind};
 pub(super) struct Value<'a> {
     /// The text, without quotes.
     pub(super) text: &'a str,
-    /// Where it was written, be it in a `define`.
+    /// The place where the value was written, be it in a `define`.
     pub(super) written: Span,
     /// Where the constant that holds it was used.
     pub(super) used: Option<Span>,

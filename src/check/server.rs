@@ -58,7 +58,10 @@ pub(super) fn read_server(
             }
         }
         (Some(names), Some(addresses)) => {
-            let Some(value) = name else { return false };
+            let Some(value) = name else {
+                impossible!("a range of names was read from a name");
+                return false;
+            };
             for (name, text) in names.texts().zip(addresses.texts()) {
                 let is_name = checked_name(value, &name, reader).is_some();
                 if !is_name || !add(Some(&name), address, &text, reader) {
@@ -66,8 +69,10 @@ pub(super) fn read_server(
                 }
             }
         }
-        // `read_patterns` refuses it.
-        (Some(_), None) => return false,
+        (Some(_), None) => {
+            impossible!("`read_patterns` refuses a range of names before one address");
+            return false;
+        }
     }
     complete
 }

@@ -6,7 +6,7 @@ use super::reader::{Reader, Value};
 use super::server::read_server;
 use super::statement::{Settings, SettingsReader};
 use super::values::name;
-use super::vip::read_vip;
+use super::vip::{VipWords, read_vip};
 use crate::model::{RealServer, Vip};
 use crate::source::Span;
 use crate::syntax::tree::{ServiceDecl, Statement, StatementDecl};
@@ -15,14 +15,14 @@ use crate::syntax::tree::{ServiceDecl, Statement, StatementDecl};
 #[derive(Debug)]
 pub(super) struct Draft<'t, 'a> {
     pub(super) name: &'a str,
-    /// The name.
+    /// The place of the service's name.
     pub(super) span: Span,
     pub(super) statements: &'t [StatementDecl],
     pub(super) vips: Vec<Vip>,
     pub(super) members: Vec<DraftMember<'a>>,
     /// What the service itself says.
     pub(super) own: Settings,
-    /// What it says, and what defaults say where it says nothing.
+    /// What the service says, and what defaults say where it says nothing.
     pub(super) settings: Settings,
     pub(super) damage: Damage,
 }
@@ -36,7 +36,7 @@ pub(super) enum DraftMember<'a> {
 /// What could not be read, so that nothing can be said about what seems missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Damage {
-    /// Any statement.
+    /// Whether any statement could not be read.
     pub(super) statement: bool,
     pub(super) vips: bool,
     pub(super) members: bool,
@@ -66,8 +66,12 @@ impl<'t, 'a> Draft<'t, 'a> {
                     protocols,
                     ports,
                 } => {
-                    let words = (addresses, protocols, ports);
-                    damage.vips |= !read_vip(words, span, number, &mut vips, claims, reader);
+                    let words = VipWords {
+                        addresses,
+                        protocols,
+                        ports,
+                    };
+                    damage.vips |= !read_vip(&words, span, number, &mut vips, claims, reader);
                 }
                 Statement::Pool { name: word } => match reader.read_value(*word, name) {
                     Some((_, value)) => members.push(DraftMember::Pool(value)),

@@ -17,18 +17,27 @@ const PROTOCOLS: [(&str, Protocol); 3] = [
     ("sctp", Protocol::Sctp),
 ];
 
+/// The words of a `vip` statement.
+pub(super) struct VipWords<'a> {
+    pub(super) addresses: &'a List,
+    pub(super) protocols: &'a List,
+    pub(super) ports: &'a List,
+}
+
 /// Reads a `vip` into `vips`. Returns whether all of it could be read.
 pub(super) fn read_vip(
-    (addresses, protocols, port_words): (&List, &List, &List),
+    words: &VipWords<'_>,
     span: Span,
     service: usize,
     vips: &mut Vec<Vip>,
     claims: &mut Claims,
     reader: &mut Reader<'_>,
 ) -> bool {
-    let mut addresses = reader.read_all(addresses, address);
-    let protocols = reader.read_all(protocols, |text| choice(text, "a protocol", &PROTOCOLS));
-    let ports = reader.read_all(port_words, ports);
+    let mut addresses = reader.read_all(words.addresses, address);
+    let protocols = reader.read_all(words.protocols, |text| {
+        choice(text, "a protocol", &PROTOCOLS)
+    });
+    let ports = reader.read_all(words.ports, ports);
     let mut complete = !(addresses.damaged || protocols.damaged || ports.damaged);
 
     addresses.values.retain(|(address, value)| {

@@ -14,8 +14,8 @@ use super::tables::{self, waiting};
 use super::{Exit, output};
 use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, argument, escape};
-use crate::doctor::{self, Code, Facts, Finding};
-use crate::explain::Place;
+use crate::doctor::{self, Facts, Finding, FindingCode};
+use crate::explain::Location;
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
@@ -42,10 +42,14 @@ pub(super) enum Format {
 }
 
 /// Reads the name of a finding.
-pub(super) fn code() -> impl TypedValueParser<Value = Code> {
-    let known = Code::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
-    // Only names that are known come this far.
-    PossibleValuesParser::new(known).map(|name| Code::named(&name).unwrap_or(Code::NotApplied))
+pub(super) fn code() -> impl TypedValueParser<Value = FindingCode> {
+    let known = FindingCode::ALL.map(|code| PossibleValue::new(code.name()).help(code.meaning()));
+    PossibleValuesParser::new(known).map(|name| {
+        FindingCode::named(&name).unwrap_or_else(|| {
+            impossible!("only names that are known come this far");
+            FindingCode::NotApplied
+        })
+    })
 }
 
 /// What the kernel says of the rules.
@@ -61,7 +65,7 @@ enum Answer {
 pub(super) fn run(
     report: &Report,
     format: Format,
-    except: &[Code],
+    except: &[FindingCode],
     table: &str,
     file: &Path,
 ) -> Exit {
@@ -147,7 +151,7 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
         }
         Ok(_) => {
             return Answer::Findings(vec![Finding::new(
-                Code::NotApplied,
+                FindingCode::NotApplied,
                 "the kernel has not what the file says; it would take it".to_owned(),
                 format!("flbc apply {}", argument(&file.to_string_lossy())),
             )]);
@@ -163,7 +167,7 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
         }
         Failure::Kernel(error @ KernelError::NoRoom { setting, .. }) => {
             Answer::Findings(vec![Finding::new(
-                Code::KernelRefuses,
+                FindingCode::KernelRefuses,
                 error.to_string(),
                 format!("sysctl -w net.core.wmem_max={setting}"),
             )])
@@ -202,7 +206,7 @@ fn refused(refusal: &Refusal, file: &Path) -> Finding {
         _ => format!("flbc apply --dry-run {}", argument(&file.to_string_lossy())),
     };
     let sentence = format!("the kernel cannot {}: {}", refusal.what, refusal.reason);
-    let finding = Finding::new(Code::KernelRefuses, sentence, remedy);
+    let finding = Finding::new(FindingCode::KernelRefuses, sentence, remedy);
     match refusal.origin {
         Some(origin) => finding.at(origin),
         None => finding,
@@ -211,7 +215,7 @@ fn refused(refusal: &Refusal, file: &Path) -> Finding {
 
 fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
     let mut text = String::new();
-    let mut kinds: BTreeMap<Code, usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<FindingCode, usize> = BTreeMap::new();
     let mut untold = 0;
     for finding in findings {
         let count = kinds.entry(finding.code).or_default();
@@ -229,7 +233,7 @@ fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
             escape(&finding.sentence)
         );
         if let Some(origin) = finding.origin {
-            let place = Place(sources, origin).to_string();
+            let place = Location(sources, origin).to_string();
             let _ = writeln!(text, "    at   {}", escape(&place));
         }
         for command in &finding.remedy {
@@ -261,7 +265,7 @@ fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
                 "mend": finding.mend,
                 "sentence": finding.sentence,
                 "remedy": finding.remedy,
-                "declared": finding.origin.map(|origin| Place(sources, origin).to_string()),
+                "declared": finding.origin.map(|origin| Location(sources, origin).to_string()),
             })
         })
         .collect();

@@ -7,8 +7,9 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 
+use super::arguments::{EXAMPLES, EXIT_CODES};
 use super::report::Report;
-use super::{EXAMPLES, EXIT_CODES, Exit, output};
+use super::{Exit, output};
 
 /// The day of the release that the pages describe.
 const DATE: &str = "2026-11-22";

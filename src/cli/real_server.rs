@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::report::Report;
 use super::{Exit, output};
 use crate::diagnostic::{Diagnostics, escape};
-use crate::real_server::{self, Needs, Question};
+use crate::real_server::{self, Needs, SetupQuestion};
 use crate::source::Sources;
 
 /// What `--format` may ask for.
@@ -25,7 +25,7 @@ pub(super) enum Format {
 /// What becomes of the words of the command line.
 pub(super) struct Request<'a> {
     pub(super) format: Format,
-    pub(super) question: Question<'a>,
+    pub(super) question: SetupQuestion<'a>,
     pub(super) file: &'a Path,
 }
 

@@ -32,10 +32,10 @@ impl Severity {
     }
 }
 
-/// One fault.
+/// One fault of a file, or one thing worth knowing about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What kind.
+    /// The kind of fault.
     pub code: Code,
     /// Where; `None` where no file could be read at all, or none says it.
     pub span: Option<Span>,
@@ -74,14 +74,14 @@ impl Diagnostic {
         }
     }
 
-    /// With a few words at the place itself.
+    /// Puts a few words at the place itself.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// With another place that matters.
+    /// Adds another place that matters, with a few words.
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         if span.is_somewhere() {
@@ -90,7 +90,7 @@ impl Diagnostic {
         self
     }
 
-    /// With what to write instead.
+    /// Adds what to write instead.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

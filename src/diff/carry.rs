@@ -12,7 +12,7 @@ use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Bytes, Counter, Element, Shape, TableFamily, kind};
 
 use super::Observed;
-use super::observed::{Identity, identity};
+use super::observed::{ElementKey, identity};
 
 /// What a set's elements have counted.
 type Counted = Vec<(Element, Counter)>;
@@ -77,10 +77,10 @@ pub fn carry<E>(
 /// What of a set is made anew.
 #[derive(Default)]
 struct Anew {
-    /// All of it.
+    /// Whether the whole set is made anew.
     whole: bool,
     /// Elements that go.
-    gone: FxHashSet<Identity>,
+    gone: FxHashSet<ElementKey>,
     /// Whether the set goes and does not come again.
     ends: bool,
 }
@@ -140,7 +140,7 @@ impl Anew {
         shape: &Shape,
         counted: Counted,
         renumbered: &Renumbered,
-    ) -> FxHashMap<Identity, (Element, Counter)> {
+    ) -> FxHashMap<ElementKey, (Element, Counter)> {
         let by_number = kind::fields(shape.key_type).first() == Some(&kind::MARK);
         let mut kept = FxHashMap::default();
         for (mut element, counter) in counted {
@@ -192,7 +192,7 @@ fn cleared(family: TableFamily, set: &str, elements: Vec<Element>) -> Option<Cha
 fn added(
     family: TableFamily,
     set: &str,
-    kept: FxHashMap<Identity, (Element, Counter)>,
+    kept: FxHashMap<ElementKey, (Element, Counter)>,
 ) -> Option<Change> {
     if kept.is_empty() {
         return None;
@@ -215,7 +215,7 @@ fn fill(
     family: TableFamily,
     name: &str,
     changes: &mut [Change],
-    kept: &FxHashMap<Identity, (Element, Counter)>,
+    kept: &FxHashMap<ElementKey, (Element, Counter)>,
 ) {
     for change in changes.iter_mut().filter(|change| change.family == family) {
         if let Step::AddElements {

@@ -13,17 +13,17 @@ use super::{Observed, ObservedTable, bytecode};
 /// One thing that is not as flbc left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// The table.
+    /// The family of the table.
     pub family: TableFamily,
-    /// What it is.
-    pub what: What,
-    /// How it differs.
-    pub how: How,
+    /// What drifted.
+    pub what: Drifted,
+    /// How it differs from what flbc left.
+    pub how: DriftKind,
 }
 
 /// What drifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Drifted {
     /// The whole table.
     Table,
     /// A set, or its declaration.
@@ -38,14 +38,14 @@ pub enum What {
 
 /// How something drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// It is there and should not be.
+pub enum DriftKind {
+    /// Something is there that flbc did not leave.
     Extra,
-    /// It should be there and is not.
+    /// Something that flbc left is not there.
     Missing,
-    /// It is there and is another.
+    /// Something is there by the same name, and is another.
     Different,
-    /// It is there, and no packet meets it.
+    /// A table is there, and no packet meets its rules.
     Dormant,
 }
 
@@ -53,8 +53,8 @@ impl Drift {
     /// Whether it is that such a chain is missing.
     pub fn is_missing_chain(&self, such: impl Fn(&Arc<str>) -> bool) -> bool {
         match &self.what {
-            What::Chain(name) => self.how == How::Missing && such(name),
-            What::Table | What::Set(_) | What::Element(..) | What::Rule(..) => false,
+            Drifted::Chain(name) => self.how == DriftKind::Missing && such(name),
+            Drifted::Table | Drifted::Set(_) | Drifted::Element(..) | Drifted::Rule(..) => false,
         }
     }
 }
@@ -63,24 +63,24 @@ impl Drift {
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
-            How::Extra => "extra",
-            How::Missing => "missing",
-            How::Different => "different",
-            How::Dormant => "dormant",
+            DriftKind::Extra => "extra",
+            DriftKind::Missing => "missing",
+            DriftKind::Different => "different",
+            DriftKind::Dormant => "dormant",
         };
         write!(f, "{how} ")?;
         match &self.what {
-            What::Table => write!(f, "table"),
-            What::Set(name) => write!(f, "set `{name}`"),
-            What::Element(set, element) => {
+            Drifted::Table => write!(f, "table"),
+            Drifted::Set(name) => write!(f, "set `{name}`"),
+            Drifted::Element(set, element) => {
                 write!(f, "element ")?;
                 for byte in element.key.as_slice() {
                     write!(f, "{byte:02x}")?;
                 }
                 write!(f, " of set `{set}`")
             }
-            What::Chain(name) => write!(f, "chain `{name}`"),
-            What::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
+            Drifted::Chain(name) => write!(f, "chain `{name}`"),
+            Drifted::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
         }?;
         write!(f, " in {}", self.family.name())
     }
@@ -93,11 +93,11 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
         let mut tell = |what, how| all.push(Drift { family, what, how });
         match (left.table(family), found.table(family)) {
             (None, None) => {}
-            (Some(_), None) => tell(What::Table, How::Missing),
-            (None, Some(_)) => tell(What::Table, How::Extra),
+            (Some(_), None) => tell(Drifted::Table, DriftKind::Missing),
+            (None, Some(_)) => tell(Drifted::Table, DriftKind::Extra),
             (Some(left), Some(found)) => {
                 if found.dormant {
-                    tell(What::Table, How::Dormant);
+                    tell(Drifted::Table, DriftKind::Dormant);
                 }
                 sets(left, found, &mut tell);
                 chains(left, found, &mut tell);
@@ -107,55 +107,63 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     all
 }
 
-fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
+fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Drifted, DriftKind)) {
     for set in &left.sets {
         match found.set(&set.name) {
-            None => tell(What::Set(set.name.clone()), How::Missing),
+            None => tell(Drifted::Set(set.name.clone()), DriftKind::Missing),
             Some(now) if now.shape != set.shape => {
-                tell(What::Set(set.name.clone()), How::Different);
+                tell(Drifted::Set(set.name.clone()), DriftKind::Different);
             }
             Some(now) => elements(&set.name, &set.elements, &now.elements, tell),
         }
     }
     for set in &found.sets {
         if left.set(&set.name).is_none() {
-            tell(What::Set(set.name.clone()), How::Extra);
+            tell(Drifted::Set(set.name.clone()), DriftKind::Extra);
         }
     }
 }
 
-fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl FnMut(What, How)) {
+fn elements(
+    set: &Arc<str>,
+    left: &[Element],
+    found: &[Element],
+    tell: &mut impl FnMut(Drifted, DriftKind),
+) {
     let mut tell = |element: &Element, how| {
-        tell(What::Element(set.clone(), Box::new(element.clone())), how);
+        tell(
+            Drifted::Element(set.clone(), Box::new(element.clone())),
+            how,
+        );
     };
     let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
         match rest.remove(&identity(element)) {
-            None => tell(element, How::Missing),
-            Some(now) if now != element => tell(now, How::Different),
+            None => tell(element, DriftKind::Missing),
+            Some(now) if now != element => tell(now, DriftKind::Different),
             Some(_) => {}
         }
     }
     for element in found {
         if rest.contains_key(&identity(element)) {
-            tell(element, How::Extra);
+            tell(element, DriftKind::Extra);
         }
     }
 }
 
-fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(What, How)) {
+fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Drifted, DriftKind)) {
     let known: FxHashMap<&str, _> = found.chains.iter().map(|c| (&*c.name, c)).collect();
     let ours: FxHashSet<&str> = left.chains.iter().map(|c| &*c.name).collect();
     let shape = |set: &str| found.set(set).map(|set| &set.shape);
     for chain in &left.chains {
         let Some(now) = known.get(&*chain.name) else {
-            tell(What::Chain(chain.name.clone()), How::Missing);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Missing);
             continue;
         };
         if now.hook != chain.hook {
-            tell(What::Chain(chain.name.clone()), How::Different);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Different);
         }
-        let mut tell = |at: usize, how| tell(What::Rule(chain.name.clone(), at + 1), how);
+        let mut tell = |at: usize, how| tell(Drifted::Rule(chain.name.clone(), at + 1), how);
         let same = |(a, b): &(&super::ObservedRule, &super::ObservedRule)| {
             bytecode::same(&b.body, &a.body, &shape) || bytecode::same(&a.body, &b.body, &shape)
         };
@@ -166,16 +174,16 @@ fn chains(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Wha
         let (left, found) = (left.len() - back, found.len() - back);
         for at in 0..left.max(found) {
             let how = match (at < left, at < found) {
-                (true, true) => How::Different,
-                (true, false) => How::Missing,
-                _ => How::Extra,
+                (true, true) => DriftKind::Different,
+                (true, false) => DriftKind::Missing,
+                _ => DriftKind::Extra,
             };
             tell(front + at, how);
         }
     }
     for chain in &found.chains {
         if !ours.contains(&*chain.name) {
-            tell(What::Chain(chain.name.clone()), How::Extra);
+            tell(Drifted::Chain(chain.name.clone()), DriftKind::Extra);
         }
     }
 }

@@ -5,11 +5,11 @@ use rustc_hash::FxHashMap;
 use crate::emit::netlink::{Element, Set};
 use crate::source::Span;
 
-use super::observed::{Identity, identity};
+use super::observed::{ElementKey, identity};
 
 /// What makes the elements of one set into those of another.
 #[derive(Debug, Default)]
-pub(super) struct Difference {
+pub(super) struct ElementChanges {
     /// Elements to remove, as they are.
     pub(super) gone: Vec<Element>,
     /// Elements to add.
@@ -20,8 +20,8 @@ pub(super) struct Difference {
 
 /// What is to be done to elements that are `old` so that they are those of `wanted`. An element that changed is
 /// removed and added.
-pub(super) fn difference(old: &[Element], wanted: Set) -> Difference {
-    let mut difference = Difference::default();
+pub(super) fn difference(old: &[Element], wanted: Set) -> ElementChanges {
+    let mut difference = ElementChanges::default();
     // Both lists are mostly the same, and in the same order if flbc wrote the first itself.
     let front = old
         .iter()
@@ -30,7 +30,7 @@ pub(super) fn difference(old: &[Element], wanted: Set) -> Difference {
         .count();
     let old = old.get(front..).unwrap_or_default();
     let new = wanted.elements.into_iter().zip(wanted.origins).skip(front);
-    let mut rest: FxHashMap<Identity, &Element> = old.iter().map(|e| (identity(e), e)).collect();
+    let mut rest: FxHashMap<ElementKey, &Element> = old.iter().map(|e| (identity(e), e)).collect();
     for (element, origin) in new {
         let found = rest.remove(&identity(&element));
         if found == Some(&element) {

@@ -26,12 +26,12 @@ mod registers;
 mod restore;
 
 pub use carry::{Renumbered, carry};
-pub use drift::{Drift, How, What, drift};
+pub use drift::{Drift, DriftKind, Drifted, drift};
 pub use made::Identities;
 
 pub use crate::emit::netlink::Counter;
 pub use observed::{
-    Misfit, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable, Why,
+    Misfit, MisfitKind, Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTable,
 };
 
 /// The changes that make `observed` into `desired`. `id` is the random text for tables that are made anew.
@@ -45,7 +45,7 @@ pub fn diff(observed: &Observed, mut desired: Desired, id: &Arc<str>) -> Vec<Cha
             (Some(_), None) => vec![Step::DeleteTable],
             (None, Some(wanted)) => anew(wanted, id),
             (Some(has), Some(wanted)) if has.dormant => awake(has, wanted, id),
-            (Some(has), Some(wanted)) => Plan::new(has, wanted).steps(),
+            (Some(has), Some(wanted)) => TableSteps::new(has, wanted).steps(),
         };
         changes.extend(steps.into_iter().map(|step| Change { family, step }));
     }
@@ -55,7 +55,7 @@ pub fn diff(observed: &Observed, mut desired: Desired, id: &Arc<str>) -> Vec<Cha
 /// Makes a table.
 fn anew(wanted: Table, id: &Arc<str>) -> Vec<Step> {
     let mut steps = vec![Step::AddTable { id: id.clone() }];
-    steps.extend(Plan::new(&ObservedTable::default(), wanted).steps());
+    steps.extend(TableSteps::new(&ObservedTable::default(), wanted).steps());
     steps
 }
 
@@ -63,7 +63,7 @@ fn anew(wanted: Table, id: &Arc<str>) -> Vec<Step> {
 /// the same transaction, so that the table is made anew where there is one.
 fn awake(has: &ObservedTable, wanted: Table, id: &Arc<str>) -> Vec<Step> {
     let mut steps = vec![Step::WakeTable];
-    steps.extend(Plan::new(has, wanted.clone()).steps());
+    steps.extend(TableSteps::new(has, wanted.clone()).steps());
     let hooks = |step: &Step| matches!(step, Step::AddChain { hook: Some(_), .. });
     if steps.iter().any(hooks) {
         steps = vec![Step::DeleteTable];
@@ -81,7 +81,7 @@ fn awake(has: &ObservedTable, wanted: Table, id: &Arc<str>) -> Vec<Step> {
 /// What is pointed to comes before what points to it, and goes after. Rules come before elements: the kernel checks
 /// all elements of a map for each rule that is added to it.
 #[derive(Default)]
-struct Plan {
+struct TableSteps {
     delete_rules: Vec<Step>,
     delete_elements: Vec<Step>,
     delete_sets: Vec<Step>,
@@ -92,7 +92,7 @@ struct Plan {
     add_elements: Vec<Step>,
 }
 
-impl Plan {
+impl TableSteps {
     fn new(has: &ObservedTable, wanted: Table) -> Self {
         let mut plan = Self::default();
         let remade = plan.sets(has, wanted.sets);
@@ -304,7 +304,7 @@ pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
         })
 }
 
-/// The chain that an element goes to.
+/// The chain to which an element of a verdict map leads.
 pub(crate) fn destination(element: &Element) -> Option<&Arc<str>> {
     match &element.data {
         Data::Verdict(_, chain) => chain.as_ref(),

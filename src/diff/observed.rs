@@ -38,9 +38,9 @@ pub struct ObservedTable {
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSet {
-    /// Its name.
+    /// The set's name.
     pub name: Arc<str>,
-    /// Its declaration.
+    /// The set's declaration.
     pub shape: Shape,
     /// Its elements. Those of a set whose keys are longer than flbc's are not read.
     pub elements: Vec<Element>,
@@ -52,11 +52,11 @@ pub struct ObservedSet {
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedChain {
-    /// Its name.
+    /// The chain's name.
     pub name: Arc<str>,
-    /// Where packets enter it.
+    /// Where packets enter the chain; `None`: rules lead to it.
     pub hook: Option<Hook>,
-    /// Its rules, in order.
+    /// The chain's rules, in order.
     pub rules: Vec<ObservedRule>,
 }
 
@@ -65,7 +65,7 @@ pub struct ObservedChain {
 pub struct ObservedRule {
     /// The kernel's number of it; 0 as long as it has not been read.
     pub handle: u64,
-    /// What it does.
+    /// What the rule does.
     pub body: RuleBody,
 }
 
@@ -181,17 +181,17 @@ pub struct Misfit {
     /// The change, by its place.
     pub at: usize,
     /// Why.
-    pub why: Why,
+    pub why: MisfitKind,
 }
 
 /// Why a change cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// What it speaks of is not there.
+pub enum MisfitKind {
+    /// What the change speaks of is not there.
     Missing,
-    /// What it adds is there already.
+    /// What the change adds is there already.
     Exists,
-    /// What it removes is in use.
+    /// What the change removes is in use.
     Busy,
     /// The set is full.
     Full,
@@ -234,20 +234,20 @@ impl Working {
         Some(table)
     }
 
-    fn apply(&mut self, step: &Step) -> Result<(), Why> {
+    fn apply(&mut self, step: &Step) -> Result<(), MisfitKind> {
         match step {
             Step::AddTable { id } => {
                 if self.table.is_some() {
-                    return Err(Why::Exists);
+                    return Err(MisfitKind::Exists);
                 }
                 self.table = Some(ObservedTable {
                     id: Some(id.clone()),
                     ..ObservedTable::default()
                 });
             }
-            Step::WakeTable => self.table.as_mut().ok_or(Why::Missing)?.dormant = false,
+            Step::WakeTable => self.table.as_mut().ok_or(MisfitKind::Missing)?.dormant = false,
             Step::DeleteTable => {
-                self.table.take().ok_or(Why::Missing)?;
+                self.table.take().ok_or(MisfitKind::Missing)?;
                 self.chains.clear();
                 self.places.clear();
             }
@@ -257,15 +257,15 @@ impl Working {
             | Step::DeleteElements { .. }
             | Step::CarryElements { .. }
             | Step::ClearElements { .. } => {
-                let table = self.table.as_mut().ok_or(Why::Missing)?;
+                let table = self.table.as_mut().ok_or(MisfitKind::Missing)?;
                 change_sets(&mut table.sets, step)?;
             }
             Step::AddChain { chain, hook, .. } => {
                 if self.table.is_none() {
-                    return Err(Why::Missing);
+                    return Err(MisfitKind::Missing);
                 }
                 if self.place(chain).is_some() {
-                    return Err(Why::Exists);
+                    return Err(MisfitKind::Exists);
                 }
                 self.places.insert(chain.clone(), self.chains.len());
                 self.chains.push(Some(ObservedChain {
@@ -276,7 +276,7 @@ impl Working {
             }
             Step::FlushChain { chain } => self.chain(chain)?.rules.clear(),
             Step::DeleteChain { chain } => {
-                let place = self.place(chain).ok_or(Why::Missing)?;
+                let place = self.place(chain).ok_or(MisfitKind::Missing)?;
                 self.places.remove(chain);
                 if let Some(chain) = self.chains.get_mut(place) {
                     *chain = None;
@@ -317,25 +317,25 @@ impl Working {
         self.places.get(name).copied()
     }
 
-    fn chain(&mut self, name: &str) -> Result<&mut ObservedChain, Why> {
-        let place = self.place(name).ok_or(Why::Missing)?;
+    fn chain(&mut self, name: &str) -> Result<&mut ObservedChain, MisfitKind> {
+        let place = self.place(name).ok_or(MisfitKind::Missing)?;
         let chain = self.chains.get_mut(place).and_then(Option::as_mut);
-        chain.ok_or(Why::Missing)
+        chain.ok_or(MisfitKind::Missing)
     }
 }
 
-fn place_of(rules: &[ObservedRule], handle: u64) -> Result<usize, Why> {
+fn place_of(rules: &[ObservedRule], handle: u64) -> Result<usize, MisfitKind> {
     let place = rules.iter().position(|rule| rule.handle == handle);
-    place.ok_or(Why::Missing)
+    place.ok_or(MisfitKind::Missing)
 }
 
-fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
+fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), MisfitKind> {
     let place = |sets: &[ObservedSet], name: &str| sets.iter().position(|s| *s.name == *name);
-    let find = |sets, name: &str| place(sets, name).ok_or(Why::Missing);
+    let find = |sets, name: &str| place(sets, name).ok_or(MisfitKind::Missing);
     match step {
         Step::AddSet { set, shape, .. } => {
             if place(sets, set).is_some() {
-                return Err(Why::Exists);
+                return Err(MisfitKind::Exists);
             }
             sets.push(ObservedSet {
                 name: set.clone(),
@@ -355,9 +355,9 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
             ..
         } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             if set.elements.len() + elements.len() > set.shape.size as usize {
-                return Err(Why::Full);
+                return Err(MisfitKind::Full);
             }
             if set.shape.counts() {
                 set.counters.resize(set.elements.len(), Counter::default());
@@ -367,24 +367,24 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
         }
         Step::DeleteElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let mut gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
+            let mut gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.remove(&identity(element)));
             if !gone.is_empty() {
-                return Err(Why::Missing);
+                return Err(MisfitKind::Missing);
             }
         }
         Step::CarryElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
             set.counters.clear();
             let elements = elements.iter().map(|carried| carried.element.clone());
             set.elements.extend(elements);
         }
         Step::ClearElements { set, elements } => {
             let place = find(sets, set)?;
-            let set = sets.get_mut(place).ok_or(Why::Missing)?;
-            let gone: FxHashSet<Identity> = elements.iter().map(identity).collect();
+            let set = sets.get_mut(place).ok_or(MisfitKind::Missing)?;
+            let gone: FxHashSet<ElementKey> = elements.iter().map(identity).collect();
             set.retain(|element| !gone.contains(&identity(element)));
         }
         _ => {}
@@ -393,8 +393,8 @@ fn change_sets(sets: &mut Vec<ObservedSet>, step: &Step) -> Result<(), Why> {
 }
 
 /// What makes an element another one.
-pub(super) type Identity = (Bytes, Option<Bytes>);
+pub(super) type ElementKey = (Bytes, Option<Bytes>);
 
-pub(super) fn identity(element: &Element) -> Identity {
+pub(super) fn identity(element: &Element) -> ElementKey {
     (element.key, element.key_end.as_deref().copied())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Code, Finding};
+use super::{Finding, FindingCode};
 use crate::kernel::host::{Address, Host, LOOP_GUARD, Link, Way};
 use crate::model::{Family, Model, Prefix, Service, Vip};
 
@@ -36,7 +36,7 @@ pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
             // A new address of IPv6 has no route until the kernel begins to look whether another machine has it.
             (None, _, _) if has(false).is_some() => None,
             (None, Some(near), Way::Nowhere | Way::Out { .. }) => Some(Finding::new(
-                Code::VipNowhere,
+                FindingCode::VipNowhere,
                 format!("no interface has the VIP {address}, so nobody on its network can find it"),
                 format!(
                     "ip address add {address}/{} dev {}",
@@ -54,7 +54,7 @@ fn duplicate(host: &Host, own: &Address) -> Finding {
     let address = own.address;
     let name = host.link_at(own.interface).map_or("", |link| &link.name);
     let mut finding = Finding::new(
-        Code::VipDuplicate,
+        FindingCode::VipDuplicate,
         format!(
             "another machine on {name} answers for {address}: a real server of direct return has to hide it (`flbc real-server` writes how)"
         ),
@@ -93,7 +93,7 @@ fn routed(
             );
             let bits = family.bits();
             let mut finding = Finding::new(
-                Code::VipCircles,
+                FindingCode::VipCircles,
                 format!(
                     "no interface has the VIP {address}: what no service takes goes to {back}, which sends it here again, until its TTL ends"
                 ),
@@ -109,7 +109,7 @@ fn routed(
         Way::Out { .. } if forwards(host, family) => None,
         Way::Out { .. } | Way::Nowhere => {
             let finding = Finding::new(
-                Code::VipNowhere,
+                FindingCode::VipNowhere,
                 format!(
                     "no interface has the VIP {address}, and it is in no network of this machine's: a router has to send it here"
                 ),
@@ -119,7 +119,7 @@ fn routed(
         }
         Way::Refused => service.mode.translates().then(|| {
             Finding::new(
-                Code::VipRefused,
+                FindingCode::VipRefused,
                 format!(
                     "a route refuses packets to the VIP {address}, those of this machine itself too: its own connections to it fail, as does a check by the VIP"
                 ),
@@ -169,9 +169,9 @@ mod tests {
         let input = Input::Stdin(file.as_bytes().to_vec());
         let model = crate::read(input, &mut sources, &mut sink).expect("no faults");
         for (added, duplicate, found) in [
-            (false, false, vec![Code::VipNowhere]),
+            (false, false, vec![FindingCode::VipNowhere]),
             (true, false, vec![]),
-            (true, true, vec![Code::VipDuplicate]),
+            (true, true, vec![FindingCode::VipDuplicate]),
         ] {
             let mut host = host(Settings::default(), Nft::Version([1, 0, 6]));
             host.addresses.extend(added.then(|| Address {
@@ -182,7 +182,7 @@ mod tests {
             }));
             let mut findings = Vec::new();
             examine(&model, &host, &mut findings);
-            let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
+            let codes: Vec<FindingCode> = findings.iter().map(|one| one.code).collect();
             assert_eq!(codes, found, "{added} {duplicate}");
         }
     }

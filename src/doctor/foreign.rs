@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Code, Finding};
+use super::{Finding, FindingCode};
 use crate::diagnostic::escape;
 use crate::kernel::BaseChain;
 use crate::model::{Family, Interface, Model};
@@ -142,7 +142,7 @@ fn trouble_of(chain: &BaseChain, hooked: &Hooked) -> Option<Trouble> {
 pub(super) fn examine(model: &Model, foreign: &[BaseChain], findings: &mut Vec<Finding>) {
     let hooked = Hooked::by(model);
     for obstacle in obstacles(foreign, &hooked) {
-        let mut finding = Finding::new(Code::ForeignDrop, obstacle.to_string(), "");
+        let mut finding = Finding::new(FindingCode::ForeignDrop, obstacle.to_string(), "");
         finding.remedy = accepting(model, &obstacle);
         findings.push(finding);
     }
@@ -166,7 +166,7 @@ pub(super) fn examine(model: &Model, foreign: &[BaseChain], findings: &mut Vec<F
                 ..
             } = chain;
             findings.push(Finding::new(
-                Code::ForeignFirst,
+                FindingCode::ForeignFirst,
                 format!(
                     "chain {name} of table {family} {table} comes before flbc in {hook} (priority {priority}): what its rules take is not balanced"
                 ),

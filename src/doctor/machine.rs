@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Code, Finding, nat, paths};
+use super::{Finding, FindingCode, nat, paths};
 use crate::diagnostic::quote;
 use crate::kernel::host::{Host, LinkState, Nft};
 use crate::model::{Family, Model, Protocol, Service};
@@ -35,7 +35,7 @@ fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     for (name, service) in named {
         let finding = match host.link(name) {
             None => Finding::new(
-                Code::NoSuchInterface,
+                FindingCode::NoSuchInterface,
                 format!(
                     "there is no interface {}, which {} names",
                     quote(name),
@@ -44,7 +44,7 @@ fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                 "ip -brief link show",
             ),
             Some(link) if link.state == LinkState::Down => Finding::new(
-                Code::InterfaceDown,
+                FindingCode::InterfaceDown,
                 format!(
                     "the interface {name} is down, which {} needs",
                     quote(&service.name)
@@ -52,7 +52,7 @@ fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                 format!("ip link set dev {name} up"),
             ),
             Some(link) if link.state == LinkState::Unconnected => Finding::new(
-                Code::InterfaceDown,
+                FindingCode::InterfaceDown,
                 format!(
                     "nothing is connected to the interface {name}, which {} needs",
                     quote(&service.name)
@@ -80,7 +80,7 @@ fn neighbour_tables(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         {
             let wanted = needed.saturating_mul(2).next_power_of_two();
             findings.push(Finding::new(
-                Code::NeighbourTableSmall,
+                FindingCode::NeighbourTableSmall,
                 format!(
                     "the file has {needed} {family} neighbours, and the kernel keeps the MAC addresses of {room} at most"
                 ),
@@ -105,7 +105,7 @@ fn connections(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     );
     if now.saturating_mul(4) >= most.saturating_mul(3) {
         findings.push(Finding::new(
-            Code::ConnectionsNearlyFull,
+            FindingCode::ConnectionsNearlyFull,
             format!(
                 "the kernel follows {now} connections of {most} at most; when there is no room, new ones are dropped"
             ),
@@ -113,7 +113,7 @@ fn connections(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         ));
     } else if settings.connections_dropped > 0 {
         findings.push(Finding::new(
-            Code::ConnectionsWereDropped,
+            FindingCode::ConnectionsWereDropped,
             format!(
                 "since this machine started, {} connections were dropped because the kernel follows {most} at most",
                 settings.connections_dropped
@@ -138,7 +138,7 @@ fn invalid(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         return;
     }
     findings.push(Finding::new(
-        Code::InvalidPackets,
+        FindingCode::InvalidPackets,
         format!(
             "since this machine started, {} packets fitted no connection; those of balanced TCP connections are dropped, and where connections stall it is better to let packets outside of their window through",
             settings.invalid
@@ -151,13 +151,13 @@ fn nft(host: &Host, findings: &mut Vec<Finding>) {
     let dotted = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
     match host.nft {
         Nft::Missing => findings.push(Finding::new(
-            Code::NftMissing,
+            FindingCode::NftMissing,
             "there is no nft on this machine: flbc needs none to apply, but nobody can list the rules"
                 .to_owned(),
             "apt-get install nftables",
         )),
         Nft::Version(version) if version < OLDEST_NFT => findings.push(Finding::new(
-            Code::NftOld,
+            FindingCode::NftOld,
             format!(
                 "nft {} is older than {}, the oldest that lists flbc's rules",
                 dotted(version),
@@ -214,7 +214,7 @@ pub(super) mod tests {
         }
     }
 
-    fn found(file: &str, settings: Settings, nft: Nft) -> Vec<(Code, String)> {
+    fn found(file: &str, settings: Settings, nft: Nft) -> Vec<(FindingCode, String)> {
         let mut sink = Diagnostics::new();
         let input = Input::Stdin(file.as_bytes().to_vec());
         let model = crate::read(input, &mut Sources::new(), &mut sink).unwrap_or_default();
@@ -244,11 +244,11 @@ pub(super) mod tests {
         assert_eq!(found(NAT, followed(749, 1000, 0), good), []);
         assert_eq!(
             found(NAT, followed(750, 1000, 9), good),
-            [(Code::ConnectionsNearlyFull, more.clone())]
+            [(FindingCode::ConnectionsNearlyFull, more.clone())]
         );
         assert_eq!(
             found(NAT, followed(10, 1000, 9), good),
-            [(Code::ConnectionsWereDropped, more)]
+            [(FindingCode::ConnectionsWereDropped, more)]
         );
         assert_eq!(found(NAT, Settings::default(), good), []);
         assert_eq!(found(DR, followed(1000, 1000, 9), good), []);
@@ -264,7 +264,7 @@ pub(super) mod tests {
         let liberal = "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1".to_owned();
         assert_eq!(
             found(NAT, settings(1000, Some(0)), Nft::Unknown),
-            [(Code::InvalidPackets, liberal)]
+            [(FindingCode::InvalidPackets, liberal)]
         );
         assert_eq!(found(NAT, settings(999, Some(0)), Nft::Unknown), []);
         assert_eq!(found(NAT, settings(1000, Some(1)), Nft::Unknown), []);
@@ -285,7 +285,7 @@ pub(super) mod tests {
             assert_eq!(found(file, room(3), Nft::Unknown), []);
             assert_eq!(
                 found(file, room(2), Nft::Unknown),
-                [(Code::NeighbourTableSmall, wanted.clone())]
+                [(FindingCode::NeighbourTableSmall, wanted.clone())]
             );
         }
     }
@@ -298,9 +298,9 @@ pub(super) mod tests {
             (Nft::Version([1, 1, 0]), None),
             (Nft::Version([2, 0, 0]), None),
             (Nft::Unknown, None),
-            (Nft::Version([1, 0, 5]), Some(Code::NftOld)),
-            (Nft::Version([0, 9, 8]), Some(Code::NftOld)),
-            (Nft::Missing, Some(Code::NftMissing)),
+            (Nft::Version([1, 0, 5]), Some(FindingCode::NftOld)),
+            (Nft::Version([0, 9, 8]), Some(FindingCode::NftOld)),
+            (Nft::Missing, Some(FindingCode::NftMissing)),
         ];
         for (nft, code) in cases {
             let expected: Vec<_> = code

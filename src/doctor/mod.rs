@@ -26,7 +26,7 @@ pub use paths::{contacts, destinations};
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Code {
+pub enum FindingCode {
     /// An interface that the file names is not there.
     NoSuchInterface,
     /// An interface that the file names is down, or nothing is at its other end.
@@ -81,7 +81,7 @@ pub enum Code {
     NotApplied,
 }
 
-impl Code {
+impl FindingCode {
     /// All of them.
     pub const ALL: [Self; 26] = [
         Self::NoSuchInterface,
@@ -224,7 +224,7 @@ impl Code {
     }
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for FindingCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -234,7 +234,7 @@ impl fmt::Display for Code {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What it is about.
-    pub code: Code,
+    pub code: FindingCode,
     /// Whether it is to be mended; else it is good to know.
     pub mend: bool,
     /// What is wrong, in a sentence without its full stop.
@@ -247,7 +247,7 @@ pub struct Finding {
 
 impl Finding {
     /// A finding without an origin.
-    pub fn new(code: Code, sentence: String, remedy: impl Into<String>) -> Self {
+    pub fn new(code: FindingCode, sentence: String, remedy: impl Into<String>) -> Self {
         Self {
             code,
             mend: code.is_to_mend(),

@@ -1,6 +1,6 @@
 //! Flows that connection tracking knew before their service came, and that pass it by.
 
-use super::{Code, Finding, nat};
+use super::{Finding, FindingCode, nat};
 use crate::kernel::Flow;
 use crate::model::{Model, Protocol, Served};
 
@@ -47,7 +47,7 @@ pub fn older(model: &Model, flows: &[Flow]) -> Vec<Finding> {
         };
         let name = &service.name;
         let mut finding = Finding::new(
-            Code::OlderFlow,
+            FindingCode::OlderFlow,
             format!(
                 "{are} older than `{name}`: the kernel follows them untranslated, and no server gets their packets before that is forgotten"
             ),

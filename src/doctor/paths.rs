@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::vips;
-use super::{Code, Facts, Finding, nat};
+use super::{Facts, Finding, FindingCode, nat};
 use crate::diagnostic::quote;
 use crate::kernel::host::{Host, Link, LinkState, Way};
 use crate::model::{DirectReturn, Family, Model, Prefix, RealServer, Service, SourceNat, State};
@@ -162,7 +162,7 @@ fn to_nat_server(
     match host.way_to(address) {
         Way::Local => {}
         Way::Nowhere | Way::Refused => findings.push(Finding::new(
-            Code::NoRouteToServer,
+            FindingCode::NoRouteToServer,
             format!("no route leads to the server {name}, {address}"),
             format!("ip route replace {address}/{bits} via GATEWAY"),
         )),
@@ -175,7 +175,7 @@ fn to_nat_server(
                     Some(gateway) => {
                         let link = name_of(host, hop.0);
                         Finding::new(
-                            Code::NeighbourUnresolved,
+                            FindingCode::NeighbourUnresolved,
                             format!(
                                 "the router {gateway}, which leads to {name}, does not answer for its MAC address on {link}"
                             ),
@@ -186,7 +186,7 @@ fn to_nat_server(
             }
             if let (Some(gateway), Some(SourceNat::Keep)) = (gateway, source) {
                 findings.push(Finding::new(
-                    Code::BehindRouter,
+                    FindingCode::BehindRouter,
                     format!(
                         "the server {name} is behind the router {gateway}: its answers to clients come back here only if that router sends them, or with `masquerade`"
                     ),
@@ -206,7 +206,7 @@ fn to_direct_server(mode: &DirectReturn, server: &RealServer, facts: &Facts<'_>)
         if let Some(master) = link.port_of {
             let (port, master) = (&link.name, name_of(host, master));
             findings.push(Finding::new(
-                Code::PortOfAnother,
+                FindingCode::PortOfAnother,
                 format!(
                     "{port} is a port of {master}, which has the neighbours: write {master} in its place, or give the servers by `mac`"
                 ),
@@ -244,7 +244,7 @@ fn to_direct_server(mode: &DirectReturn, server: &RealServer, facts: &Facts<'_>)
         };
         let link = &link.name;
         findings.push(Finding::new(
-            Code::NotOnLink,
+            FindingCode::NotOnLink,
             format!("the server {name}, {address}, is not on the link of {link}: {instead}"),
             format!("ip route replace {address}/{bits} dev {link}"),
         ));
@@ -264,7 +264,7 @@ fn silent(server: &RealServer, hop: (u32, IpAddr), host: &Host) -> Finding {
         Family::V6 => "neighbour discovery",
     };
     Finding::new(
-        Code::NeighbourUnresolved,
+        FindingCode::NeighbourUnresolved,
         format!(
             "the server {}, {}, does not answer {protocol} on {link}: it is off, on another link, or has another address",
             quote(&server.name),
@@ -296,7 +296,7 @@ fn to_clients(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                     ""
                 };
                 let finding = Finding::new(
-                    Code::NoRouteToClients,
+                    FindingCode::NoRouteToClients,
                     format!(
                         "no route leads back to {}: answers of {} go nowhere",
                         group.whose,
@@ -326,7 +326,7 @@ fn between(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         if family == Family::V6 {
             if host.settings.ipv6_forward == Some(0) {
                 let finding = Finding::new(
-                    Code::ForwardingOff,
+                    FindingCode::ForwardingOff,
                     format!("IPv6 forwarding is off: {nothing}"),
                     "sysctl -w net.ipv6.conf.all.forwarding=1",
                 );
@@ -349,7 +349,7 @@ fn between(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         let off = host.settings.ipv4_forward == Some(0);
         if off && (!stuck.is_empty() || host.links.iter().all(|link| !link.forwards_ipv4)) {
             let finding = Finding::new(
-                Code::ForwardingOff,
+                FindingCode::ForwardingOff,
                 format!("IPv4 forwarding is off: {nothing}"),
                 "sysctl -w net.ipv4.ip_forward=1",
             );
@@ -358,7 +358,7 @@ fn between(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         }
         for link in stuck {
             let finding = Finding::new(
-                Code::ForwardingOff,
+                FindingCode::ForwardingOff,
                 format!(
                     "IPv4 forwarding is off for what comes in by {}: packets of {who} stop there",
                     link.name
@@ -400,7 +400,7 @@ fn bridges(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
             };
             if told.insert(interface) {
                 let mut finding = Finding::new(
-                    Code::BridgeWithoutHairpin,
+                    FindingCode::BridgeWithoutHairpin,
                     format!(
                         "packets on the bridge {} pass the rules (bridge-nf-call-iptables): a server there that is a client of its own VIP waits a second where it is chosen itself, unless its port of the bridge sends back what came in by it",
                         name_of(host, interface)
@@ -440,7 +440,7 @@ fn reverse_paths(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
             if strict && !back.contains(&link.index) && told.insert(link.index) {
                 let name = &link.name;
                 let finding = Finding::new(
-                    Code::StrictReversePath,
+                    FindingCode::StrictReversePath,
                     format!(
                         "{name} has the VIP {} and drops what clients send (rp_filter is strict), because the route back to them leads by {other}",
                         vip.address

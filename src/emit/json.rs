@@ -26,7 +26,7 @@ use super::data_type;
 
 mod rule;
 
-/// See [`super::text`].
+/// How many ranges one command may add, as in the text.
 const RANGES_A_COMMAND: usize = 500;
 
 /// Writes the ruleset as a document for `nft -j -f`, which replaces both tables as one transaction and touches
@@ -45,7 +45,7 @@ pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
         (NfFamily::NetDev, &ruleset.netdev),
     ];
     for (family, _) in tables {
-        let place = Place {
+        let place = InTable {
             family,
             table: &ruleset.table,
         };
@@ -55,7 +55,7 @@ pub fn json(ruleset: &Ruleset, to: &mut dyn io::Write) -> io::Result<()> {
     }
     for (family, contents) in tables {
         if let Some(contents) = contents {
-            let at = Place {
+            let at = InTable {
                 family,
                 table: &ruleset.table,
             };
@@ -165,12 +165,12 @@ enum DataValue<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct InTable<'a> {
     family: NfFamily,
     table: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> InTable<'a> {
     fn table(self, table: &'a Table, objects: &mut Vec<Object<'a>>) {
         objects.push(command(NfCmd::Add(self.whole())));
         objects.extend(table.sets.iter().map(|set| self.set(set)));

@@ -3,6 +3,7 @@
 //! It reads what flbc writes and nothing else of nft's language, so that nothing is ever half understood.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 
 /// What a text declares.
@@ -35,11 +36,11 @@ pub struct ListedElement {
 /// Why a text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotListed {
-    /// It is the JSON of `nft -j`.
+    /// The text is the JSON of `nft -j`.
     Json,
-    /// This line, from 1, is none that flbc writes.
+    /// The line of this number, from 1, is none that flbc writes.
     Line(usize),
-    /// It ends in the middle.
+    /// The text ends in the middle.
     Cut,
 }
 
@@ -57,6 +58,8 @@ impl fmt::Display for NotListed {
         }
     }
 }
+
+impl Error for NotListed {}
 
 /// Where a line stands.
 enum Inside {

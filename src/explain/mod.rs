@@ -12,16 +12,16 @@ use crate::schedule::{Block, Choice, Draw, Plan, ServicePlan};
 
 mod words;
 
-pub use words::{Place, lines, short};
+pub use words::{Location, lines, short};
 
 /// The first packet of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
-    /// The client.
+    /// The client's address and port.
     pub from: SocketAddr,
-    /// What it connects to; of the client's family.
+    /// The address and port that the client connects to; of the same family.
     pub to: SocketAddr,
-    /// By which protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
@@ -40,18 +40,18 @@ pub enum Explanation<'m> {
 /// The service, and what it does with the flow.
 #[derive(Debug, Clone)]
 pub struct Found<'m> {
-    /// The service.
+    /// The service that takes the flow.
     pub service: &'m Service,
-    /// What it has that matches best.
+    /// The service's VIP that matches the packet best.
     pub vip: &'m Vip,
-    /// What matches too, and less well, with its service.
+    /// Other VIPs that match too and less well, each with its service.
     pub beaten: Vec<(&'m Service, &'m Vip)>,
     /// Whether the client may come.
     pub access: Admission<'m>,
-    /// How the server is chosen.
+    /// How a server is chosen for the flow, and which.
     pub choice: Chosen<'m>,
     /// The servers of this family that no new client gets, and why.
-    pub passed_over: Vec<(&'m RealServer, Why)>,
+    pub passed_over: Vec<(&'m RealServer, PassedOver)>,
     /// What the packet looks like when it leaves for the server; `None` where there is not one server that is known.
     pub leaves: Option<Leaves<'m>>,
 }
@@ -61,11 +61,11 @@ pub struct Found<'m> {
 pub enum Admission<'m> {
     /// Everybody may.
     Open,
-    /// It is inside this `allow`, and no `deny`.
+    /// The client is inside this `allow`, and no `deny`.
     Allowed(&'m AccessEntry),
     /// There is no `allow`, and it is inside no `deny`.
     NotDenied,
-    /// It is inside this `deny`.
+    /// The client is inside this `deny`.
     Denied(&'m AccessEntry),
     /// There are `allow`s, and it is inside none.
     Outside,
@@ -82,7 +82,7 @@ impl Admission<'_> {
 #[derive(Debug, Clone)]
 pub enum Chosen<'m> {
     /// Not at all: the client gets what `on-empty` says, and why.
-    Refused(OnEmpty, Refusal),
+    Refused(OnEmpty, Unserved),
     /// There is one, and no other.
     Only(&'m RealServer),
     /// By a hash.
@@ -93,15 +93,15 @@ pub enum Chosen<'m> {
         in_turn: bool,
         /// Servers and their slots, in the order written; each has at least one.
         shares: Vec<(&'m RealServer, usize)>,
-        /// All slots.
+        /// How many slots there are.
         slots: usize,
     },
 }
 
 /// Why a client gets no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It may not come.
+pub enum Unserved {
+    /// The client may not come.
     Client,
     /// No server takes new clients.
     NoServer,
@@ -110,9 +110,9 @@ pub enum Refusal {
 /// How a hash finds the server.
 #[derive(Debug, Clone)]
 pub struct Hashed<'m> {
-    /// What is hashed.
+    /// What of the client is hashed.
     pub key: HashKey,
-    /// Its bytes, as the kernel has them.
+    /// The hashed bytes, as the kernel has them.
     pub bytes: Vec<u8>,
     /// The seed.
     pub seed: u32,
@@ -122,27 +122,27 @@ pub struct Hashed<'m> {
     pub slots: usize,
     /// The slot, from 0: `hash * slots >> 32`.
     pub slot: u32,
-    /// Its owner.
+    /// The server that owns the slot.
     pub server: &'m RealServer,
 }
 
 /// Why a server gets no new clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It drains.
+pub enum PassedOver {
+    /// The server drains.
     Drain,
-    /// It is down.
+    /// The server is down.
     Down,
-    /// It is a backup, and another is up.
+    /// The server is a backup, and another is up.
     Backup,
-    /// Its share is less than one slot.
+    /// The server's share is less than one slot.
     TooLight,
 }
 
 /// A packet on its way to the server.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaves<'m> {
-    /// With addresses rewritten.
+    /// The packet leaves with addresses rewritten.
     Translated {
         /// Who it seems to come from.
         source: Source,
@@ -151,7 +151,7 @@ pub enum Leaves<'m> {
     },
     /// As it came, but for its MAC addresses.
     Forwarded {
-        /// The interface; `None`: that by which it came.
+        /// The interface by which the packet leaves; `None`: the one by which it came.
         interface: Option<&'m str>,
         /// The server.
         server: &'m RealServer,
@@ -161,7 +161,7 @@ pub enum Leaves<'m> {
 /// Who a translated packet seems to come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The client.
+    /// The client's own address and port.
     Client(SocketAddr),
     /// This address, and a port that is free.
     Fixed(IpAddr),
@@ -218,9 +218,9 @@ impl<'m> Explanation<'m> {
         let block = place.and_then(|place| plan.blocks.get(place));
         let access = admission(service, question.from.ip());
         let choice = match block {
-            _ if !access.admits() => Chosen::Refused(*on_empty, Refusal::Client),
+            _ if !access.admits() => Chosen::Refused(*on_empty, Unserved::Client),
             Some(block) => chosen(block, *on_empty, question),
-            None => Chosen::Refused(*on_empty, Refusal::NoServer),
+            None => Chosen::Refused(*on_empty, Unserved::NoServer),
         };
         let server = match &choice {
             Chosen::Only(server) => Some(*server),
@@ -272,7 +272,7 @@ fn holds(ports: Ports, port: u16) -> bool {
     }
 }
 
-/// What beats what: the maps are looked up in this order.
+/// The order in which the maps are looked up: the VIP of the lowest rank wins.
 fn rank(ports: Ports) -> u8 {
     match ports {
         Ports::One(_) => 0,
@@ -310,7 +310,7 @@ fn admission(service: &Service, client: IpAddr) -> Admission<'_> {
 
 fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chosen<'m> {
     let server = |at: usize| block.servers.get(at).copied();
-    let refused = Chosen::Refused(on_empty, Refusal::NoServer);
+    let refused = Chosen::Refused(on_empty, Unserved::NoServer);
     match &block.choice {
         Choice::Empty => refused,
         Choice::Only(at) => server(*at).map_or(refused, Chosen::Only),
@@ -353,7 +353,7 @@ fn chosen<'m>(block: &Block<'m>, on_empty: OnEmpty, question: Question) -> Chose
     }
 }
 
-fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, Why)> {
+fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, PassedOver)> {
     let owns = |at: usize| match &block.choice {
         Choice::Empty => false,
         Choice::Only(only) => *only == at,
@@ -364,10 +364,10 @@ fn passed_over<'m>(block: &Block<'m>) -> Vec<(&'m RealServer, Why)> {
         .filter(|(at, _)| !owns(*at))
         .map(|(_, server)| {
             let why = match server.state {
-                State::Drain => Why::Drain,
-                State::Down => Why::Down,
-                State::Backup => Why::Backup,
-                State::Up => Why::TooLight,
+                State::Drain => PassedOver::Drain,
+                State::Down => PassedOver::Down,
+                State::Backup => PassedOver::Backup,
+                State::Up => PassedOver::TooLight,
             };
             (*server, why)
         })

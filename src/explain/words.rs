@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Admission, Chosen, Explanation, Found, Hashed, Leaves, Question, Refusal, Source, Why,
+    Admission, Chosen, Explanation, Found, Hashed, Leaves, PassedOver, Question, Source, Unserved,
 };
 use crate::model::{DurationWords, HashKey, OnEmpty, Ports, RealServer, Service, Vip};
 use crate::source::{Sources, Span};
@@ -13,9 +13,9 @@ const TOLD: usize = 6;
 
 /// A place in a file: `lb.flb:12`.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a>(pub &'a Sources, pub Span);
+pub struct Location<'a>(pub &'a Sources, pub Span);
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let file = self.0.file(self.1.file);
         write!(f, "{}:{}", file.name, self.0.place(self.1).line)
@@ -59,7 +59,7 @@ fn nobody(
         ),
     )];
     for (service, vip) in near.iter().take(TOLD) {
-        let (name, place) = (&service.name, Place(sources, vip.span));
+        let (name, place) = (&service.name, Location(sources, vip.span));
         lines.push(("near", format!("{vip} belongs to {name} ({place})")));
     }
     if near.len() > TOLD {
@@ -87,7 +87,7 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
         // `admission`
         access: _,
     } = found.service;
-    let at = |span| Place(sources, span);
+    let at = |span| Location(sources, span);
     let mut lines = vec![
         ("service", format!("{name} ({})", at(*span))),
         (
@@ -114,10 +114,10 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
     }
     for (server, why) in &found.passed_over {
         let why = match why {
-            Why::Drain => "drain: no new clients",
-            Why::Down => "down",
-            Why::Backup => "backup: another server is up",
-            Why::TooLight => "its weight is less than one slot",
+            PassedOver::Drain => "drain: no new clients",
+            PassedOver::Down => "down",
+            PassedOver::Backup => "backup: another server is up",
+            PassedOver::TooLight => "its weight is less than one slot",
         };
         lines.push(("not", format!("{}: {why}", server_words(server, sources))));
     }
@@ -126,7 +126,7 @@ fn steps(found: &Found<'_>, sources: &Sources) -> Vec<(&'static str, String)> {
 }
 
 fn admission(access: Admission<'_>, sources: &Sources) -> Option<String> {
-    let place = |span| Place(sources, span);
+    let place = |span| Location(sources, span);
     match access {
         Admission::Open => None,
         Admission::Allowed(entry) => Some(format!(
@@ -149,8 +149,8 @@ fn choice(found: &Found<'_>, sources: &Sources, lines: &mut Vec<(&'static str, S
     match &found.choice {
         Chosen::Refused(on_empty, why) => {
             let why = match why {
-                Refusal::Client => "the client may not come",
-                Refusal::NoServer => "no server takes new clients",
+                Unserved::Client => "the client may not come",
+                Unserved::NoServer => "no server takes new clients",
             };
             let what = match on_empty {
                 OnEmpty::Reject => "a TCP reset or ICMP port unreachable",
@@ -222,7 +222,10 @@ fn server_words(server: &RealServer, sources: &Sources) -> String {
     } else {
         format!("{} ", server.name)
     };
-    format!("{name}{endpoint}{weight} ({})", Place(sources, server.span))
+    format!(
+        "{name}{endpoint}{weight} ({})",
+        Location(sources, server.span)
+    )
 }
 
 fn leaving(leaves: Leaves<'_>) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Observed, ObservedSet, ObservedTable, Why, destination, lookups};
+use crate::diff::{MisfitKind, Observed, ObservedSet, ObservedTable, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
@@ -129,10 +129,10 @@ impl Fake {
             });
             outcome.map_err(|why| {
                 refused(match why {
-                    Why::Missing => Errno::NOENT,
-                    Why::Exists => Errno::EXIST,
-                    Why::Busy => Errno::BUSY,
-                    Why::Full => Errno::NFILE,
+                    MisfitKind::Missing => Errno::NOENT,
+                    MisfitKind::Exists => Errno::EXIST,
+                    MisfitKind::Busy => Errno::BUSY,
+                    MisfitKind::Full => Errno::NFILE,
                 })
             })?;
             self.number_rules(&mut next);
@@ -162,7 +162,7 @@ fn is_match(connection: &Connection, filter: &Balanced) -> bool {
 }
 
 /// Whether the kernel takes this step, as far as what points to what is concerned.
-fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
+fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), MisfitKind> {
     let Some(table) = table else {
         return Ok(());
     };
@@ -171,7 +171,13 @@ fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
         let rules = table.chains.iter().flat_map(|chain| &chain.rules);
         rules.map(|rule| &rule.body)
     };
-    let is_there = |there: bool| if there { Ok(()) } else { Err(Why::Missing) };
+    let is_there = |there: bool| {
+        if there {
+            Ok(())
+        } else {
+            Err(MisfitKind::Missing)
+        }
+    };
     match step {
         Step::AddRule { body, .. } => {
             let sets = lookups(body).filter(|name| !name.starts_with("__set"));
@@ -186,14 +192,14 @@ fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
                 .map(|element| (element.key, &element.key_end))
                 .collect();
             if elements.iter().any(|e| keys.contains(&(e.key, &e.key_end))) {
-                return Err(Why::Exists);
+                return Err(MisfitKind::Exists);
             }
             let mut to = elements.iter().filter_map(destination);
             is_there(to.all(|to| chains.contains(&**to)))
         }
         Step::DeleteSet { set } => {
             if bodies().any(|body| lookups(body).any(|name| *name == **set)) {
-                return Err(Why::Busy);
+                return Err(MisfitKind::Busy);
             }
             Ok(())
         }
@@ -202,7 +208,11 @@ fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), Why> {
             let elements = table.sets.iter().flat_map(|set| &set.elements);
             let pointed = bodies().any(|body| targets(body).any(|to| *to == **chain))
                 || elements.filter_map(destination).any(goes_there);
-            if pointed { Err(Why::Busy) } else { Ok(()) }
+            if pointed {
+                Err(MisfitKind::Busy)
+            } else {
+                Ok(())
+            }
         }
         _ => Ok(()),
     }

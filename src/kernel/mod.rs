@@ -1,7 +1,7 @@
 //! The only room that touches Linux: nf_tables, connection tracking, interfaces, routes and neighbours, kernel
 //! parameters, the notes in `/run`, and the watcher of a trial.
 //!
-//! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, [`fake::Fake`] one in memory for tests.
+//! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, `fake::Fake` one in memory for tests.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ mod arrival;
 pub mod cache;
 mod conntrack;
 mod error;
+// For tests: no release has it.
+#[cfg(any(test, debug_assertions))]
 pub mod fake;
 pub mod host;
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod lent;
 mod linux;
 mod memory;
 mod read;
+mod reading;
 mod socket;
 pub mod trial;
 pub mod wishes;

@@ -1,5 +1,6 @@
 //! From the attributes of a dump to what flbc knows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -10,6 +11,12 @@ use crate::emit::netlink::constant::{
     chain, counter, data, element, expr, hook, rule, set, verdict,
 };
 use crate::emit::netlink::{Bytes, Counter, Data, Element, Hook, RuleBody, Shape, kind};
+
+/// How often a reading that others' changes spoil is begun anew.
+pub(super) const ATTEMPTS: usize = 20;
+
+/// The rules of a table.
+pub(super) type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
 
 /// Names that occur again and again, kept once.
 #[derive(Default)]

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
 use crate::emit::netlink::attribute::{Attributes, Writer};
-use crate::emit::netlink::batch::{Batch, of_rules, request};
+use crate::emit::netlink::batch::Batch;
 use crate::emit::netlink::constant::conntrack;
+use crate::emit::netlink::header::{of_rules, request};
 
 use super::KernelError;
 

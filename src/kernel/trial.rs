@@ -195,7 +195,7 @@ impl Trials {
             at: nanoseconds(now),
             outcome,
         };
-        // Told to who asks, and no more than that.
+        // For information only: a failed write does no harm.
         if let Ok(bytes) = postcard::to_stdvec(&last) {
             let _ = self.replace(&self.last, &bytes);
         }

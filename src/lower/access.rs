@@ -31,12 +31,12 @@ pub(super) struct Gates {
     /// Every list, by what it comes to.
     lists: BTreeMap<Content, u32>,
     /// What each pair of lists comes to in each family; pairs are known by their places in memory.
-    by_place: FxHashMap<Place, Admission>,
+    by_place: FxHashMap<ListKey, Admission>,
     /// The number under which those are counted who were turned away from a service.
     services: BTreeMap<Arc<str>, u32>,
 }
 
-type Place = (*const Vec<AccessEntry>, *const Vec<AccessEntry>, Family);
+type ListKey = (*const Vec<AccessEntry>, *const Vec<AccessEntry>, Family);
 
 /// Whom a service admits, of one family.
 #[derive(Clone, Copy)]
@@ -50,40 +50,40 @@ enum Admission {
 /// What a list comes to: no prefix in it is inside another that says the same, and none says what is so anyway.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Content {
-    /// Whether those are turned away whom no prefix has.
+    /// Whether clients that no prefix holds are turned away.
     closed: bool,
-    entries: Vec<Entry>,
+    entries: Vec<ListEntry>,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct ListEntry {
     prefix: Prefix,
     admitted: bool,
     origin: Span,
 }
 
-impl Entry {
+impl ListEntry {
     fn key(&self) -> (Prefix, bool) {
         (self.prefix, self.admitted)
     }
 }
 
 /// Wherever they were written.
-impl PartialEq for Entry {
+impl PartialEq for ListEntry {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Entry {}
+impl Eq for ListEntry {}
 
-impl PartialOrd for Entry {
+impl PartialOrd for ListEntry {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl Ord for ListEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
@@ -92,7 +92,7 @@ impl Ord for Entry {
 impl Content {
     /// What the lists come to for clients of one family.
     fn of(access: &Access, family: Family) -> Self {
-        let everybody = |list: &[Entry]| list.iter().any(|entry| entry.prefix.length() == 0);
+        let everybody = |list: &[ListEntry]| list.iter().any(|entry| entry.prefix.length() == 0);
         let mut allow = merged(&access.allow, family, true);
         let deny = merged(&access.deny, family, false);
         // Who is in none of the allowed prefixes may not come; that they are all of the other family changes nothing.
@@ -148,18 +148,18 @@ impl Content {
 }
 
 /// The prefixes of one family: none inside another, no two that make up a larger one.
-fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = list
+fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<ListEntry> {
+    let mut entries: Vec<ListEntry> = list
         .iter()
         .filter(|entry| entry.prefix.family() == family)
-        .map(|entry| Entry {
+        .map(|entry| ListEntry {
             prefix: entry.prefix,
             admitted,
             origin: entry.span,
         })
         .collect();
     entries.sort();
-    let mut merged: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut merged: Vec<ListEntry> = Vec::with_capacity(entries.len());
     for mut entry in entries {
         let before = merged.last();
         if before.is_some_and(|before| before.prefix.contains(entry.prefix.address())) {
@@ -168,7 +168,7 @@ fn merged(list: &AccessList, family: Family, admitted: bool) -> Vec<Entry> {
         while let Some(last) = merged.last()
             && let Some(both) = last.prefix.joined(entry.prefix)
         {
-            entry = Entry {
+            entry = ListEntry {
                 prefix: both,
                 ..*last
             };
@@ -203,7 +203,7 @@ impl Gates {
             let services = input.services(wanted);
             services.filter(|plan| !plan.service.access.is_open())
         };
-        let mut contents: FxHashMap<Place, Content> = FxHashMap::default();
+        let mut contents: FxHashMap<ListKey, Content> = FxHashMap::default();
         for plan in guarded() {
             let access = &plan.service.access;
             for (family, _) in &plan.families {
@@ -422,7 +422,7 @@ impl Gates {
 }
 
 impl Content {
-    /// Whether it takes looking.
+    /// Whether a packet must be looked up in the list: it does not let everybody in, nor nobody.
     fn is_list(&self) -> bool {
         !self.entries.is_empty()
     }
@@ -432,7 +432,7 @@ impl Content {
     }
 }
 
-fn place(access: &Access, family: Family) -> Place {
+fn place(access: &Access, family: Family) -> ListKey {
     (
         Arc::as_ptr(&access.allow),
         Arc::as_ptr(&access.deny),

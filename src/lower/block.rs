@@ -18,7 +18,7 @@ pub(super) struct NumberedServer<'a> {
     pub(super) block: &'a Block<'a>,
     pub(super) server: &'a RealServer,
     pub(super) number: u32,
-    /// Whether it is in the scope.
+    /// Whether elements are made for the server, or are only counted.
     made: bool,
 }
 
@@ -148,7 +148,7 @@ pub(super) struct Onward {
     pub(super) slotted: fn(&Block<'_>) -> &'static str,
     /// The chain that sends to a server.
     pub(super) chosen: &'static str,
-    /// The same two for a service that remembers its clients.
+    /// `slotted` and `chosen` of a service that remembers its clients: these remember the client first.
     pub(super) kept: [&'static str; 2],
 }
 

@@ -66,12 +66,12 @@ impl Kind {
 pub(super) struct Entry {
     vip: Vip,
     data: Data,
-    /// Whether its service is in the scope.
+    /// Whether an element is made for the VIP, or is only counted.
     made: bool,
 }
 
 impl Entry {
-    /// Whether its packets go on to this chain.
+    /// Whether packets for the VIP go on to this chain.
     pub(super) fn leads_to(&self, chain: &str) -> bool {
         matches!(&self.data, Data::Goto(to) if **to == *chain)
     }

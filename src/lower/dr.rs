@@ -15,9 +15,9 @@ use crate::schedule::Choice;
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch, Fragment};
-use super::persist::Memory;
+use super::persist::ClientMaps;
 use super::set::SetBuilder;
-use super::way::{self, How, SEND};
+use super::way::{self, SEND, SendingWay};
 use super::{Input, empty, inhabited, quoted, service, track};
 
 const ONWARD: Onward = Onward {
@@ -50,7 +50,7 @@ struct Maps {
     mac: SetBuilder,
     from: SetBuilder,
     device: SetBuilder,
-    ways: BTreeSet<How>,
+    ways: BTreeSet<SendingWay>,
     sources: BTreeSet<MacAddress>,
 }
 
@@ -98,7 +98,7 @@ impl Maps {
     }
 
     fn push(&mut self, server: &NumberedServer<'_>, mode: &DirectReturn) {
-        let how = How::of(server.server, server.block.family, mode);
+        let how = SendingWay::of(server.server, server.block.family, mode);
         self.ways.insert(how);
         self.how.push(server.element(Some(Data::Goto(how.chain()))));
         match server.server.mac {
@@ -154,7 +154,8 @@ fn sending(input: &Input<'_>, table: &mut Table) {
         let purpose = "meta mark is a slot: make it a real server";
         let any_way = slotted(way::SLOTTED, way::send(), purpose);
         let purpose = "meta mark is a slot of servers that are all reached in one way";
-        let one_way = |how: How| slotted(how.slotted(), Statement::Goto(how.chain()), purpose);
+        let one_way =
+            |how: SendingWay| slotted(how.slotted(), Statement::Goto(how.chain()), purpose);
         table.chains.push(any_way);
         table
             .chains
@@ -179,12 +180,14 @@ fn sending(input: &Input<'_>, table: &mut Table) {
 }
 
 /// The ways of all blocks whose chains draw a slot and send, and whose servers are all reached in one way.
-fn ways_of_slots(input: &Input<'_>) -> BTreeSet<How> {
+fn ways_of_slots(input: &Input<'_>) -> BTreeSet<SendingWay> {
     let blocks = block::blocks(input, is_dr).filter(|(block, numbers)| {
         let remembers = numbers.region.is_some() || block.service.track.is_some();
         matches!(block.choice, Choice::Slots { .. }) && !remembers
     });
-    blocks.filter_map(|(block, _)| How::of_all(block)).collect()
+    blocks
+        .filter_map(|(block, _)| SendingWay::of_all(block))
+        .collect()
 }
 
 /// What remembers clients: every packet passes it on its way to `send`.
@@ -195,12 +198,16 @@ fn ways_of_slots(input: &Input<'_>) -> BTreeSet<How> {
 /// chain slotted_kept { meta mark set meta mark map @slot goto remember; drop }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table, slots: &SetBuilder) {
-    let Some(memory) = Memory::of(input, MarkOf::Packet, is_dr) else {
+    let Some(memory) = ClientMaps::of(input, MarkOf::Packet, is_dr) else {
         track::lower(input, slots, None, table);
         return;
     };
     let [slotted, remember] = ONWARD.kept;
-    track::lower(input, slots, Some((&memory.remember(), remember)), table);
+    let clients = track::ClientMemory {
+        look: &memory.remember(),
+        remember,
+    };
+    track::lower(input, slots, Some(&clients), table);
     // A flow is remembered after its client.
     let send = if track::is_used(input) {
         Statement::Goto(track::FOLLOW.into())

@@ -13,14 +13,14 @@ use crate::schedule::{Block, jhash};
 pub struct Comment<'t> {
     /// How the server stands.
     pub standing: Standing,
-    /// Who it is.
+    /// The server that the comment is of.
     pub who: Who<'t>,
 }
 
 /// Who a server is: `web1 of www` or `web1 of pool web`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who<'t> {
-    /// Its name.
+    /// The server's name.
     pub name: Cow<'t, str>,
     /// The service, or `pool` and its pools, that it was declared in, as [`abbreviated`] has it. Empty where a comment
     /// that is not flbc's own tells none.
@@ -112,7 +112,7 @@ fn who<'s>(model: &Model, block: &'s Block<'_>, server: &'s RealServer) -> Who<'
     }
 }
 
-/// The same for a server of a service, by its name.
+/// What tells the server of this name in this service from all others: `web1 of pool web`.
 pub fn identity_of(model: &Model, service: &Service, server: &str) -> String {
     let pools: Option<Vec<&str>> = service
         .members

@@ -56,13 +56,13 @@ impl Layout {
         number.trailing_zeros() >= self.0 as u32
     }
 
-    /// That of tables with these chains.
+    /// The layout of tables that have these chains.
     pub fn of_chains<'a>(chains: impl IntoIterator<Item = &'a str>) -> Self {
         let mut told = chains.into_iter().filter_map(name::shift_of);
         told.find_map(Self::new).unwrap_or_default()
     }
 
-    /// Lets a table tell.
+    /// Adds the chain to a table that tells its layout.
     pub(super) fn tell(self, table: &mut Table) {
         if self == Self::default() {
             return;

@@ -19,10 +19,10 @@ const DRAWS: u32 = 64;
 /// A hash while it is made, of fields one after the other. Each has its length or is as long as the one before it says,
 /// so that no two identities read the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Identity(u64);
+pub(super) struct LotIdentity(u64);
 
-impl Identity {
-    /// That of everything in tables of this name.
+impl LotIdentity {
+    /// The identity that those of everything in tables of this name begin with.
     pub(super) fn in_table(table: &str) -> Self {
         Self(FNV_START).with(table.as_bytes()).with(&[0])
     }
@@ -56,8 +56,8 @@ impl Identity {
 /// Each asks for what it draws, and of two that ask for the same the lower rank has it: whoever is turned away draws
 /// again. That ends with the same whoever asked first. Of those of one identity, the second and the third have ranks
 /// of their own.
-pub(super) fn draw(mut all: Vec<Identity>, room: u32) -> Vec<Option<u32>> {
-    let mut namesakes: FxHashMap<Identity, u32> = FxHashMap::default();
+pub(super) fn draw(mut all: Vec<LotIdentity>, room: u32) -> Vec<Option<u32>> {
+    let mut namesakes: FxHashMap<LotIdentity, u32> = FxHashMap::default();
     namesakes.reserve(all.len());
     for identity in &mut all {
         let before = namesakes.entry(*identity).or_default();
@@ -105,13 +105,13 @@ pub(super) fn draw(mut all: Vec<Identity>, room: u32) -> Vec<Option<u32>> {
 mod tests {
     use super::*;
 
-    fn everybody(count: u32) -> Vec<Identity> {
-        let table = Identity::in_table("flbc");
+    fn everybody(count: u32) -> Vec<LotIdentity> {
+        let table = LotIdentity::in_table("flbc");
         (0..count).map(|i| table.with(&i.to_be_bytes())).collect()
     }
 
     /// The same as by rank, one after the other.
-    fn one_after_the_other(all: &[Identity], room: u32) -> FxHashMap<Identity, u32> {
+    fn one_after_the_other(all: &[LotIdentity], room: u32) -> FxHashMap<LotIdentity, u32> {
         let mut order = all.to_vec();
         order.sort_unstable();
         let mut taken = rustc_hash::FxHashSet::default();

@@ -12,7 +12,7 @@ use crate::source::Span;
 use super::access::Gates;
 use super::block::{self, NumberedServer, Onward};
 use super::dispatch::{self, Dispatch};
-use super::persist::{self, Memory};
+use super::persist::{self, ClientMaps};
 use super::set::{Counted, SetBuilder};
 use super::{Input, Scope, empty, guard, inhabited, service, traffic};
 
@@ -185,7 +185,7 @@ fn translation(input: &Input<'_>, table: &mut Table) {
 /// }
 /// ```
 fn memory(input: &Input<'_>, table: &mut Table) -> Option<Rule> {
-    let memory = Memory::of(input, MarkOf::Connection, is_nat)?;
+    let memory = ClientMaps::of(input, MarkOf::Connection, is_nat)?;
     table.chains.extend(memory.keeping(None));
     // ct mark @alive goto translate
     let returned = [

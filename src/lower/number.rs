@@ -25,7 +25,7 @@ use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan};
 
 use super::layout::Layout;
-use super::lot::{self, Identity};
+use super::lot::{self, LotIdentity};
 use super::region::{Extent, Region};
 
 /// The numbers that slots may have. What is below is left to others, who mark by small numbers; 0 is "no mark".
@@ -48,9 +48,9 @@ pub(super) const fn refused(layout: Layout) -> u32 {
 /// The numbers of every block of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbering {
-    /// Which bits they are in.
+    /// The bits of marks that the numbers are in.
     pub layout: Layout,
-    /// Block by block.
+    /// The numbers of each block, in the order of the plan.
     pub blocks: Vec<BlockNumbers>,
 }
 
@@ -99,7 +99,7 @@ pub fn assign(
 ) -> Numbering {
     let slots = place_slots(plan, places);
     let anchors = anchors(plan);
-    let table = Identity::in_table(table);
+    let table = LotIdentity::in_table(table);
     let regions = draw_regions(plan, &anchors, (table, layout));
     let servers = draw_servers(plan, &anchors, &regions, (table, layout));
     let mut too_many = false;
@@ -173,7 +173,7 @@ fn lowest_vip(service: &Service, family: Family) -> Option<Anchor> {
 }
 
 /// A service is known by its lowest VIP, so that a name may change and other VIPs may come and go.
-fn of_vip(identity: Identity, (address, protocol, ports): Anchor) -> Identity {
+fn of_vip(identity: LotIdentity, (address, protocol, ports): Anchor) -> LotIdentity {
     let [[a, b], [c, d]] = match ports {
         Ports::One(port) => [port, port],
         Ports::Range(first, last) => [first, last],
@@ -183,14 +183,14 @@ fn of_vip(identity: Identity, (address, protocol, ports): Anchor) -> Identity {
     of_address(identity, address).with(&[protocol.number(), a, b, c, d])
 }
 
-fn of_address(identity: Identity, address: IpAddr) -> Identity {
+fn of_address(identity: LotIdentity, address: IpAddr) -> LotIdentity {
     match address {
         IpAddr::V4(address) => identity.with(&[4]).with(&address.octets()),
         IpAddr::V6(address) => identity.with(&[6]).with(&address.octets()),
     }
 }
 
-fn of_server(identity: Identity, server: &RealServer) -> Identity {
+fn of_server(identity: LotIdentity, server: &RealServer) -> LotIdentity {
     // No server has port 0.
     let port = server.port.unwrap_or_default();
     of_address(identity, server.address).with(&port.to_be_bytes())
@@ -207,7 +207,7 @@ const fn of_mode(mode: &Mode) -> u8 {
 ///
 /// Servers of the service itself are known by its lowest VIP. Those of pools belong to no VIP: services that share them
 /// come and go. There it counts in which way they are used, since a pool used in two ways has each server twice.
-fn of_block(identity: Identity, block: &Block<'_>, anchor: Option<Anchor>) -> Identity {
+fn of_block(identity: LotIdentity, block: &Block<'_>, anchor: Option<Anchor>) -> LotIdentity {
     let identity = identity.with(&[of_mode(block.mode)]);
     if block.pools.is_empty() {
         let identity = identity.with(b"s");
@@ -236,7 +236,7 @@ fn of_block(identity: Identity, block: &Block<'_>, anchor: Option<Anchor>) -> Id
 fn draw_regions(
     plan: &Plan<'_>,
     anchors: &[Option<Anchor>],
-    (table, layout): (Identity, Layout),
+    (table, layout): (LotIdentity, Layout),
 ) -> Vec<Option<Region>> {
     let mut regions = vec![None; plan.blocks.len()];
     for extent in [Extent::Usual, Extent::Large] {
@@ -244,7 +244,7 @@ fn draw_regions(
         let wanting = blocks.filter(|(_, (block, _))| {
             block.service.persistence.is_some() && Extent::of(block.servers.len()) == extent
         });
-        let (places, identities): (Vec<usize>, Vec<Identity>) = wanting
+        let (places, identities): (Vec<usize>, Vec<LotIdentity>) = wanting
             .map(|(at, (block, anchor))| {
                 let identity = table.with(&[b'r', of_mode(block.mode)]);
                 (
@@ -268,7 +268,7 @@ fn draw_servers(
     plan: &Plan<'_>,
     anchors: &[Option<Anchor>],
     regions: &[Option<Region>],
-    (table, layout): (Identity, Layout),
+    (table, layout): (LotIdentity, Layout),
 ) -> Vec<Vec<Option<u32>>> {
     let mut numbers: Vec<Vec<Option<u32>>> = plan
         .blocks
@@ -290,7 +290,7 @@ fn draw_servers(
             (a.address, a.port, &a.name).cmp(&(b.address, b.port, &b.name))
         });
         if let Some(region) = region {
-            let identities: Vec<Identity> = servers
+            let identities: Vec<LotIdentity> = servers
                 .iter()
                 .map(|(_, server)| of_server(table.with(b"c"), server))
                 .collect();

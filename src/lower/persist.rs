@@ -29,14 +29,14 @@ const SEEDS: [u32; 3] = [0x666c_6231, 0x666c_6232, 0x666c_6233];
 
 /// How clients are told apart, and which services they are remembered for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Way {
+pub(super) struct ClientKey {
     family: Family,
     /// How many bits of the client's address count.
     prefix: u8,
     extent: Extent,
 }
 
-impl Way {
+impl ClientKey {
     fn of(block: &Block<'_>, region: Region) -> Option<Self> {
         let persistence = block.service.persistence?;
         Some(Self::new(block.family, &persistence, region))
@@ -127,7 +127,7 @@ pub(super) fn place(
     persistence: &Persistence,
     region: Region,
 ) -> (Name, Expression) {
-    let way = Way::new(family, persistence, region);
+    let way = ClientKey::new(family, persistence, region);
     (way.map(), way.key(Expression::Mark(region.service())))
 }
 
@@ -136,18 +136,18 @@ fn map_name(family: Family) -> Name {
 }
 
 /// What remembers clients in one table.
-pub(super) struct Memory {
+pub(super) struct ClientMaps {
     layout: Layout,
     mark: MarkOf,
     /// Every way there is, with the timeouts and the first statement that asked for it.
-    keepers: BTreeMap<(Way, u32), Span>,
+    keepers: BTreeMap<(ClientKey, u32), Span>,
     /// From a server that may be returned to, to the chain that remembers its client.
     keeper: SetBuilder,
-    /// The same servers, for rules that go elsewhere.
+    /// Servers that clients may return to, as a set, for rules that go elsewhere than the keepers.
     alive: SetBuilder,
 }
 
-impl Memory {
+impl ClientMaps {
     /// `None` where no service of this mode remembers clients.
     pub(super) fn of(
         input: &Input<'_>,
@@ -166,7 +166,7 @@ impl Memory {
         for (block, numbers) in block::blocks(input, wanted) {
             let Some((way, persistence)) = numbers
                 .region
-                .and_then(|region| Way::of(block, region))
+                .and_then(|region| ClientKey::of(block, region))
                 .zip(block.service.persistence)
             else {
                 continue;
@@ -256,7 +256,7 @@ impl Memory {
     /// chain keep4_24_300 { update @persist4 { ip saddr & 255.255.255.0 . ct mark & 0xfffff000 timeout 300s : ct mark } }
     /// ```
     pub(super) fn keeping(&self, after: Option<&Statement>) -> Vec<Chain> {
-        let chain = |(way, timeout): &(Way, u32)| {
+        let chain = |(way, timeout): &(ClientKey, u32)| {
             let update = Statement::Update {
                 map: way.map(),
                 key: way.key_by_server(&self.mark.expression(), self.layout),
@@ -323,7 +323,7 @@ pub(super) fn returning(
     mark: MarkOf,
 ) -> Option<[Statement; 2]> {
     let region = region?;
-    let way = Way::of(block, region)?;
+    let way = ClientKey::of(block, region)?;
     Some([
         Statement::Set {
             target: mark.target(),

@@ -17,11 +17,11 @@ use crate::source::Span;
 
 use super::Input;
 use super::set::SetBuilder;
-use super::track::{self, Flow};
+use super::track::{self, FlowFields};
 use super::way::{SEND, SLOTTED};
 
 /// Where a quoted packet's fields are, in bits from the start of the ICMP header.
-struct Place {
+struct QuotedPacket {
     protocol: u16,
     /// The server's address and port.
     source: u16,
@@ -34,7 +34,7 @@ struct Place {
 }
 
 /// The quoted IPv4 header has no options: [`entry`] asks for that.
-const V4: Place = Place {
+const V4: QuotedPacket = QuotedPacket {
     protocol: 136,
     source: 160,
     source_port: 224,
@@ -44,7 +44,7 @@ const V4: Place = Place {
 };
 
 /// The quoted IPv6 header is followed by the transport header.
-const V6: Place = Place {
+const V6: QuotedPacket = QuotedPacket {
     protocol: 112,
     source: 128,
     source_port: 384,
@@ -53,7 +53,7 @@ const V6: Place = Place {
     address: 128,
 };
 
-impl Place {
+impl QuotedPacket {
     const fn of(family: Family) -> &'static Self {
         match family {
             Family::V4 => &V4,
@@ -62,8 +62,8 @@ impl Place {
     }
 
     /// The flow that the quoted packet is the answer in.
-    const fn flow(&self) -> Flow {
-        Flow {
+    const fn flow(&self) -> FlowFields {
+        FlowFields {
             client: Expression::Transport(self.destination, self.address),
             client_port: Expression::Transport(self.destination_port, 16),
             vip: Expression::Transport(self.source, self.address),
@@ -201,7 +201,7 @@ fn hashed(port: u16) -> u32 {
 /// meta mark set 0x00000000
 /// ```
 fn dispatch(family: Family, maps: Maps, table: &mut Table) {
-    let place = Place::of(family);
+    let place = QuotedPacket::of(family);
     let mut rules = Vec::new();
     // The longest block first.
     for ((protocol, length), entries) in maps.into_iter().rev() {
@@ -267,7 +267,7 @@ fn service_chains(input: &Input<'_>, table: &mut Table) {
             continue;
         }
         for (family, block) in &plan.families {
-            let flow = Place::of(*family).flow();
+            let flow = QuotedPacket::of(*family).flow();
             let block = block.and_then(|at| {
                 let block = input.plan.blocks.get(at)?;
                 Some((block, input.numbers.blocks.get(at)?))

@@ -90,7 +90,7 @@ impl Region {
         self.0
     }
 
-    /// How large it is.
+    /// How many numbers the range has.
     pub const fn extent(self) -> Extent {
         if self.0 >= LARGE {
             Extent::Large

@@ -13,20 +13,20 @@ use super::{persist, track};
 /// A packet of a client, as far as keys are made of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Packet {
-    /// Who sends it.
+    /// The client's address and port.
     pub from: SocketAddr,
-    /// What it is for.
+    /// The VIP and port that the packet is for.
     pub to: SocketAddr,
-    /// By which protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
 /// Where something is remembered: a map, and the bytes of the key in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// The map.
+    /// The name of the map that remembers.
     pub map: Name,
-    /// The key.
+    /// The bytes of the element's key.
     pub key: Vec<u8>,
 }
 

@@ -14,7 +14,7 @@ use rustc_hash::FxHashSet;
 pub enum Scope {
     /// Everything.
     Whole,
-    /// What is in it.
+    /// What is in this part of the plan.
     Part(Part),
 }
 

@@ -14,7 +14,7 @@ pub(super) fn room(elements: usize) -> u32 {
 pub(super) struct Counted(Option<Element>);
 
 impl Counted {
-    /// An element that is outside of the scope.
+    /// An element that counts towards the size of the set and is not made, as the scope leaves it out.
     pub(super) const OUTSIDE: Self = Self(None);
 }
 

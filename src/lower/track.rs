@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Family, HashKey, Protocol, Service, State};
 use crate::ruleset::{
-    Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Statement,
-    Table, Target, Word, name,
+    Chain, Condition, Data, DataType, Expression, Header, KeyType, MarkOf, Name, Rule, Set,
+    Statement, Table, Target, Word, name,
 };
 use crate::schedule::{Block, Choice, Draw};
 use crate::source::Span;
@@ -19,7 +19,7 @@ use super::Input;
 use super::block::{self, Onward, draw_slot};
 use super::number::BlockNumbers;
 use super::set::SetBuilder;
-use super::way::{How, send};
+use super::way::{SendingWay, send};
 
 /// Room for so many flows of all services together. It never changes: another size would be another map, and all flows
 /// forgotten. The kernel takes memory only for those that there are.
@@ -32,11 +32,11 @@ const TRACKER: &str = "tracker";
 const RESTING: &str = "resting";
 /// The chain that remembers the flow if its server's services do, and sends.
 pub(super) const FOLLOW: &str = "follow";
-/// The same for a slot.
+/// The chain that makes a server of a slot and goes on to [`FOLLOW`].
 const SLOTTED: &str = "slotted_tracked";
 
 /// A flow, as a packet of the client has it, or as a quoted packet of the server has it.
-pub(super) struct Flow {
+pub(super) struct FlowFields {
     pub(super) client: Expression,
     pub(super) client_port: Expression,
     pub(super) vip: Expression,
@@ -44,7 +44,7 @@ pub(super) struct Flow {
     pub(super) protocol: Expression,
 }
 
-impl Flow {
+impl FlowFields {
     const fn of_client(family: Family) -> Self {
         Self {
             client: Expression::Source(family),
@@ -83,7 +83,7 @@ impl Flow {
 }
 
 /// `meta mark set KEY map @track goto NEXT`: the rule ends where the flow is not known.
-pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
+pub(super) fn known(flow: &FlowFields, next: &str) -> [Statement; 2] {
     [
         Statement::Set {
             target: Target::MetaMark,
@@ -95,13 +95,13 @@ pub(super) fn known(flow: &Flow, next: &str) -> [Statement; 2] {
 
 /// The map that remembers flows, and the key of a packet's flow.
 pub(super) fn place(family: Family) -> (Name, Expression) {
-    (name::FLOWS.into(), Flow::of_client(family).key())
+    (name::FLOWS.into(), FlowFields::of_client(family).key())
 }
 
 fn update(family: Family, timeout: u32) -> Statement {
     Statement::Update {
         map: name::FLOWS.into(),
-        key: Flow::of_client(family).key(),
+        key: FlowFields::of_client(family).key(),
         timeout,
         value: Expression::MetaMark,
     }
@@ -113,7 +113,7 @@ fn seconds(service: &Service) -> Option<u32> {
 }
 
 fn known_chain(family: Family) -> Name {
-    name::per_family("known", family, "")
+    name::per_family(name::KNOWN, family, "")
 }
 
 /// It is a chain of its own: nft lists the ports of a key by the protocol that the same rule asked for, and what it lists
@@ -126,7 +126,7 @@ fn judging_chain(family: Family) -> Name {
     name::per_family("tracked", family, "")
 }
 
-fn keeping_chain(way: How, timeout: u32) -> Name {
+fn keeping_chain(way: SendingWay, timeout: u32) -> Name {
     way.ending("track", &timeout.to_string())
 }
 
@@ -224,12 +224,28 @@ pub(super) fn is_used(input: &Input<'_>) -> bool {
     blocks.any(|(block, _)| block.service.track.is_some())
 }
 
+/// What remembers the flows of a family for one time.
+struct Keeper {
+    /// The first statement that asked for it.
+    origin: Span,
+    /// Whether any service gives new flows to servers in turn or at random, so that a drawn slot must be remembered.
+    draws: bool,
+}
+
+/// What remembers clients, in a table whose services remember some of them too: flows come after it.
+pub(super) struct ClientMemory<'a> {
+    /// Looks whether the service of the server in the mark remembers its clients, and goes on there if it does.
+    pub(super) look: &'a Statement,
+    /// The name of the chain that looks so, and goes on to [`FOLLOW`] where nobody is remembered.
+    pub(super) remember: &'static str,
+}
+
 /// The servers of services that remember their flows.
 struct Tracked {
-    /// Every family and timeout, the first statement that asked for it, and whether new flows are drawn.
-    keepers: BTreeMap<(Family, u32), (Span, bool)>,
+    /// By family and timeout, in seconds.
+    keepers: BTreeMap<(Family, u32), Keeper>,
     /// Every way to a server, and timeout.
-    ways: BTreeSet<(How, u32)>,
+    ways: BTreeSet<(SendingWay, u32)>,
     tracker: SetBuilder,
     resting: SetBuilder,
 }
@@ -257,13 +273,17 @@ impl Tracked {
                 Choice::Slots { draw, .. } => draw.client_key().is_none(),
             };
             let keeper = all.keepers.entry((block.family, timeout));
-            keeper.or_insert((track.span, false)).1 |= by_turn;
+            let keeper = keeper.or_insert(Keeper {
+                origin: track.span,
+                draws: false,
+            });
+            keeper.draws |= by_turn;
             let takes_new = drawn(block, &numbers);
             for server in block::servers(block, numbers) {
                 if server.server.state == State::Down {
                     continue;
                 }
-                let way = How::of(server.server, block.family, mode);
+                let way = SendingWay::of(server.server, block.family, mode);
                 all.ways.insert((way, timeout));
                 let chain = Data::Goto(keeping_chain(way, timeout));
                 all.tracker.push(server.element(Some(chain)));
@@ -277,13 +297,10 @@ impl Tracked {
 }
 
 /// What remembers flows: chains, the map of flows, and the map from servers to what remembers.
-///
-/// Where services remember their clients too, `client` looks whether the server's service does, and `remember` is the
-/// chain that looks and goes on to [`FOLLOW`].
 pub(super) fn lower(
     input: &Input<'_>,
     slots: &SetBuilder,
-    client: Option<(&Statement, &str)>,
+    clients: Option<&ClientMemory<'_>>,
     table: &mut Table,
 ) {
     let Tracked {
@@ -292,58 +309,29 @@ pub(super) fn lower(
         tracker,
         resting,
     } = Tracked::of(input);
-    let Some((origin, _)) = keepers.values().next().copied() else {
+    let Some(origin) = keepers.values().next().map(|keeper| keeper.origin) else {
         return;
     };
+    let keeping = ways.into_iter().map(|(way, timeout)| keeping(way, timeout));
+    table.chains.extend(keeping);
+    let onward = clients.map_or_else(send, |clients| Statement::Goto(clients.remember.into()));
+    for ((family, timeout), _) in keepers.iter().filter(|(_, keeper)| keeper.draws) {
+        let fresh = beginning(*family, *timeout, onward.clone(), slots);
+        table.chains.push(fresh);
+    }
+    // meta mark vmap @keeper
+    // meta mark vmap @tracker
     let follow = Statement::Vmap {
         key: Expression::MetaMark,
         map: tracker.name(),
     };
-    table
-        .chains
-        .extend(ways.into_iter().map(|(way, timeout)| keeping(way, timeout)));
-    for ((family, timeout), (_, by_turn)) in &keepers {
-        if *by_turn {
-            let onward = client.map_or(send(), |(_, remember)| Statement::Goto(remember.into()));
-            let fresh = beginning((*family, *timeout), onward, slots);
-            table.chains.push(fresh);
-        }
-    }
+    let look = clients.map(|clients| clients.look.clone());
+    let looks: Vec<Statement> = look.into_iter().chain([follow.clone()]).collect();
     for family in Family::BOTH {
-        if !keepers.keys().any(|(known, _)| *known == family) {
-            continue;
+        if keepers.keys().any(|(known, _)| *known == family) {
+            let judging = judging(input, family, &resting.name(), &looks);
+            table.chains.extend(judging);
         }
-        let flow = Flow::of_client(family);
-        // An element keeps its value however often it is updated: one whose server is gone must go.
-        let delete = Statement::Delete {
-            map: name::FLOWS.into(),
-            key: flow.key(),
-            value: Expression::MetaMark,
-        };
-        let forget = Statement::Goto(forgetting_chain(family));
-        let mut rules = beginning_anew(input, family, &resting.name(), &forget);
-        // meta mark vmap @keeper
-        // meta mark vmap @tracker
-        // goto forget4
-        let judges = client.map(|(keep, _)| keep.clone()).into_iter();
-        let judges = judges.chain([follow.clone(), forget]);
-        // delete @track { KEY : meta mark }
-        table.chains.push(plain(
-            forgetting_chain(family),
-            "a flow that is to be given a server anew",
-            vec![Rule::fixed([delete])],
-        ));
-        rules.extend(judges.map(|statement| Rule::fixed([statement])));
-        table.chains.push(plain(
-            judging_chain(family),
-            "a flow's server is known: may it keep it? if not, forget it",
-            rules,
-        ));
-        table.chains.push(plain(
-            known_chain(family),
-            "does this flow have a server?",
-            vec![Rule::fixed(known(&flow, &judging_chain(family)))],
-        ));
     }
     table.chains.push(plain(
         FOLLOW.into(),
@@ -354,17 +342,16 @@ pub(super) fn lower(
         let purpose =
             "meta mark is a slot of a service that remembers its flows: make it a real server";
         let next = Statement::Goto(FOLLOW.into());
-        table.chains.push(block::slotted(
-            MarkOf::Packet,
-            slots,
-            SLOTTED,
-            next,
-            purpose,
-        ));
+        let slotted = block::slotted(MarkOf::Packet, slots, SLOTTED, next, purpose);
+        table.chains.push(slotted);
     }
-    table
-        .sets
-        .extend([tracker, resting].map(SetBuilder::always));
+    let always = [tracker, resting].map(SetBuilder::always);
+    table.sets.extend(always);
+    table.sets.push(flows(origin));
+}
+
+/// The map of flows.
+fn flows(origin: Span) -> Set {
     let purpose = "flow to the real server that it has";
     let flows = SetBuilder::new(
         name::FLOWS,
@@ -372,7 +359,45 @@ pub(super) fn lower(
         Some(DataType::Mark),
         purpose,
     );
-    table.sets.push(flows.dynamic(ROOM, origin));
+    flows.dynamic(ROOM, origin)
+}
+
+/// The chains that ask whether a flow has a server, whether it may keep it, and that forget it if not.
+///
+/// ```text
+/// chain forget4 { delete @track { KEY : meta mark } }
+/// chain tracked4 { ...; meta mark vmap @keeper; meta mark vmap @tracker; goto forget4 }
+/// chain known4 { meta mark set KEY map @track goto tracked4 }
+/// ```
+fn judging(input: &Input<'_>, family: Family, resting: &Name, looks: &[Statement]) -> [Chain; 3] {
+    let flow = FlowFields::of_client(family);
+    // An element keeps its value however often it is updated: one whose server is gone must go.
+    let delete = Statement::Delete {
+        map: name::FLOWS.into(),
+        key: flow.key(),
+        value: Expression::MetaMark,
+    };
+    let forget = Statement::Goto(forgetting_chain(family));
+    let mut rules = beginning_anew(input, family, resting, &forget);
+    let looks = looks.iter().cloned().chain([forget]);
+    rules.extend(looks.map(|statement| Rule::fixed([statement])));
+    [
+        plain(
+            forgetting_chain(family),
+            "a flow that is to be given a server anew",
+            vec![Rule::fixed([delete])],
+        ),
+        plain(
+            judging_chain(family),
+            "a flow's server is known: may it keep it? if not, forget it",
+            rules,
+        ),
+        plain(
+            known_chain(family),
+            "does this flow have a server?",
+            vec![Rule::fixed(known(&flow, &judging_chain(family)))],
+        ),
+    ]
 }
 
 /// The numbers of a block's servers that new flows are given to.
@@ -432,7 +457,7 @@ fn beginning_anew(
 }
 
 /// The chain that remembers flows to servers that are reached in one way, for so long.
-fn keeping(way: How, timeout: u32) -> Chain {
+fn keeping(way: SendingWay, timeout: u32) -> Chain {
     // update @track { KEY timeout 300s : meta mark }
     // goto send_ip4_via
     plain(
@@ -446,7 +471,7 @@ fn keeping(way: How, timeout: u32) -> Chain {
 }
 
 /// The chain for new flows whose server was drawn.
-fn beginning((family, timeout): (Family, u32), onward: Statement, slots: &SetBuilder) -> Chain {
+fn beginning(family: Family, timeout: u32, onward: Statement, slots: &SetBuilder) -> Chain {
     // meta mark set meta mark map @slot
     // update @track { KEY timeout 300s : meta mark } meta mark vmap @how
     plain(

@@ -18,7 +18,7 @@ const ONE_OF_POWER: u8 = 6;
 
 /// How a frame gets to its server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum How {
+pub(super) enum SendingWay {
     /// Neighbour table; out by an interface of its own.
     NeighbourVia(Family),
     /// Neighbour table; out by the interface it came in by.
@@ -29,7 +29,7 @@ pub(super) enum How {
     MacBack(Family),
 }
 
-impl How {
+impl SendingWay {
     /// The way to a server.
     pub(super) fn of(server: &RealServer, family: Family, mode: &DirectReturn) -> Self {
         let via = outgoing(server, mode).is_some();
@@ -171,7 +171,7 @@ impl How {
 
 /// The chain that makes a server of a block's slot and sends.
 pub(super) fn slotted(block: &Block<'_>) -> &'static str {
-    How::of_all(block).map_or(SLOTTED, How::slotted)
+    SendingWay::of_all(block).map_or(SLOTTED, SendingWay::slotted)
 }
 
 /// `meta mark vmap @how`: sends to the server in the mark.

@@ -1,9 +1,8 @@
 //! Checked facts, as plain data. Nothing here can be wrong in itself; nothing here knows how it was
 //! written, but for the [`Span`]s that lead back to the source.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,7 @@ mod effective;
 mod fragments;
 mod layers;
 mod mode;
+mod own_macs;
 mod place;
 mod remembered;
 mod served;
@@ -47,9 +47,9 @@ pub struct PoolId(pub usize);
 pub struct Pool {
     /// The name, unique among pools.
     pub name: Arc<str>,
-    /// Where it was declared: its name.
+    /// The place of the name in the pool's declaration.
     pub span: Span,
-    /// Its servers, in the order written, ranges expanded.
+    /// The pool's servers, in the order written, ranges expanded.
     pub real_servers: Vec<RealServer>,
 }
 
@@ -61,7 +61,7 @@ pub const LONGEST_NAME: usize = 64;
 pub struct Service {
     /// The name, unique among services.
     pub name: Arc<str>,
-    /// Where it was declared: its name.
+    /// The place of the name in the service's declaration.
     pub span: Span,
     /// Every address, protocol and port match, one by one; at least one.
     pub vips: Vec<Vip>,
@@ -100,10 +100,18 @@ pub enum Member {
 }
 
 impl Model {
-    /// The pool with this number.
-    #[expect(clippy::indexing_slicing, reason = "check makes every PoolId")]
+    /// The pool with this number. `check` and the reader of notes let no other number pass; one that is wrong all the same
+    /// has no servers.
     pub fn pool(&self, id: PoolId) -> &Pool {
-        &self.pools[id.0]
+        static NONE: LazyLock<Pool> = LazyLock::new(|| Pool {
+            name: Arc::from(""),
+            span: Span::NOWHERE,
+            real_servers: Vec::new(),
+        });
+        self.pools.get(id.0).unwrap_or_else(|| {
+            impossible!("a pool has a number that no pool of the model has");
+            &NONE
+        })
     }
 
     /// The real servers of a service, in the order written.
@@ -118,66 +126,16 @@ impl Model {
     }
 }
 
-impl Model {
-    /// The interfaces whose own MAC address frames need, and the file does not give.
-    pub fn lacking_source_macs(&self) -> BTreeSet<Interface> {
-        let mut lacking = BTreeSet::new();
-        for service in &self.services {
-            if let Some(mode) = service.mode.direct() {
-                let servers = self.real_servers(service);
-                lacking.extend(servers.filter_map(|s| mode.lacks_source_mac(s).cloned()));
-            }
-        }
-        lacking
-    }
-
-    /// Gives the interfaces' own MAC addresses where frames need them and the file does not give them. What `mac_of` does
-    /// not know stays as it is.
-    pub fn fill_source_macs(&mut self, mac_of: impl Fn(&str) -> Option<MacAddress>) {
-        for at in 0..self.services.len() {
-            let Some(Mode::Dr(mode)) = self.services.get(at).map(|service| service.mode.clone())
-            else {
-                continue;
-            };
-            let mut mode = mode;
-            let fill = |mode: &mut DirectReturn, server: &mut RealServer| {
-                let known = mode.lacks_source_mac(server).and_then(|name| mac_of(name));
-                if let Some(mac) = known
-                    && let Some(via) = server.via.as_mut().or(mode.via.as_mut())
-                {
-                    via.from = Some(mac);
-                }
-            };
-            let Self { pools, services } = self;
-            let Some(service) = services.get_mut(at) else {
-                continue;
-            };
-            for member in &mut service.members {
-                match member {
-                    Member::Server(server) => fill(&mut mode, server),
-                    Member::Pool(id) => {
-                        let servers = pools.get_mut(id.0).map(|pool| &mut pool.real_servers);
-                        for server in servers.into_iter().flatten() {
-                            fill(&mut mode, server);
-                        }
-                    }
-                }
-            }
-            service.mode = Mode::Dr(mode);
-        }
-    }
-}
-
-/// One thing that clients connect to.
+/// A virtual IP address with protocol and ports: what clients connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// The virtual IP address.
     pub address: IpAddr,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// Which of its ports.
+    /// Which ports of the address.
     pub ports: Ports,
-    /// The `vip` statement.
+    /// The `vip` statement that named the address.
     pub span: Span,
 }
 
@@ -287,9 +245,9 @@ impl DirectReturn {
 /// An outgoing interface.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Via {
-    /// The interface.
+    /// The interface's name.
     pub interface: Interface,
-    /// Its own MAC address, the source of what leaves by it.
+    /// The interface's own MAC address, which frames that leave by the interface carry as their source.
     pub from: Option<MacAddress>,
 }
 
@@ -307,7 +265,7 @@ pub enum Scheduler {
     Hash(HashKey),
     /// By consistent hashing.
     Maglev {
-        /// What is hashed.
+        /// What of the client is hashed.
         key: HashKey,
         /// The table's size, a prime; without it `schedule` derives it from the number of servers.
         table: Option<u32>,
@@ -375,7 +333,7 @@ pub enum OnEmpty {
 /// A list of prefixes, which many services may share.
 pub type AccessList = Arc<Vec<AccessEntry>>;
 
-/// Who may come. Both empty: everybody.
+/// The clients that may come, by `allow` and `deny`. Both lists empty: every client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// If there is one: only clients inside one of these.
@@ -385,7 +343,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether everybody may come.
+    /// Whether every client may come: both lists are empty.
     pub fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
@@ -396,7 +354,7 @@ impl Access {
 pub struct AccessEntry {
     /// The prefix.
     pub prefix: Prefix,
-    /// The word that gave it.
+    /// The word in the file that gave the prefix.
     pub span: Span,
 }
 
@@ -405,19 +363,19 @@ pub struct AccessEntry {
 pub struct RealServer {
     /// The name, unique within a service.
     pub name: Arc<str>,
-    /// The address.
+    /// The server's address.
     pub address: IpAddr,
-    /// The port; without it, that which the client asked for.
+    /// The server's port; `None`: the port that the client asked for.
     pub port: Option<u16>,
-    /// Its share; 0 only where `state` is not [`State::Up`] or [`State::Backup`].
+    /// The weight, 0 to 65535: the server's share of new clients. 0 only where `state` is [`State::Drain`] or [`State::Down`].
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
     /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
     pub reserve: bool,
-    /// Its MAC address, where the file gives it (`dr` only).
+    /// The server's MAC address, where the file gives it (`dr` only).
     pub mac: Option<MacAddress>,
-    /// Its own outgoing interface (`dr` only).
+    /// The interface by which packets leave for this server and no other (`dr` only).
     pub via: Option<Via>,
     /// The `server` statement.
     pub span: Span,

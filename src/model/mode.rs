@@ -50,13 +50,13 @@ impl SourceNat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModeKind {
-    /// That of [`Mode::Nat`].
+    /// `nat`: destination rewritten.
     Nat,
-    /// That of [`Mode::Dr`].
+    /// `dr`: direct return.
     Dr,
 }
 
-/// Where in the kernel the rules of a mode are asked.
+/// Where in the kernel packets meet the rules of a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookedIn {
     /// Where packets are routed: the `inet` table.
@@ -73,7 +73,7 @@ impl Default for Mode {
 }
 
 impl Mode {
-    /// Its name.
+    /// The mode without what it is set to.
     pub const fn kind(&self) -> ModeKind {
         match self {
             Self::Nat(_) => ModeKind::Nat,
@@ -81,7 +81,7 @@ impl Mode {
         }
     }
 
-    /// Where its rules are asked.
+    /// Where in the kernel packets meet the rules of the mode.
     pub const fn hooked_in(&self) -> HookedIn {
         match self {
             Self::Nat(_) => HookedIn::Inet,

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Access, AccessEntry, AccessList, Model, Pool, Service};
+use super::{Access, AccessEntry, AccessList, Member, Model, Pool, Service};
 
 /// A service, and the places of its `allow` and its `deny` among the lists.
 type Listed<S> = (S, usize, usize);
@@ -53,6 +54,17 @@ impl<'de> Deserialize<'de> for Model {
         let read = Read::deserialize(deserializer)?;
         let lists: Vec<AccessList> = read.lists.into_iter().map(Arc::new).collect();
         let list = |place: usize| lists.get(place).cloned().unwrap_or_default();
+        let there = read.pools.len();
+        let knows_pools = |service: &Service| {
+            let mut members = service.members.iter();
+            members.all(|member| match member {
+                Member::Pool(id) => id.0 < there,
+                Member::Server(_) => true,
+            })
+        };
+        if !read.services.iter().all(|(one, ..)| knows_pools(one)) {
+            return Err(D::Error::custom("a service uses a pool that is not there"));
+        }
         let services = read.services.into_iter().map(|(service, allow, deny)| {
             let access = Access {
                 allow: list(allow),
@@ -64,5 +76,44 @@ impl<'de> Deserialize<'de> for Model {
             pools: read.pools,
             services: services.collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Mode, OnEmpty, PoolId, Scheduler};
+    use crate::source::Span;
+
+    #[test]
+    fn a_note_that_names_a_pool_which_is_not_there_is_refused() {
+        let service = Service {
+            name: "www".into(),
+            span: Span::NOWHERE,
+            vips: Vec::new(),
+            mode: Mode::default(),
+            scheduler: Scheduler::RoundRobin,
+            persistence: None,
+            track: None,
+            on_empty: OnEmpty::Drop,
+            access: Access::default(),
+            members: vec![Member::Pool(PoolId(0))],
+        };
+        let pool = Pool {
+            name: "web".into(),
+            span: Span::NOWHERE,
+            real_servers: Vec::new(),
+        };
+        let mut model = Model {
+            pools: vec![pool],
+            services: vec![service],
+        };
+        let read = |model: &Model| {
+            let bytes = postcard::to_stdvec(model).unwrap();
+            postcard::from_bytes::<Model>(&bytes)
+        };
+        assert_eq!(read(&model).unwrap().services.len(), 1);
+        model.pools.clear();
+        assert!(read(&model).is_err());
     }
 }

@@ -7,10 +7,15 @@ use std::sync::Arc;
 use crate::model::{Family, Prefix};
 use crate::schedule::MaglevTable;
 
-use super::{Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline};
+use super::{
+    Outline, ServerOutline, Servers, ServiceMoves, ServiceOutline, SettingKey, SettingValues,
+};
+use crate::syntax::{Keyword, OptionWord};
 
 /// For so many services it is told one by one what would move fewer clients.
 const ADVISED: usize = 10;
+
+const SCHEDULER: SettingKey = SettingKey::Statement(Keyword::Scheduler);
 
 /// What differs between two configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +24,9 @@ pub struct Difference {
     pub lines: Vec<String>,
     /// How many services and pools are new.
     pub added: usize,
-    /// How many changed.
+    /// How many services and pools changed.
     pub changed: usize,
-    /// How many are gone.
+    /// How many services and pools are gone.
     pub removed: usize,
     /// What the operator should know before it happens, a sentence each.
     pub warnings: Vec<String>,
@@ -33,7 +38,7 @@ impl Difference {
         self.lines.is_empty()
     }
 
-    /// Its lines as a text, each with its end.
+    /// The lines as a text, each with its end.
     pub fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line, "\n"]).collect()
     }
@@ -54,7 +59,7 @@ impl Difference {
         for (name, tables) in &new.tables {
             let scheduler = |outline: &Outline| {
                 let service = outline.services.get(name);
-                service.and_then(|service| service.settings.get("scheduler").cloned())
+                service.and_then(|service| service.settings.get(&SCHEDULER).cloned())
             };
             let before = old.tables.get(name);
             if let Some(before) = before.filter(|_| scheduler(old) == scheduler(new)) {
@@ -116,7 +121,7 @@ impl Difference {
                 Change::Changed(old, new) => {
                     self.changed += 1;
                     let place = if kind == "service" {
-                        name.to_owned()
+                        name.clone()
                     } else {
                         format!("{kind} {name}")
                     };
@@ -147,35 +152,44 @@ enum Change<'a, T> {
 }
 
 /// What differs between two maps, in the order of names.
-fn changes<'a, T: PartialEq>(
-    old: &'a BTreeMap<String, T>,
-    new: &'a BTreeMap<String, T>,
-) -> BTreeMap<&'a str, Change<'a, T>> {
+fn changes<'a, K: Ord, T: PartialEq>(
+    old: &'a BTreeMap<K, T>,
+    new: &'a BTreeMap<K, T>,
+) -> BTreeMap<&'a K, Change<'a, T>> {
     let mut all = BTreeMap::new();
     for (name, was) in old {
         match new.get(name) {
-            None => all.insert(name.as_str(), Change::Removed(was)),
-            Some(is) if is != was => all.insert(name.as_str(), Change::Changed(was, is)),
+            None => all.insert(name, Change::Removed(was)),
+            Some(is) if is != was => all.insert(name, Change::Changed(was, is)),
             Some(_) => None,
         };
     }
     for (name, is) in new {
         if !old.contains_key(name) {
-            all.insert(name.as_str(), Change::Added(is));
+            all.insert(name, Change::Added(is));
         }
     }
     all
 }
 
 fn service(old: &ServiceOutline, new: &ServiceOutline) -> Vec<String> {
-    let mut lines = list("vip", &old.vips, &new.vips);
-    lines.extend(settings("", &old.settings, &new.settings));
-    lines.extend(access(&old.access, &new.access));
-    lines.extend(list("pool", &old.pools, &new.pools));
-    lines.extend(servers(&old.servers, &new.servers));
-    if lines.is_empty() {
+    // Taken apart whole: of what is forgotten here it would be told that something changed, and not what.
+    let ServiceOutline {
+        vips,
+        settings: said,
+        access: may_come,
+        pools,
+        servers: own,
+    } = old;
+    let mut lines = list("vip", vips, &new.vips);
+    lines.extend(settings("", said, &new.settings));
+    lines.extend(access(may_come, &new.access));
+    let changed_pools = list("pool", pools, &new.pools);
+    if changed_pools.is_empty() && *pools != new.pools {
         lines.push("order of pools".to_owned());
     }
+    lines.extend(changed_pools);
+    lines.extend(servers(own, &new.servers));
     lines
 }
 
@@ -255,19 +269,27 @@ fn list(kind: &str, old: &[String], new: &[String]) -> Vec<String> {
 
 fn servers(old: &Servers, new: &Servers) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut moved = false;
     for (name, change) in changes(old, new) {
         match change {
             Change::Added(server) => lines.push(format!("+ server {}", described(name, server))),
             Change::Removed(_) => lines.push(format!("- server {name}")),
             Change::Changed(old, new) => {
-                if old.endpoint != new.endpoint {
-                    lines.push(format!("{name} {} -> {}", old.endpoint, new.endpoint));
+                // A place that changes as others come and go is told by those.
+                let ServerOutline {
+                    place,
+                    endpoint,
+                    settings: said,
+                } = old;
+                if *endpoint != new.endpoint {
+                    lines.push(format!("{name} {endpoint} -> {}", new.endpoint));
                 }
-                lines.extend(settings(&format!("{name} "), &old.settings, &new.settings));
+                lines.extend(settings(&format!("{name} "), said, &new.settings));
+                moved |= *place != new.place;
             }
         }
     }
-    if lines.is_empty() && old != new {
+    if lines.is_empty() && moved {
         lines.push("order of servers".to_owned());
     }
     lines
@@ -280,27 +302,23 @@ fn described(name: &str, server: &ServerOutline) -> String {
         words.push(server.endpoint.clone());
     }
     for (setting, value) in &server.settings {
-        match (setting.as_str(), value.as_str()) {
-            ("weight", "1") | ("state", "up") => {}
-            ("state", state) => words.push(state.to_owned()),
+        match (setting, value.as_str()) {
+            (SettingKey::Option(OptionWord::Weight), "1") | (SettingKey::State, "up") => {}
+            (SettingKey::State, state) => words.push(state.to_owned()),
             (setting, value) => words.push(format!("{setting} {value}")),
         }
     }
     words.join(" ")
 }
 
-fn settings(
-    place: &str,
-    old: &BTreeMap<String, String>,
-    new: &BTreeMap<String, String>,
-) -> Vec<String> {
+fn settings(place: &str, old: &SettingValues, new: &SettingValues) -> Vec<String> {
     changes(old, new)
         .into_iter()
-        .map(|(name, change)| match change {
-            Change::Added(value) => format!("{place}+ {name} {value}"),
-            Change::Removed(value) => format!("{place}- {name} {value}"),
-            Change::Changed(old, new) if name == "state" => format!("{place}{old} -> {new}"),
-            Change::Changed(old, new) => format!("{place}{name} {old} -> {new}"),
+        .map(|(setting, change)| match (setting, change) {
+            (name, Change::Added(value)) => format!("{place}+ {name} {value}"),
+            (name, Change::Removed(value)) => format!("{place}- {name} {value}"),
+            (SettingKey::State, Change::Changed(old, new)) => format!("{place}{old} -> {new}"),
+            (name, Change::Changed(old, new)) => format!("{place}{name} {old} -> {new}"),
         })
         .collect()
 }

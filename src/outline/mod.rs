@@ -9,16 +9,18 @@ use rustc_hash::FxHashSet;
 
 use crate::model::{
     Access, AccessEntry, AccessList, DurationWords, Family, Mark, Member, Model, Place, Prefix,
-    RealServer, ServerKey, Service,
+    RealServer, ServerKey, Service, State,
 };
 use crate::schedule::{MaglevTable, maglev_table};
-use crate::syntax::Keyword;
+use crate::syntax::{Keyword, OptionWord};
 
 mod difference;
 mod moved;
+mod setting;
 
 pub use difference::Difference;
 pub use moved::{ServiceMoves, between_plans, moves};
+pub use setting::{SettingKey, SettingValues};
 
 /// One configuration: what it is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,15 +39,15 @@ pub type Servers = BTreeMap<String, ServerOutline>;
 /// One service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceOutline {
-    /// Its VIPs, sorted.
+    /// The service's VIPs, sorted.
     pub vips: Vec<String>,
     /// `mode`, `scheduler` and so on, each with its value; what is not set is not there.
-    pub settings: BTreeMap<String, String>,
+    pub settings: SettingValues,
     /// `allow from` and `deny from`, each with its prefixes, sorted; what is not given is not there.
     pub access: BTreeMap<&'static str, Arc<[Prefix]>>,
-    /// Its pools, in the order written.
+    /// The names of the service's pools, in the order written.
     pub pools: Vec<String>,
-    /// Its own servers.
+    /// The servers that the service declares itself.
     pub servers: Servers,
 }
 
@@ -57,15 +59,25 @@ pub struct ServerOutline {
     /// Address and port.
     pub endpoint: String,
     /// `weight`, `state`, `mac` and `via`, each with its value.
-    pub settings: BTreeMap<String, String>,
+    pub settings: SettingValues,
 }
 
-/// Services and pools that matter, by name.
+impl ServerOutline {
+    /// What every server has a value of.
+    pub fn standing(weight: u16, state: State) -> SettingValues {
+        SettingValues::from([
+            (SettingKey::Option(OptionWord::Weight), weight.to_string()),
+            (SettingKey::State, state.to_string()),
+        ])
+    }
+}
+
+/// The services and pools that an outline tells in full, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Focus {
-    /// The services.
+    /// Names of services.
     pub services: FxHashSet<Arc<str>>,
-    /// The pools.
+    /// Names of pools.
     pub pools: FxHashSet<Arc<str>>,
 }
 
@@ -184,7 +196,7 @@ fn entry(model: &Model, service: &Service, lists: &mut Lists) -> ServiceOutline 
     ];
     for (keyword, value) in settings {
         if let Some(value) = value {
-            entry.settings.insert(keyword.text().to_owned(), value);
+            entry.settings.insert(SettingKey::Statement(keyword), value);
         }
     }
     for (name, list) in [("allow from", allow), ("deny from", deny)] {
@@ -235,17 +247,14 @@ fn insert(servers: &mut Servers, server: &RealServer) {
         mac,
         via,
     } = server;
-    let mut settings = BTreeMap::from([
-        ("weight".to_owned(), weight.to_string()),
-        ("state".to_owned(), state.to_string()),
-    ]);
+    let mut settings = ServerOutline::standing(*weight, *state);
     if let Some(mac) = mac {
-        settings.insert("mac".to_owned(), mac.to_string());
+        settings.insert(SettingKey::Option(OptionWord::Mac), mac.to_string());
     }
     if let Some(via) = via {
         let words = via.to_string();
         let value = words.strip_prefix("via ").unwrap_or(&words);
-        settings.insert("via".to_owned(), value.to_owned());
+        settings.insert(SettingKey::Option(OptionWord::Via), value.to_owned());
     }
     let outline = ServerOutline {
         place: servers.len(),

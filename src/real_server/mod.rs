@@ -152,7 +152,7 @@ fn hint(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct SetupQuestion<'a> {
     /// The names that the machine has as a server: more than one where it is reached by both families.
     pub servers: &'a [String],
     /// Only this service.
@@ -169,7 +169,7 @@ impl Needs {
     /// # Errors
     ///
     /// See [`Unknown`].
-    pub fn of(model: &Model, question: Question<'_>) -> Result<Self, Unknown> {
+    pub fn of(model: &Model, question: SetupQuestion<'_>) -> Result<Self, Unknown> {
         let services = services(model, question.service)?;
         let mut needs = Self {
             names: Vec::new(),

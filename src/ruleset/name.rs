@@ -91,6 +91,9 @@ pub const KEEPERS: &str = "keeper";
 /// How the names of the chains begin that look whether a client is remembered.
 pub const RETURN: &str = "return";
 
+/// How the names of the chains begin that look whether a flow is remembered.
+pub const KNOWN: &str = "known";
+
 /// How the names of the chains and maps begin that say who may come.
 pub const ACCESS: &str = "access";
 

@@ -13,7 +13,7 @@
 
 use std::cmp::Reverse;
 
-use super::maglev::Identity;
+use super::maglev::ServerIdentity;
 
 /// The smallest table. With 512 slots, a server more or less moves at most 10 points of a hundred beside its share; with
 /// 256 it would be 13, with 1024 7. A service of two servers has half of the slots for nothing but that.
@@ -33,9 +33,9 @@ pub fn size(declared: usize) -> u32 {
 /// A server that has a share in the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Shareholder {
-    /// Who it is.
-    pub identity: Identity,
-    /// Its share, at least 1.
+    /// What tells the server from others: its address and port.
+    pub identity: ServerIdentity,
+    /// The server's weight, 1 to 65535.
     pub weight: u16,
     /// Whether it takes clients now. If not, the others have its share.
     pub live: bool,
@@ -44,7 +44,7 @@ pub struct Shareholder {
 /// The owner of each slot, by its place among `servers`, of which at least one is live. They are in an order that every
 /// balancer shares.
 pub fn fill(servers: &[Shareholder], size: u32) -> Vec<u32> {
-    let mut table = Table::new(servers);
+    let mut table = GrowingTable::new(servers);
     while table.owners.len() < size as usize {
         table.double();
     }
@@ -65,7 +65,7 @@ enum Matter {
     Inherited,
 }
 
-struct Table<'s> {
+struct GrowingTable<'s> {
     servers: &'s [Shareholder],
     /// For each server, a number that is its own.
     ids: Vec<u64>,
@@ -74,7 +74,7 @@ struct Table<'s> {
     doubled: u32,
 }
 
-impl<'s> Table<'s> {
+impl<'s> GrowingTable<'s> {
     fn new(servers: &'s [Shareholder]) -> Self {
         let ids = servers.iter().map(|server| server.identity.number());
         let mut table = Self {
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn quotas_are_within_one_of_what_weights_ask_for_and_leave_nobody_out() {
         let quotas = |weights: &[u16]| {
-            let identity = |at: usize| Identity {
+            let identity = |at: usize| ServerIdentity {
                 address: std::net::Ipv4Addr::from(u32::try_from(at).unwrap()).into(),
                 port: None,
             };
@@ -426,7 +426,7 @@ mod tests {
                     live: true,
                 })
                 .collect();
-            Table::new(&servers).quotas(|_| true)
+            GrowingTable::new(&servers).quotas(|_| true)
         };
         assert_eq!(quotas(&[1, 1]), [256, 256]);
         assert_eq!(quotas(&[3, 1]), [384, 128]);

@@ -11,15 +11,15 @@ use crate::model::RealServer;
 /// What the table knows of a server. Its name and its place in the file play no part, so that balancers
 /// with differently written files agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    /// Its address.
+pub struct ServerIdentity {
+    /// The server's address.
     pub address: IpAddr,
-    /// Its port, where it has one of its own.
+    /// The server's port, where it has one of its own.
     pub port: Option<u16>,
 }
 
-impl Identity {
-    /// That of a real server.
+impl ServerIdentity {
+    /// The identity of a real server.
     pub const fn of(server: &RealServer) -> Self {
         Self {
             address: server.address,
@@ -63,7 +63,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(identity: Identity, size: u32) -> Self {
+    fn new(identity: ServerIdentity, size: u32) -> Self {
         Self {
             next: identity.hash(OFFSET_SEED) % size,
             skip: identity.hash(SKIP_SEED) % (size - 1).max(1) + 1,
@@ -107,7 +107,7 @@ impl PartialOrd for Turn {
 /// With equal weights this is the paper's loop: each server in turn takes the next free slot of its own
 /// permutation. A weight is a pace: a server of weight 3 has three turns in the time that one of weight 1
 /// has one. Everyone has a turn before anyone has a second within the same pace, so no server is left out.
-pub fn populate(servers: &[(Identity, u16)], size: u32) -> Vec<u32> {
+pub fn populate(servers: &[(ServerIdentity, u16)], size: u32) -> Vec<u32> {
     const FREE: u32 = u32::MAX;
     let mut owners = vec![FREE; size as usize];
     let mut walks: Vec<Walk> = servers
@@ -156,12 +156,12 @@ mod tests {
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
-    fn servers(count: u32) -> Vec<(Identity, u16)> {
+    fn servers(count: u32) -> Vec<(ServerIdentity, u16)> {
         (0..count)
             .map(|n| {
                 let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a14_000b + n));
                 (
-                    Identity {
+                    ServerIdentity {
                         address,
                         port: Some(8080),
                     },

@@ -17,7 +17,7 @@ pub mod predict;
 pub mod proportion;
 
 use growing::Shareholder;
-use maglev::Identity;
+use maglev::ServerIdentity;
 
 /// The slots of a whole model.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct ServicePlan<'m> {
 pub struct Block<'m> {
     /// The family of all its servers.
     pub family: Family,
-    /// How packets reach them.
+    /// How packets reach the servers.
     pub mode: &'m Mode,
     /// All declared servers, whatever their state, in the order written.
     pub servers: Vec<&'m RealServer>,
@@ -65,7 +65,7 @@ pub enum Choice {
     Only(usize),
     /// A slot is drawn.
     Slots {
-        /// How.
+        /// How the slot is drawn.
         draw: Draw,
         /// The owner of each slot, by its place in [`Block::servers`].
         owners: Vec<u32>,
@@ -75,9 +75,9 @@ pub enum Choice {
 /// How a slot is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Draw {
-    /// The next one.
+    /// The next slot, after that of the client before.
     InTurn,
-    /// Any.
+    /// Any slot, at random.
     AtRandom,
     /// By a hash of the client.
     Hashed(HashKey),
@@ -259,8 +259,8 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
             key,
             table: Some(size),
         } => {
-            let identities = chosen.iter().map(|server| Identity::of(server));
-            let weighted: Vec<(Identity, u16)> = identities.zip(weights).collect();
+            let identities = chosen.iter().map(|server| ServerIdentity::of(server));
+            let weighted: Vec<(ServerIdentity, u16)> = identities.zip(weights).collect();
             (Draw::Hashed(key), maglev::populate(&weighted, size))
         }
         Scheduler::Maglev { key, table: None } => {
@@ -270,7 +270,7 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
                 live = shareholders(servers);
             }
             let shareholder = |server: &RealServer| Shareholder {
-                identity: Identity::of(server),
+                identity: ServerIdentity::of(server),
                 weight: server.weight,
                 live: server.state == serving,
             };
@@ -313,11 +313,11 @@ fn table_size(given: Option<u32>, servers: usize) -> u32 {
 /// The Maglev table of a service for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaglevTable {
-    /// It has so many slots.
+    /// A table of so many slots.
     Slots(u32),
     /// A single server needs none.
     OneServer,
-    /// None takes clients.
+    /// No table: no server takes clients.
     Nobody,
 }
 

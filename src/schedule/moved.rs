@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
-use super::maglev::Identity;
+use super::maglev::ServerIdentity;
 use super::{Block, Choice};
 use crate::model::HashKey;
 
@@ -15,12 +15,12 @@ pub struct Owned<'a> {
     key: Option<HashKey>,
     /// The owner of each slot, by its place among the servers; at least one.
     slots: Cow<'a, [u32]>,
-    servers: Vec<Identity>,
+    servers: Vec<ServerIdentity>,
 }
 
 impl<'a> Owned<'a> {
     /// Slots that are drawn by a hash, with the owner of each by its place among `servers`; `None` if there are none.
-    pub fn by_hash(key: HashKey, slots: Vec<u32>, servers: Vec<Identity>) -> Option<Self> {
+    pub fn by_hash(key: HashKey, slots: Vec<u32>, servers: Vec<ServerIdentity>) -> Option<Self> {
         (!slots.is_empty()).then_some(Self {
             key: Some(key),
             slots: Cow::Owned(slots),
@@ -29,7 +29,7 @@ impl<'a> Owned<'a> {
     }
 
     /// One server has all clients.
-    pub fn by_one(server: Identity) -> Self {
+    pub fn by_one(server: ServerIdentity) -> Self {
         Self {
             key: None,
             slots: Cow::Borrowed(&[0]),
@@ -44,11 +44,15 @@ impl<'a> Owned<'a> {
             Choice::Only(at) => block
                 .servers
                 .get(*at)
-                .map(|server| Self::by_one(Identity::of(server))),
+                .map(|server| Self::by_one(ServerIdentity::of(server))),
             Choice::Slots { draw, owners } => Some(Self {
                 key: Some(draw.client_key()?),
                 slots: Cow::Borrowed(owners),
-                servers: block.servers.iter().map(|s| Identity::of(s)).collect(),
+                servers: block
+                    .servers
+                    .iter()
+                    .map(|s| ServerIdentity::of(s))
+                    .collect(),
             }),
         }
     }
@@ -58,7 +62,7 @@ impl<'a> Owned<'a> {
         self.slots.len()
     }
 
-    fn owner(&self, slot: usize) -> Option<Identity> {
+    fn owner(&self, slot: usize) -> Option<ServerIdentity> {
         let place = self.slots.get(slot)?;
         self.servers.get(*place as usize).copied()
     }
@@ -82,7 +86,7 @@ pub fn moved(old: &Owned<'_>, new: &Owned<'_>) -> Moved {
     let (old_slots, new_slots) = (old.slots() as u64, new.slots() as u64);
     // On a scale where each old slot is as long as there are new ones, and the reverse, both have whole lengths.
     let whole = old_slots * new_slots;
-    let mut parts: FxHashMap<Identity, (u64, u64)> = FxHashMap::default();
+    let mut parts: FxHashMap<ServerIdentity, (u64, u64)> = FxHashMap::default();
     for owner in (0..old.slots()).filter_map(|slot| old.owner(slot)) {
         parts.entry(owner).or_default().0 += new_slots;
     }
@@ -136,7 +140,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn owned(key: HashKey, slots: &[u32]) -> Owned<'static> {
-        let servers = (0..10).map(|at| Identity {
+        let servers = (0..10).map(|at| ServerIdentity {
             address: Ipv4Addr::from(at).into(),
             port: None,
         });

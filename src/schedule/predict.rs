@@ -14,7 +14,7 @@ pub struct Prediction {
     pub hash: u32,
     /// The slot, counted from the block's first.
     pub slot: u32,
-    /// Its owner, by its place in [`Block::servers`].
+    /// The slot's owner, by its place in [`Block::servers`].
     pub server: usize,
 }
 

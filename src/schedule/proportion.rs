@@ -15,7 +15,7 @@ pub struct Shares {
 /// The largest error of rounded weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Worst {
-    /// The server, by its place among the weights.
+    /// The server whose share errs most, by its place among the weights.
     pub at: usize,
     /// Its share against the one that its weight asked for, as a fraction: -1 is nothing at all, 0.01 is
     /// one per cent too much.

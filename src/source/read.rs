@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::MAX_FILE_BYTES;
 
-/// Which file it is, whatever name it was reached by.
+/// What tells one file from another, whatever path led to it: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     inode: u64,
 }
@@ -26,11 +26,11 @@ pub struct OpenFile {
 pub enum ReadFault {
     /// The system says no.
     Refused(io::Error),
-    /// It is no regular file but this.
+    /// The path leads to something else than a regular file: a folder, a FIFO.
     NotRegular(&'static str),
-    /// It is larger than [`MAX_FILE_BYTES`].
+    /// The file is larger than [`MAX_FILE_BYTES`].
     TooLarge,
-    /// It is not UTF-8 text.
+    /// The file is not UTF-8 text.
     NotUtf8(NotUtf8),
 }
 
@@ -39,7 +39,7 @@ pub enum ReadFault {
 pub struct NotUtf8 {
     /// What is text, and the line of the first byte that is not, as far as it can be shown.
     pub shown: String,
-    /// Where in it that byte was.
+    /// The place of the first byte that is not UTF-8 in that text, from 0.
     pub at: usize,
     /// The byte.
     pub byte: u8,
@@ -74,9 +74,9 @@ impl OpenFile {
         }))
     }
 
-    /// Which file it is.
-    pub fn identity(&self) -> Identity {
-        Identity {
+    /// What tells the file from others.
+    pub fn identity(&self) -> FileIdentity {
+        FileIdentity {
             device: self.metadata.dev(),
             inode: self.metadata.ino(),
         }
@@ -87,7 +87,7 @@ impl OpenFile {
         self.metadata.mode() & 0o002 != 0
     }
 
-    /// Its text.
+    /// Reads the whole file as text.
     pub fn read(self) -> Result<String, ReadFault> {
         if self.metadata.len() > MAX_FILE_BYTES {
             return Err(ReadFault::TooLarge);

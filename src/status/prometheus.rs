@@ -19,13 +19,15 @@ pub fn prometheus(status: &Status) -> String {
     let gauge = |value: String| vec![(String::new(), value)];
     metric(
         &mut text,
-        ("flbc_trial_open", "gauge"),
+        "flbc_trial_open",
+        MetricKind::Gauge,
         "Whether a trial waits for its confirmation.",
         gauge(open.to_string()),
     );
     metric(
         &mut text,
-        ("flbc_warnings", "gauge"),
+        "flbc_warnings",
+        MetricKind::Gauge,
         "How many warnings flbc status has.",
         gauge(warnings.to_string()),
     );
@@ -47,24 +49,40 @@ fn memory(status: &Status, text: &mut String) {
     };
     metric(
         text,
-        ("flbc_remembered", "gauge"),
+        "flbc_remembered",
+        MetricKind::Gauge,
         "Clients (persist) and flows (track) that are remembered.",
         samples(|table| table.used.to_string()),
     );
     metric(
         text,
-        ("flbc_remembered_room", "gauge"),
+        "flbc_remembered_room",
+        MetricKind::Gauge,
         "How many can be remembered.",
         samples(|table| table.room.to_string()),
     );
 }
 
+/// What a metric is of, in Prometheus' words.
+#[derive(Clone, Copy)]
+enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
 fn metric(
     text: &mut String,
-    (name, kind): (&str, &str),
+    name: &str,
+    kind: MetricKind,
     help: &str,
     samples: impl IntoIterator<Item = Sample>,
 ) {
+    let kind = match kind {
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     for (labels, value) in samples {
@@ -97,7 +115,8 @@ fn servers(status: &Status, text: &mut String) {
     });
     metric(
         text,
-        ("flbc_server_connections_total", "counter"),
+        "flbc_server_connections_total",
+        MetricKind::Counter,
         "New connections to a real server (mode nat), of all services that share it.",
         connections,
     );
@@ -116,7 +135,7 @@ fn servers(status: &Status, text: &mut String) {
         let samples = servers
             .iter()
             .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
-        metric(text, (name, "counter"), help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     let gauge = |value: fn(&Server) -> String| {
         let servers = servers.iter();
@@ -124,13 +143,15 @@ fn servers(status: &Status, text: &mut String) {
     };
     metric(
         text,
-        ("flbc_server_weight", "gauge"),
+        "flbc_server_weight",
+        MetricKind::Gauge,
         "The weight of a real server.",
         gauge(|server| server.weight.to_string()),
     );
     metric(
         text,
-        ("flbc_server_share_ratio", "gauge"),
+        "flbc_server_share_ratio",
+        MetricKind::Gauge,
         "The share of new clients of its family that a real server gets, 0 to 1.",
         gauge(|server| server.share.to_string()),
     );
@@ -140,13 +161,15 @@ fn servers(status: &Status, text: &mut String) {
     });
     metric(
         text,
-        ("flbc_server_state", "gauge"),
+        "flbc_server_state",
+        MetricKind::Gauge,
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
     );
     metric(
         text,
-        ("flbc_server_overridden", "gauge"),
+        "flbc_server_overridden",
+        MetricKind::Gauge,
         "Whether flbc set changed a real server from what the file says.",
         gauge(|server| u8::from(server.file.is_some()).to_string()),
     );
@@ -158,7 +181,8 @@ fn services(status: &Status, text: &mut String) {
     let all = || status.services.iter();
     metric(
         text,
-        ("flbc_service_connections_total", "counter"),
+        "flbc_service_connections_total",
+        MetricKind::Counter,
         "New connections to a virtual service (mode nat).",
         all().filter_map(|service| {
             Some((
@@ -181,7 +205,7 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples =
             all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
-        metric(text, (name, "counter"), help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     for (name, mode, help) in [
         (
@@ -198,7 +222,7 @@ fn services(status: &Status, text: &mut String) {
         let samples = all()
             .filter(|service| service.mode == mode)
             .filter_map(|service| Some((of_service(service), service.turned_away?.to_string())));
-        metric(text, (name, "counter"), help, samples);
+        metric(text, name, MetricKind::Counter, help, samples);
     }
     let vips = || {
         all().flat_map(|service| {
@@ -214,19 +238,22 @@ fn services(status: &Status, text: &mut String) {
     };
     metric(
         text,
-        ("flbc_vip_connections_total", "counter"),
+        "flbc_vip_connections_total",
+        MetricKind::Counter,
         "New connections to a VIP (mode nat).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.connections?.to_string()))),
     );
     metric(
         text,
-        ("flbc_vip_packets_total", "counter"),
+        "flbc_vip_packets_total",
+        MetricKind::Counter,
         "Packets to a VIP (mode dr).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.packets.to_string()))),
     );
     metric(
         text,
-        ("flbc_vip_bytes_total", "counter"),
+        "flbc_vip_bytes_total",
+        MetricKind::Counter,
         "Bytes of these packets, with their IP headers.",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.bytes.to_string()))),
     );

@@ -102,7 +102,7 @@ fn failure(error: &pest::error::Error<Rule>) -> (usize, Vec<Rule>) {
 
 /// The place where a statement stops being right.
 struct Gap<'t> {
-    /// What stands before it.
+    /// The text of the statement before the gap.
     before: &'t str,
     /// The word, or sign, that stands there; empty at the end of the statement.
     found: &'t str,

@@ -9,7 +9,7 @@ use crate::source::{FileId, Span};
 
 use super::arguments::second_word;
 use super::characters::has_bad_character;
-use super::explain::{self, Place};
+use super::explain::{self, Surroundings};
 use super::grammar::Piece;
 use super::statement;
 use super::tree::{DefaultsDecl, Item, PoolDecl, ServiceDecl, StatementDecl, Tree, Word};
@@ -33,7 +33,7 @@ struct Block {
     name: Option<Word>,
     /// The keyword and the name.
     header: Span,
-    /// How far into its line it starts.
+    /// How many bytes of the line stand before the block's first word.
     column: u32,
     statements: Vec<StatementDecl>,
     damaged: bool,
@@ -387,10 +387,10 @@ impl<'t, 's> Blocks<'t, 's> {
         self.open.last().is_some_and(|block| block.kind.is_none())
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> Surroundings {
         match self.open.last() {
-            None => Place::Top,
-            Some(block) => block.kind.map_or(Place::Foreign, Place::In),
+            None => Surroundings::Top,
+            Some(block) => block.kind.map_or(Surroundings::Foreign, Surroundings::In),
         }
     }
 }

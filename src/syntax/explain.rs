@@ -9,7 +9,7 @@ use super::vocabulary::{BlockKind, Home, Keyword, foreign_word, quoted_list};
 
 /// Where a statement stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Surroundings {
     /// In no block.
     Top,
     /// In a block of flb's.
@@ -19,7 +19,7 @@ pub(super) enum Place {
 }
 
 /// A statement that no rule reads. If `brief`, the fault is only counted and needs no words.
-pub(super) fn malformed(piece: &Piece<'_>, place: Place, brief: bool) -> Diagnostic {
+pub(super) fn malformed(piece: &Piece<'_>, place: Surroundings, brief: bool) -> Diagnostic {
     let keyword = piece.keyword_text();
     let known = Keyword::of(keyword);
     if brief {
@@ -40,7 +40,7 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
     }
     let mut parts = piece.parts();
     let (first, second) = (parts.next()?, parts.next()?);
-    // Asked of every server of every file: the quick look comes first.
+    // Every server of every file comes by here: the cheap test is first.
     (second.rule() == Rule::address && reads_as_address(first.text()))
         .then(|| second_address(piece))
         .flatten()
@@ -93,16 +93,16 @@ fn no_word(piece: &Piece<'_>) -> Diagnostic {
     Diagnostic::new(Code::BadStatement, span, message)
 }
 
-fn unknown_statement(piece: &Piece<'_>, place: Place) -> Diagnostic {
+fn unknown_statement(piece: &Piece<'_>, place: Surroundings) -> Diagnostic {
     let keyword = piece.keyword_text();
     let fault = |message| Diagnostic::new(Code::UnknownStatement, piece.keyword(), message);
     if let Some(help) = foreign_word(keyword) {
         return fault(format!("{} starts no statement", quote(keyword))).help(help);
     }
     let home = match place {
-        Place::Top => Some(Home::Top),
-        Place::In(kind) => Some(kind.home()),
-        Place::Foreign => None,
+        Surroundings::Top => Some(Home::Top),
+        Surroundings::In(kind) => Some(kind.home()),
+        Surroundings::Foreign => None,
     };
     let here = || home.into_iter().flat_map(Home::statements);
     let everywhere = Keyword::ALL.iter().copied();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, argument};
-use crate::source::{FileId, Identity, OpenFile, ReadFault, Sources, Span, text};
+use crate::source::{FileId, FileIdentity, OpenFile, ReadFault, Sources, Span, text};
 
 use super::characters::has_bad_character;
 use super::include::{Named, find};
@@ -25,7 +25,7 @@ pub enum Input {
 /// `None` if the file itself cannot be read. Faults: `unreadable-file`, `file-too-large`, `not-utf8`,
 /// `world-writable`, `include-cycle`, `included-twice`, `bad-include` and those of syntax.
 pub fn parse_program(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Option<Tree> {
-    let mut reader = Reader::new(sources, sink);
+    let mut reader = FileReader::new(sources, sink);
     let (file, identity) = reader.root(input)?;
     Some(reader.tree(file, identity, None))
 }
@@ -34,32 +34,32 @@ pub fn parse_program(input: Input, sources: &mut Sources, sink: &mut Diagnostics
 ///
 /// `None` if it cannot be read, with the faults that [`parse_program`] reports of the file itself.
 pub fn read_file(input: Input, sources: &mut Sources, sink: &mut Diagnostics) -> Option<FileId> {
-    let (file, _) = Reader::new(sources, sink).root(input)?;
+    let (file, _) = FileReader::new(sources, sink).root(input)?;
     Some(file)
 }
 
 /// How many files may include each other in a row.
 const DEEPEST: usize = 64;
 
-struct Reader<'r> {
+struct FileReader<'r> {
     sources: &'r mut Sources,
     sink: &'r mut Diagnostics,
     /// The files from the first one to the one that is being read.
     open: Vec<Open>,
     /// Where each file was included first.
-    seen: HashMap<Identity, Span>,
+    seen: HashMap<FileIdentity, Span>,
 }
 
 /// A file whose includes are being read.
 struct Open {
     file: FileId,
     /// Standard input has none.
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
     /// The path that included it; the first file has none.
     include: Option<Span>,
 }
 
-impl<'r> Reader<'r> {
+impl<'r> FileReader<'r> {
     fn new(sources: &'r mut Sources, sink: &'r mut Diagnostics) -> Self {
         Self {
             sources,
@@ -70,7 +70,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Reads the first file. Standard input has no identity.
-    fn root(&mut self, input: Input) -> Option<(FileId, Option<Identity>)> {
+    fn root(&mut self, input: Input) -> Option<(FileId, Option<FileIdentity>)> {
         let (name, directory, identity, read) = match input {
             Input::Stdin(bytes) => ("<stdin>".to_owned(), PathBuf::new(), None, text(bytes)),
             Input::Path(path) => {
@@ -89,7 +89,12 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn tree(&mut self, file: FileId, identity: Option<Identity>, include: Option<Span>) -> Tree {
+    fn tree(
+        &mut self,
+        file: FileId,
+        identity: Option<FileIdentity>,
+        include: Option<Span>,
+    ) -> Tree {
         let mut tree = parse(file, self.sources, self.sink);
         self.open.push(Open {
             file,

@@ -12,9 +12,9 @@ pub use super::word::{Word, WordKind};
 /// The statements of one file, in order.
 #[derive(Debug)]
 pub struct Tree {
-    /// The file.
+    /// The file that was parsed.
     pub file: FileId,
-    /// Its top-level statements.
+    /// The statements outside of blocks, in the order written.
     pub items: Vec<Item>,
     /// A top-level statement could not be read, so what seems undefined may stand there.
     pub damaged: bool,
@@ -41,7 +41,7 @@ pub enum Item {
 /// `include "PATH"`, with the files that were read for it.
 #[derive(Debug)]
 pub struct IncludeDecl {
-    /// The statement.
+    /// The whole `include` statement.
     pub span: Span,
     /// The path, quoted.
     pub path: Word,
@@ -52,7 +52,7 @@ pub struct IncludeDecl {
 /// `define NAME = VALUE, ...`
 #[derive(Debug)]
 pub struct DefineDecl {
-    /// The statement.
+    /// The whole `define` statement.
     pub span: Span,
     /// NAME
     pub name: Word,
@@ -104,7 +104,7 @@ pub struct StatementDecl {
     pub span: Span,
     /// The keyword.
     pub keyword: Span,
-    /// Which one, and its arguments.
+    /// Which statement it is, with its arguments.
     pub statement: Statement,
 }
 
@@ -132,7 +132,7 @@ pub enum Statement {
 }
 
 impl Statement {
-    /// Which one it is.
+    /// The word that the statement starts with.
     pub const fn keyword(&self) -> Keyword {
         match self {
             Self::Vip { .. } => Keyword::Vip,
@@ -187,7 +187,7 @@ pub enum SettingDecl {
 }
 
 impl SettingDecl {
-    /// Which one it is.
+    /// The word that the statement starts with.
     pub const fn keyword(&self) -> Keyword {
         match self {
             Self::Mode(_) => Keyword::Mode,
@@ -260,7 +260,7 @@ pub enum ServerOption {
 }
 
 impl ServerOption {
-    /// Which one it is.
+    /// The word that the option starts with.
     pub const fn word(&self) -> OptionWord {
         match self {
             Self::Weight(_) => OptionWord::Weight,
@@ -272,7 +272,7 @@ impl ServerOption {
         }
     }
 
-    /// Its place, or that of its argument.
+    /// The place of the option's argument, or of the option where it has none.
     pub fn span(&self) -> Span {
         match self {
             Self::Weight(word) | Self::Mac(word) => word.span,

@@ -54,22 +54,22 @@ macro_rules! statements {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// Where it may stand.
+            /// The kinds of block in which the statement may stand.
             pub const fn homes(self) -> &'static [Home] {
                 match self { $(Self::$name => &[$(Home::$home),+],)+ }
             }
 
-            /// How often it may stand there.
+            /// How often the statement may stand in one block.
             pub const fn often(self) -> Often {
                 match self { $(Self::$name => Often::$often,)+ }
             }
 
-            /// Its form, as in flb.5: `on-empty reject | drop`.
+            /// The statement's form, as in flb.5: `on-empty reject | drop`.
             pub const fn usage(self) -> &'static str {
                 match self { $(Self::$name => $usage,)+ }
             }
 
-            /// One that is right: `on-empty reject`.
+            /// A statement of this kind that is right: `on-empty reject`.
             pub const fn example(self) -> &'static str {
                 match self { $(Self::$name => $example,)+ }
             }
@@ -109,7 +109,7 @@ statements! {
 pub(super) enum PieceKind {
     /// A statement that the grammar reads.
     Statement(Keyword),
-    /// What no rule reads.
+    /// Text that no rule of the grammar reads.
     Malformed,
     /// `{`
     Open,
@@ -122,7 +122,7 @@ pub(super) enum PieceKind {
 }
 
 impl PieceKind {
-    /// What the rule of a piece makes it.
+    /// The kind of a piece that this rule of the grammar read.
     pub(super) const fn of(rule: Rule) -> Self {
         match (Keyword::of_rule(rule), rule) {
             (Some(keyword), _) => Self::Statement(keyword),
@@ -207,12 +207,12 @@ macro_rules! options {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// Its form: `weight N`.
+            /// The option's form: `weight N`.
             pub const fn usage(self) -> &'static str {
                 match self { $(Self::$name => $usage,)+ }
             }
 
-            /// One that is right: `weight 3`.
+            /// An option of this kind that is right: `weight 3`.
             pub const fn example(self) -> &'static str {
                 match self { $(Self::$name => $example,)+ }
             }

@@ -7,7 +7,7 @@ use crate::source::Span;
 pub struct Word {
     /// The whole word, with `$` or quotes.
     pub span: Span,
-    /// How it was written.
+    /// Whether the word was written in quotes, as a constant, or plainly.
     pub kind: WordKind,
 }
 

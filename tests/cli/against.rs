@@ -80,6 +80,11 @@ fn every_kind_of_change_is_told_in_words() {
             "+ server c 10.20.0.23",
         ),
         ("via eth1", "via eth2", "~ dns: a via"),
+        (
+            "server x 10.20.0.9; server y 10.20.0.8 weight 2;",
+            "server x 10.20.0.9 down; server y 10.20.0.8 down; on-empty drop;",
+            "~ snat: + IPv4 on-empty drop",
+        ),
         ("service dns {", "service ns {", "+ service ns"),
         (
             "198.51.100.66",

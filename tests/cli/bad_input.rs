@@ -8,12 +8,11 @@ use super::{Run, flbc_fed, flbc_in, folder};
 
 /// How much of a large input: all that the issue names in `FLBC_SOAK`, a small part of it otherwise.
 fn large() -> usize {
-    let megabytes = if std::env::var_os("FLBC_SOAK").is_some() {
-        100
+    if std::env::var_os("FLBC_SOAK").is_some() {
+        100 << 20
     } else {
-        4
-    };
-    megabytes << 20
+        512 << 10
+    }
 }
 
 /// What no machine is slow enough to need for it, in a debug build beside other tests.

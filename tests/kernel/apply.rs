@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use flbc::apply::numbers;
-use flbc::diff::{How, Observed, What, diff, drift};
+use flbc::diff::{DriftKind, Drifted, Observed, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
+#[cfg(debug_assertions)]
 use flbc::kernel::fake::Fake;
-use flbc::kernel::{Kernel, KernelError, Linux, Reason};
+use flbc::kernel::{Kernel, Linux};
+#[cfg(debug_assertions)]
+use flbc::kernel::{KernelError, Reason};
 use flbc::model::Model;
 use flbc::ruleset::Ruleset;
 use flbc::source::Sources;
+#[cfg(debug_assertions)]
 use rustix::io::Errno;
 
 use crate::everything;
@@ -59,6 +63,8 @@ fn interfaces() -> Interfaces {
     [("lo".into(), 1), ("eth0".into(), 2), ("eth1".into(), 3)].into()
 }
 
+// A release has no kernel in memory.
+#[cfg(debug_assertions)]
 #[test]
 fn a_kernel_in_memory_follows_every_edit() {
     let (_, span) = everything::source();
@@ -101,6 +107,7 @@ fn rules_whose_numbers_are_unknown_are_replaced_too() {
     }
 }
 
+#[cfg(debug_assertions)]
 #[test]
 fn a_refused_change_leaves_all_as_it_was() {
     let (_, span) = everything::source();
@@ -210,35 +217,39 @@ fn a_change_by_hand_is_noticed_and_put_right() {
         for (command, what, how) in [
             (
                 "add rule inet flbc input drop",
-                What::Rule("input".into(), 2),
-                How::Extra,
+                Drifted::Rule("input".into(), 2),
+                DriftKind::Extra,
             ),
             (
                 "insert rule inet flbc input counter",
-                What::Rule("input".into(), 1),
-                How::Extra,
+                Drifted::Rule("input".into(), 1),
+                DriftKind::Extra,
             ),
             (
                 "flush chain inet flbc output",
-                What::Rule("output".into(), 1),
-                How::Missing,
+                Drifted::Rule("output".into(), 1),
+                DriftKind::Missing,
             ),
             (
                 "add chain inet flbc stray",
-                What::Chain("stray".into()),
-                How::Extra,
+                Drifted::Chain("stray".into()),
+                DriftKind::Extra,
             ),
             (
                 "add chain inet flbc input { policy drop; }",
-                What::Chain("input".into()),
-                How::Different,
+                Drifted::Chain("input".into()),
+                DriftKind::Different,
             ),
             (
                 "add set inet flbc stray { type ipv4_addr; }",
-                What::Set("stray".into()),
-                How::Extra,
+                Drifted::Set("stray".into()),
+                DriftKind::Extra,
             ),
-            ("delete table netdev flbc", What::Table, How::Missing),
+            (
+                "delete table netdev flbc",
+                Drifted::Table,
+                DriftKind::Missing,
+            ),
         ] {
             run("nft", &["-f", "-"], &format!("{command}\n"));
             let found = kernel.observe("flbc").expect("the kernel's tables");
@@ -256,19 +267,19 @@ fn a_change_by_hand_is_noticed_and_put_right() {
         for (command, how) in [
             (
                 "add element inet flbc slot { 0x01000009 : 0x1 }",
-                How::Extra,
+                DriftKind::Extra,
             ),
             (
                 "delete element inet flbc slot { 0x01000000 : 0x1 }",
-                How::Missing,
+                DriftKind::Missing,
             ),
             (
                 "delete element inet flbc port { 0x2 : 8080 }\nadd element inet flbc port { 0x2 : 81 }",
-                How::Different,
+                DriftKind::Different,
             ),
             (
                 "delete element inet flbc svc4_range_tcp { 192.0.2.1 . 5000-5999 }",
-                How::Missing,
+                DriftKind::Missing,
             ),
         ] {
             run("nft", &["-f", "-"], &format!("{command}\n"));
@@ -276,7 +287,7 @@ fn a_change_by_hand_is_noticed_and_put_right() {
             let told = drift(&left, &found);
             let element = told
                 .iter()
-                .any(|d| matches!(d.what, What::Element(..)) && d.how == how);
+                .any(|d| matches!(d.what, Drifted::Element(..)) && d.how == how);
             assert!(element && told.len() == 1, "{command}: {told:?}");
             let changes = diff(&found, desired.clone(), &id());
             kernel

@@ -183,29 +183,19 @@ fn what_cannot_be_set_is_told() {
     let nothing = set(&host, "www a drain");
     assert_eq!(nothing.code, Some(2));
     assert!(
-        nothing.err.contains("nothing is remembered")
-            && nothing.err.contains("flbc set --file FILE"),
+        nothing.err.contains("`flbc set --file FILE "),
         "{}",
         nothing.err
     );
     host.apply(FILE);
     let before = host.unnumbered();
     for (words, why) in [
-        (
-            "wwv a drain",
-            "there is no service `wwv`; did you mean `www`?",
-        ),
-        (
-            "nobody a drain",
-            "there is no service `nobody`; there are: www, own, api",
-        ),
-        (
-            "own aa drain",
-            "service `own` has no server `aa`; did you mean `a`?",
-        ),
-        ("www c drain", "service `www` has no server `c`; "),
-        ("own c up", "`c` has weight 0"),
-        ("own a drain 3", "only `weight` takes a number"),
+        ("wwv a drain", "`www`"),
+        ("nobody a drain", "www, own, api"),
+        ("own aa drain", "`a`"),
+        ("www c drain", "`c`"),
+        ("own c up", "`c`"),
+        ("own a drain 3", "`weight`"),
         ("own a weight 65536", "65536"),
         ("own a weight", "<N>"),
         ("own a sideways", "sideways"),

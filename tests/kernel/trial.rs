@@ -225,10 +225,7 @@ fn while_a_trial_is_open_nothing_else_changes_the_tables() {
         let ran = host.flbc(arguments, file);
         assert_eq!(ran.code, Some(5), "{arguments:?}");
         assert!(
-            ran.err.contains("a trial is open for another ")
-                && ran.err.contains(
-                    "`flbc confirm` keeps what it tries, `flbc try --back` goes back at once"
-                ),
+            ran.err.contains("`flbc confirm`") && ran.err.contains("`flbc try --back`"),
             "{arguments:?}: {}",
             ran.err
         );
@@ -403,7 +400,7 @@ fn a_watcher_that_was_killed_is_told_of() {
         becomes("its end", || watchers(&host).is_empty());
         let status = host.flbc(&["status"], "").out;
         assert!(
-            status.contains("the process that was to go back was killed"),
+            status.contains("trial") && status.contains("killed"),
             "{status}"
         );
         if by_hand {
@@ -411,7 +408,10 @@ fn a_watcher_that_was_killed_is_told_of() {
             assert_eq!(host.state(), before);
         } else {
             let ran = host.flbc(&["apply", "-"], &first);
-            assert!(ran.err.contains("warning: a trial was open"), "{ran:?}");
+            assert!(
+                ran.err.starts_with("warning: ") && ran.err.contains("trial"),
+                "{ran:?}"
+            );
             assert_eq!((ran.code, host.state()), (Some(0), before.clone()));
             assert_eq!(host.apply(&first), "no difference\n");
         }

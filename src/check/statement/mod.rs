@@ -23,17 +23,17 @@ pub(super) mod persist;
 pub(super) mod scheduler;
 pub(super) mod track;
 
-/// What a block says in one kind of statement.
+/// What a block says by one kind of statement.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Setting<T> {
-    /// Nothing.
+    /// The block has no such statement.
     #[default]
     Unsaid,
     /// Something that could not be read. It has had its fault; nothing more is said about it.
     Damaged,
     /// `off`: what a default said does not hold.
     Off,
-    /// This.
+    /// The block has the statement, with this value.
     Said(T),
 }
 
@@ -66,7 +66,7 @@ impl<T> Setting<T> {
         }
     }
 
-    /// This, and where nothing is said, that.
+    /// What holds: what the block says, and `default` where it says nothing.
     fn or(&self, default: &Self) -> Self
     where
         T: Clone,
@@ -88,7 +88,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// These, and where they say nothing, those.
+    /// What holds in a block with these settings: where they say nothing, `defaults`.
     pub(super) fn over(&self, defaults: &Self) -> Self {
         let Self {
             mode,

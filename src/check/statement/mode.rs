@@ -11,7 +11,7 @@ use crate::syntax::tree::{ModeDecl, ViaDecl, Word};
 #[derive(Debug, Clone)]
 pub(in crate::check) struct ModeSetting {
     pub(in crate::check) mode: Mode,
-    /// The statement.
+    /// The whole `mode` statement.
     pub(in crate::check) span: Span,
     /// Where the source addresses of `snat` stand.
     pub(in crate::check) snat: Vec<(Family, Span)>,
@@ -19,7 +19,7 @@ pub(in crate::check) struct ModeSetting {
     pub(in crate::check) damaged: bool,
 }
 
-/// Reads it.
+/// Reads a `mode` statement.
 pub(super) fn read(decl: &ModeDecl, span: Span, reader: &mut Reader<'_>) -> ModeSetting {
     let mut setting = ModeSetting {
         mode: Mode::Nat(SourceNat::Keep),

@@ -5,7 +5,7 @@ use crate::check::values::choice;
 use crate::model::{Mode, OnEmpty};
 use crate::syntax::tree::Word;
 
-/// Reads it.
+/// Reads an `on-empty` statement.
 pub(super) fn read(action: Word, reader: &mut Reader<'_>) -> Option<OnEmpty> {
     let actions = [("reject", OnEmpty::Reject), ("drop", OnEmpty::Drop)];
     reader.read(action, |text| choice(text, "an action", &actions))

@@ -8,7 +8,7 @@ use crate::model::Persistence;
 use crate::source::Span;
 use crate::syntax::tree::Word;
 
-/// Reads it.
+/// Reads a `persist` statement.
 pub(super) fn read(
     word: Word,
     by: Option<Word>,

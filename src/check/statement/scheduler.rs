@@ -13,15 +13,15 @@ pub(in crate::check) const LARGEST_TABLE: u32 = 1_048_573;
 /// A `scheduler` that was read.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::check) struct SchedulerSetting {
-    /// `None` where a fault has been reported about it.
+    /// The scheduler; `None` where a fault in it has been reported.
     pub(in crate::check) scheduler: Option<Scheduler>,
-    /// The statement.
+    /// The whole `scheduler` statement.
     pub(in crate::check) span: Span,
     /// The N of `table N`, and where it stands.
     pub(in crate::check) table: Option<(u32, Span)>,
 }
 
-/// Reads it.
+/// Reads a `scheduler` statement.
 pub(super) fn read(
     name: Word,
     by: Option<Word>,

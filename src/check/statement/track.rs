@@ -12,21 +12,34 @@ use crate::syntax::tree::Word;
 /// How long `track` lasts where it is implied.
 const IMPLIED: Duration = Duration::from_secs(300);
 
-/// Reads it.
+/// Reads a `track` statement.
 pub(super) fn read(duration: Word, span: Span, reader: &mut Reader<'_>) -> Setting<Tracking> {
     duration_or_off(duration, reader).map(|timeout| Tracking { timeout, span })
 }
 
+/// Of which service it is asked how long flows are remembered.
+#[derive(Clone, Copy)]
+pub(in crate::check) struct Asked<'a> {
+    /// What the service itself says.
+    pub(in crate::check) own: &'a Settings,
+    /// What holds with the defaults.
+    pub(in crate::check) holding: &'a Settings,
+    /// Whether a statement of it could not be read, which may have been its mode.
+    pub(in crate::check) is_damaged: bool,
+    pub(in crate::check) mode: &'a Mode,
+    pub(in crate::check) scheduler: Scheduler,
+}
+
 /// What holds for a service: what is said where its mode has tracking, and what its scheduler cannot do without.
 ///
-/// `own` is what the service itself says, `holding` what holds with the defaults. If the service `is_damaged`, its mode
-/// may stand in what could not be read.
-pub(in crate::check) fn of(
-    (own, holding): (&Settings, &Settings),
-    is_damaged: bool,
-    (mode, scheduler): (&Mode, Scheduler),
-    reader: &mut Reader<'_>,
-) -> Option<Tracking> {
+pub(in crate::check) fn of(asked: &Asked<'_>, reader: &mut Reader<'_>) -> Option<Tracking> {
+    let Asked {
+        own,
+        holding,
+        is_damaged,
+        mode,
+        scheduler,
+    } = *asked;
     match mode {
         Mode::Nat(_) => {
             // A default that does not fit is not applied.

@@ -14,7 +14,7 @@ use now::Now;
 use super::report::Report;
 use super::{Exit, output};
 use crate::diagnostic::{Diagnostics, escape};
-use crate::explain::{Chosen, Explanation, Place, Question, lines, short};
+use crate::explain::{Chosen, Explanation, Location, Question, lines, short};
 use crate::kernel::KernelError;
 use crate::model::{Family, Protocol, RealServer};
 use crate::schedule;
@@ -141,7 +141,7 @@ fn as_json(
             "address": server.address,
             "port": server.port,
             "weight": server.weight,
-            "declared": Place(sources, server.span).to_string(),
+            "declared": Location(sources, server.span).to_string(),
         })
     };
     let mut value = json!({
@@ -166,7 +166,7 @@ fn as_json(
             "matches",
             json!({
                 "vip": found.vip.to_string(),
-                "declared": Place(sources, found.vip.span).to_string(),
+                "declared": Location(sources, found.vip.span).to_string(),
             }),
         );
         say("admitted", json!(found.access.admits()));

@@ -100,7 +100,7 @@ impl Now {
             let places = servers.iter().filter_map(|server| {
                 remembered::client(&packet, &persistence, (server.number, view.layout))
             });
-            // Servers of a family have one place. That of the other family has not this client.
+            // Servers of a family have one place. The map of the other family cannot hold this client.
             let mut places: Vec<_> = places.collect();
             places.dedup();
             let mut client = None;

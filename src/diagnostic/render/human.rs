@@ -12,9 +12,9 @@ use crate::source::Sources;
 /// How faults look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// With colours.
+    /// Whether colours are used.
     pub color: bool,
-    /// With lines and arrows that are not ASCII.
+    /// Whether lines and arrows may be drawn by characters that are not ASCII.
     pub unicode: bool,
     /// How wide the terminal is; without it, sentences are not broken.
     pub width: Option<usize>,

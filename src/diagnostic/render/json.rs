@@ -31,7 +31,7 @@ struct Fault<'d> {
     code: &'static str,
     message: &'d str,
     #[serde(flatten)]
-    place: Option<Place<'d>>,
+    place: Option<Location<'d>>,
     label: Option<&'d str>,
     help: Option<&'d str>,
     related: Vec<Related<'d>>,
@@ -43,14 +43,14 @@ impl<'d> Fault<'d> {
             severity: diagnostic.code.severity().name(),
             code: diagnostic.code.name(),
             message: &diagnostic.message,
-            place: diagnostic.span.map(|span| Place::of(span, places)),
+            place: diagnostic.span.map(|span| Location::of(span, places)),
             label: diagnostic.label.as_deref(),
             help: diagnostic.help.as_deref(),
             related: diagnostic
                 .related
                 .iter()
                 .map(|(span, message)| Related {
-                    place: Place::of(*span, places),
+                    place: Location::of(*span, places),
                     message,
                 })
                 .collect(),
@@ -61,13 +61,13 @@ impl<'d> Fault<'d> {
 #[derive(Serialize)]
 struct Related<'d> {
     #[serde(flatten)]
-    place: Place<'d>,
+    place: Location<'d>,
     message: &'d str,
 }
 
 /// Lines and columns count from 1, columns in characters; the end is one past the last character.
 #[derive(Serialize)]
-struct Place<'d> {
+struct Location<'d> {
     file: &'d str,
     line: u32,
     column: u32,
@@ -75,7 +75,7 @@ struct Place<'d> {
     end_column: u32,
 }
 
-impl<'d> Place<'d> {
+impl<'d> Location<'d> {
     fn of(span: Span, places: &mut Places<'d>) -> Self {
         let start = places.place(span.file, span.start);
         let end = places.place(span.file, span.end);

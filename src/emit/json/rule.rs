@@ -32,7 +32,7 @@ fn equals<'a>(left: Expr<'a>, right: Expr<'a>) -> Stmt<'a> {
     })
 }
 
-/// `None`: it is unsayable.
+/// A statement as JSON; `None` where JSON cannot say it.
 pub(super) fn statement(statement: &Statement) -> Option<Stmt<'_>> {
     Some(match statement {
         Statement::Update { .. } | Statement::Delete { .. } => return None,
@@ -199,7 +199,7 @@ fn condition(condition: &Condition) -> Stmt<'_> {
     }
 }
 
-/// Whether that flag is set.
+/// Whether this flag is set in these.
 fn has(flags: Expr<'static>, flag: &'static str) -> Stmt<'static> {
     Stmt::Match(Match {
         left: flags,

@@ -10,13 +10,13 @@ use super::{Counter, Element, Hook, RuleBody, Shape, TableFamily};
 /// One step, in one of the two tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Which table.
+    /// The family of the table that is changed.
     pub family: TableFamily,
-    /// What is done.
+    /// What is done to the table.
     pub step: Step,
 }
 
-/// What a step does.
+/// What a step of a transaction does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Makes the table.
@@ -30,85 +30,85 @@ pub enum Step {
     DeleteTable,
     /// Declares a set.
     AddSet {
-        /// Its name.
+        /// The set's name.
         set: Arc<str>,
-        /// Its declaration.
+        /// The set's declaration.
         shape: Shape,
-        /// Where it comes from.
+        /// The place in the source that asked for the step.
         origin: Option<Span>,
     },
     /// Removes a set that no rule uses.
     DeleteSet {
-        /// Its name.
+        /// The set's name.
         set: Arc<str>,
     },
     /// Adds elements.
     AddElements {
-        /// The set.
+        /// The name of the set that the elements are in.
         set: Arc<str>,
         /// The elements.
         elements: Vec<Element>,
-        /// Where each comes from.
+        /// The place in the source of each element.
         origins: Vec<Span>,
         /// What each has counted already. Those that have none begin at 0.
         counters: Vec<Counter>,
     },
     /// Removes elements.
     DeleteElements {
-        /// The set.
+        /// The name of the set that the elements are in.
         set: Arc<str>,
         /// The elements, as they are in the kernel.
         elements: Vec<Element>,
     },
     /// Adds elements with what they had under another number.
     CarryElements {
-        /// The set.
+        /// The name of the set that the elements are in.
         set: Arc<str>,
         /// The elements.
         elements: Vec<Carried>,
     },
     /// Removes elements that may be there or not: what rules put there.
     ClearElements {
-        /// The set.
+        /// The name of the set that the elements are in.
         set: Arc<str>,
         /// The elements.
         elements: Vec<Element>,
     },
     /// Makes a chain.
     AddChain {
-        /// Its name.
+        /// The chain's name.
         chain: Arc<str>,
-        /// Where packets enter it.
+        /// Where packets enter the chain; `None`: rules lead to it.
         hook: Option<Hook>,
-        /// Where it comes from.
+        /// The place in the source that asked for the step.
         origin: Option<Span>,
     },
     /// Removes all rules of a chain.
     FlushChain {
-        /// Its name.
+        /// The chain's name.
         chain: Arc<str>,
     },
     /// Removes a chain that nothing goes to.
     DeleteChain {
-        /// Its name.
+        /// The chain's name.
         chain: Arc<str>,
     },
     /// Adds a rule.
     AddRule {
-        /// The chain.
+        /// The name of the chain that the rule is in.
         chain: Arc<str>,
         /// The handle of the rule that it goes before; without it, it goes to the end.
         before: Option<u64>,
-        /// What it does.
+        /// What the rule does.
         body: RuleBody,
-        /// Where it comes from.
+        /// The place in the source that asked for the step.
         origin: Option<Span>,
     },
     /// Removes a rule.
     DeleteRule {
-        /// The chain.
+        /// The name of the chain that the rule is in.
         chain: Arc<str>,
-        /// The rule.
+        /// The kernel's number of the rule.
         handle: u64,
     },
 }
@@ -123,7 +123,7 @@ pub struct Carried {
 }
 
 impl Change {
-    /// Where it comes from; of elements, the one at this place.
+    /// The place in the source that asked for the change; of elements, for the one at this place.
     pub fn origin(&self, element: Option<usize>) -> Option<Span> {
         match &self.step {
             Step::AddSet { origin, .. }

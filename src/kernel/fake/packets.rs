@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::diff::{Observed, ObservedTable, Why};
+use crate::diff::{MisfitKind, Observed, ObservedTable};
 use crate::emit::netlink::change::{Carried, Change, Step};
 use crate::emit::netlink::{Counter, Data, Element};
 use crate::kernel::{Entry, Recollection};
@@ -48,7 +48,7 @@ pub(super) fn remember(
     remembered: &mut Vec<Recollection>,
     observed: &Observed,
     change: &Change,
-) -> Result<bool, Why> {
+) -> Result<bool, MisfitKind> {
     let is = |one: &Recollection, set: &Arc<str>| (one.family, &one.map) == (change.family, set);
     let is_map = |set: &str| {
         let table = observed.table(change.family);
@@ -60,16 +60,16 @@ pub(super) fn remember(
         Step::DeleteSet { set } => remembered.retain(|one| !is(one, set)),
         Step::DeleteElements { set, elements } if is_map(set) => {
             let map = remembered.iter_mut().find(|one| is(one, set));
-            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            let entries = &mut map.ok_or(MisfitKind::Missing)?.entries;
             for element in elements {
                 let place = entries.iter().position(|entry| entry.key == element.key);
-                entries.remove(place.ok_or(Why::Missing)?);
+                entries.remove(place.ok_or(MisfitKind::Missing)?);
             }
             return Ok(true);
         }
         Step::ClearElements { set, elements } if is_map(set) => {
             let map = remembered.iter_mut().find(|one| is(one, set));
-            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            let entries = &mut map.ok_or(MisfitKind::Missing)?.entries;
             for element in elements {
                 let place = entries.iter().position(|entry| entry.key == element.key);
                 place.map(|place| entries.remove(place));
@@ -78,10 +78,10 @@ pub(super) fn remember(
         }
         Step::CarryElements { set, elements } if is_map(set) => {
             let map = remembered.iter_mut().find(|one| is(one, set));
-            let entries = &mut map.ok_or(Why::Missing)?.entries;
+            let entries = &mut map.ok_or(MisfitKind::Missing)?.entries;
             for Carried { element, lifetime } in elements {
                 if entries.iter().any(|entry| entry.key == element.key) {
-                    return Err(Why::Exists);
+                    return Err(MisfitKind::Exists);
                 }
                 entries.extend(entry(element, *lifetime));
             }

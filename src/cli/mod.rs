@@ -73,7 +73,7 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     Auto,
     /// Always
     Always,
@@ -212,7 +212,7 @@ enum Command {
     },
     /// Shows services and real servers as the kernel has them
     ///
-    /// Weights, states, shares of slots, and what was counted: in nat new connections, and packets and bytes both ways;
+    /// In the order of the file. Weights, states, shares of slots, and what was counted: in nat new connections, and packets and bytes both ways;
     /// in direct return packets and bytes to the servers, which answer past the balancer (`-`). A packet is what the
     /// kernel treats as one: segments that it has put together count once. Servers that services share have the figures
     /// of all of them together. Counters go on when something else is applied. What a flowtable of another
@@ -494,7 +494,7 @@ fn not_run(error: &clap::Error) -> Exit {
         } else {
             let text = error.to_string();
             let lines: Vec<_> = text.lines().map(diagnostic::escape).collect();
-            eprintln!("{}", lines.join("\n"));
+            report::Report::print(&(lines.join("\n") + "\n"));
         }
         return Exit::Bad;
     }

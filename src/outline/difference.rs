@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::diagnostic::escape;
 use crate::model::{Family, Prefix};
 use crate::schedule::MaglevTable;
 
@@ -35,7 +36,8 @@ impl Difference {
 
     /// Its lines as a text, each with its end.
     pub fn text(&self) -> String {
-        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
+        let lines = self.lines.iter().map(|line| escape(line));
+        lines.flat_map(|line| [line, "\n".into()]).collect()
     }
 
     /// From `old` to `new`, which moves clients.

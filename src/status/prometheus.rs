@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Amount, Figures, Server, Service, Status, Table};
+use crate::diagnostic::is_treacherous;
 use crate::model::ModeKind;
 
 /// A sample: its labels, and its value.
@@ -251,11 +252,26 @@ fn both_ways(labels_: &str, figures: &Figures, of: fn(Amount) -> u64) -> Vec<Sam
         .collect()
 }
 
-/// `service="www",mode="nat"`. What the kernel says may have been written by anybody.
+/// `service="www",mode="nat"`. What the kernel says may have been written by anybody: what a terminal would obey is written
+/// out, and two names stay two.
 fn labels(pairs: &[(&str, &str)]) -> String {
     let escaped = |value: &str| {
+        if !value.contains(|c| matches!(c, '\\' | '"') || is_treacherous(c)) {
+            return value.to_owned();
+        }
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        value.replace('\n', "\\n")
+        let value = value.replace('\n', "\\n");
+        // A backslash in a label is written twice.
+        let mut safe = String::with_capacity(value.len());
+        for character in value.chars() {
+            if is_treacherous(character) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\\\u{{{:x}}}", u32::from(character));
+            } else {
+                safe.push(character);
+            }
+        }
+        safe
     };
     let words: Vec<String> = pairs
         .iter()
@@ -273,6 +289,10 @@ mod tests {
         assert_eq!(
             labels(&[("a", "x\\y\"} 1\nz"), ("b", "")]),
             "a=\"x\\\\y\\\"} 1\\nz\",b=\"\""
+        );
+        assert_eq!(
+            labels(&[("a", "\u{1b}[2J\r\u{9b}")]),
+            "a=\"\\\\u{1b}[2J\\\\u{d}\\\\u{9b}\""
         );
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::report::Report;
+use super::report::{self, Report};
 use super::{Exit, output, tables};
 use crate::status::{self, Status};
 
@@ -51,7 +51,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
             Err(error) => Report::kernel(&error),
         };
     };
-    let redraw = format == Format::Human && io::stdout().is_terminal();
+    let redraw = format == Format::Human && io::stdout().is_terminal() && report::obeys();
     let pause = match Pause::new() {
         Ok(pause) => pause,
         Err(error) => {

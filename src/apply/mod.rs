@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Drift, Observed, diff, drift};
+use crate::diff::{Drift, Observed, diff};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Desired, Interfaces, MissingInterface};
 use crate::kernel::cache::Left;
@@ -26,8 +26,10 @@ mod carry;
 mod census;
 mod commit;
 mod delta;
+mod drifted;
 mod dying;
 mod element;
+mod left;
 mod moved;
 mod moves;
 mod numbers;
@@ -46,6 +48,8 @@ mod work;
 
 use attempt::Attempt;
 use census::Census;
+use drifted::drifted_since;
+pub use left::Look;
 use moves::{Moves, Unfinished};
 pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
@@ -152,13 +156,6 @@ pub struct Request<'a> {
     pub commit: bool,
 }
 
-/// What others changed since that, in tables that were read.
-pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> Vec<Drift> {
-    let plan = schedule(&left.model, &mut Diagnostics::new());
-    let tables = left.tables(&plan, table, &Scope::Whole);
-    tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
-}
-
 /// What the kernel has, and what is known of how it came about.
 #[derive(Debug)]
 pub struct Seen {
@@ -210,7 +207,7 @@ fn see_beside(
     let drift = {
         let plan = schedule(&remembered.model, &mut Diagnostics::new());
         let left = remembered.tables(&plan, table, &Scope::Whole);
-        left.map(|left| drift(&left, &observed))
+        left.map(|left| drifted_since(&left, &observed))
     };
     let untouched = drift.as_ref().is_some_and(Vec::is_empty);
     Ok(Seen {

@@ -21,7 +21,12 @@ impl View {
             let nat = service.mode == ModeKind::Nat;
             for server in &mut service.servers {
                 if nat {
-                    let [to, from] = ways.get(&server.number).copied().unwrap_or_default();
+                    let (mut to, mut from) = (Counter::default(), Counter::default());
+                    for number in [&server.number].into_iter().chain(&server.also) {
+                        let [one, other] = ways.get(number).copied().unwrap_or_default();
+                        to += one;
+                        from += other;
+                    }
                     (server.to, server.from) = (Some(to), Some(from));
                 } else {
                     server.to = Some(server.counter);

@@ -19,6 +19,8 @@ pub struct Drift {
     pub what: What,
     /// How it differs.
     pub how: How,
+    /// What an element is about, in the operator's words, where that is known.
+    pub about: Option<String>,
 }
 
 /// What drifted.
@@ -49,7 +51,7 @@ pub enum How {
     Dormant,
 }
 
-/// `extra rule 3 of chain input in inet`
+/// `extra rule 3 of chain `input` in inet`, `missing element of set `port` in inet: server web1 of www`
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
@@ -62,17 +64,20 @@ impl fmt::Display for Drift {
         match &self.what {
             What::Table => write!(f, "table"),
             What::Set(name) => write!(f, "set `{name}`"),
-            What::Element(set, element) => {
-                write!(f, "element ")?;
-                for byte in element.key.as_slice() {
-                    write!(f, "{byte:02x}")?;
-                }
-                write!(f, " of set `{set}`")
-            }
+            What::Element(set, _) => write!(f, "element of set `{set}`"),
             What::Chain(name) => write!(f, "chain `{name}`"),
             What::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
         }?;
-        write!(f, " in {}", self.family.name())
+        write!(f, " in {}", self.family.name())?;
+        match (&self.about, &self.what) {
+            (Some(about), _) => write!(f, ": {about}"),
+            (None, What::Element(_, element)) => {
+                write!(f, ": key ")?;
+                let mut bytes = element.key.as_slice().iter();
+                bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            (None, What::Table | What::Set(_) | What::Chain(_) | What::Rule(..)) => Ok(()),
+        }
     }
 }
 
@@ -80,7 +85,14 @@ impl fmt::Display for Drift {
 pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     let mut all = Vec::new();
     for family in TableFamily::BOTH {
-        let mut tell = |what, how| all.push(Drift { family, what, how });
+        let mut tell = |what, how| {
+            all.push(Drift {
+                family,
+                what,
+                how,
+                about: None,
+            });
+        };
         match (left.table(family), found.table(family)) {
             (None, None) => {}
             (Some(_), None) => tell(What::Table, How::Missing),
@@ -118,6 +130,10 @@ fn elements(set: &Arc<str>, left: &[Element], found: &[Element], tell: &mut impl
     let mut tell = |element: &Element, how| {
         tell(What::Element(set.clone(), Box::new(element.clone())), how);
     };
+    // Mostly both are the same, and often in the same order.
+    let front = left.iter().zip(found).take_while(|(a, b)| a == b).count();
+    let left = left.get(front..).unwrap_or_default();
+    let found = found.get(front..).unwrap_or_default();
     let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
         match rest.remove(&identity(element)) {

@@ -13,7 +13,7 @@ use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTa
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
-use crate::emit::netlink::constant::{element, message, rule, set, table};
+use crate::emit::netlink::constant::{data, element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Bytes, Counter, Element, Hook, Interfaces, LONGEST, TableFamily, kind};
 use crate::model::MacAddress;
@@ -23,7 +23,7 @@ use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
     Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Judged, Kernel, KernelError, Memory,
-    Recollection, Verdict, cache, conntrack, read,
+    Part, Recollection, Verdict, cache, conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -31,6 +31,15 @@ const ATTEMPTS: usize = 20;
 
 /// So many chains are asked for one by one; more, with all others.
 const FEW_CHAINS: usize = 64;
+
+/// So many slots, and so many counters, are listed; more are asked for one by one. Up to there that is no faster: found by
+/// measuring.
+const FEW_SLOTS: usize = 1 << 17;
+const FEW_COUNTERS: usize = 1 << 16;
+
+/// So many elements are asked for in one message. Each is an answer of its own, and all must have room in the receive
+/// buffer, which is small in a user namespace.
+const KEYS: usize = 128;
 
 /// The rules of a table.
 type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
@@ -106,18 +115,57 @@ impl Linux {
         Ok(found)
     }
 
-    /// A whole table, if it is there.
-    fn read_whole_table(
+    /// So much of a table, if it is there.
+    fn read_part(
         &mut self,
         family: TableFamily,
         name: &str,
+        part: Part<'_>,
     ) -> Result<Option<ObservedTable>, KernelError> {
         let Some(mut table) = self.read_table(family, name)? else {
             return Ok(None);
         };
+        match part {
+            Part::Whole => self.read_contents(family, name, &mut table, |_| true)?,
+            Part::Counters(keys) => {
+                table.sets = self.read_declarations(family, name)?;
+                table.sets.retain(|set| set.shape.counts());
+                for set in &mut table.sets {
+                    let keys = keys(family, &set.name).filter(|keys| keys.len() > FEW_COUNTERS);
+                    match keys.filter(|_| is_by_mark(set)) {
+                        Some(keys) => self.read_by_keys(family, name, set, keys)?,
+                        None => self.fill(family, name, [set])?,
+                    }
+                }
+            }
+            Part::Slots(wanted) => {
+                let is_slots = |set: &ObservedSet| *set.name == *name::SLOTS;
+                self.read_contents(family, name, &mut table, |set| !is_slots(set))?;
+                let keys = wanted(family, &table);
+                if let Some(slots) = table.sets.iter_mut().find(|set| is_slots(set)) {
+                    if keys.len() > FEW_SLOTS && is_by_mark(slots) {
+                        self.read_by_keys(family, name, slots, &keys)?;
+                    } else {
+                        self.read_elements(family, name, slots, &mut read::Names::default())?;
+                    }
+                }
+            }
+        }
+        Ok(Some(table))
+    }
+
+    /// What is in a table: chains, rules and sets, and the elements of those that are `wanted`.
+    fn read_contents(
+        &mut self,
+        family: TableFamily,
+        name: &str,
+        table: &mut ObservedTable,
+        wanted: impl Fn(&ObservedSet) -> bool,
+    ) -> Result<(), KernelError> {
         table.chains = self.read_chains(family, name)?;
         let mut rules = self.read_rules(family, name, None)?;
-        let sets = self.read_sets(family, name, |_| true)?;
+        let mut sets = self.read_declarations(family, name)?;
+        self.fill(family, name, sets.iter_mut().filter(|set| wanted(set)))?;
         let (brought_by_rules, kept) = sets
             .into_iter()
             .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
@@ -126,7 +174,7 @@ impl Linux {
         for chain in &mut table.chains {
             chain.rules = rules.remove(&chain.name).unwrap_or_default();
         }
-        Ok(Some(table))
+        Ok(())
     }
 
     /// The sets of a table that are wanted, with their elements.
@@ -136,6 +184,18 @@ impl Linux {
         table: &str,
         wanted: impl FnMut(&ObservedSet) -> bool,
     ) -> Result<Vec<ObservedSet>, KernelError> {
+        let mut sets = self.read_declarations(family, table)?;
+        sets.retain(wanted);
+        self.fill(family, table, &mut sets)?;
+        Ok(sets)
+    }
+
+    /// The sets of a table, without their elements.
+    pub(super) fn read_declarations(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Vec<ObservedSet>, KernelError> {
         let mut sets: Vec<ObservedSet> = Vec::new();
         self.socket.dump(
             message::GET_SET,
@@ -143,26 +203,90 @@ impl Linux {
             |w| w.string(set::TABLE, table),
             |_, attributes| sets.extend(read::set(attributes)),
         )?;
-        sets.retain(wanted);
+        Ok(sets)
+    }
+
+    /// Reads the elements of these sets.
+    fn fill<'s>(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        sets: impl IntoIterator<Item = &'s mut ObservedSet>,
+    ) -> Result<(), KernelError> {
         let mut names = read::Names::default();
-        for set in &mut sets {
+        for set in sets {
             // Longer keys are none of flbc's; the declaration alone tells that the set is another.
             // What packets put into a dynamic one may be a million clients, and is compared with nothing.
             if set.shape.key_length as usize > LONGEST || set.shape.is_dynamic() {
                 continue;
             }
-            let of = set.name.clone();
-            self.socket.dump(
+            self.read_elements(family, table, set, &mut names)?;
+        }
+        Ok(())
+    }
+
+    fn read_elements(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        set: &mut ObservedSet,
+        names: &mut read::Names,
+    ) -> Result<(), KernelError> {
+        let of = set.name.clone();
+        self.socket.dump(
+            message::GET_ELEMENTS,
+            family.number(),
+            |w| {
+                w.string(element::TABLE, table);
+                w.string(element::SET, &of);
+            },
+            |_, attributes| read::elements(attributes, names, set),
+        )
+    }
+
+    /// Reads the elements of a set that have these keys, as far as they are there.
+    fn read_by_keys(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        set: &mut ObservedSet,
+        keys: &[u32],
+    ) -> Result<(), KernelError> {
+        let of = set.name.clone();
+        let mut names = read::Names::default();
+        let generation = self.read_generation()?;
+        set.elements.reserve_exact(keys.len());
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let asked = rest.get(..KEYS).unwrap_or(rest);
+            let before = set.elements.len();
+            let all = self.socket.get_each(
                 message::GET_ELEMENTS,
                 family.number(),
                 |w| {
                     w.string(element::TABLE, table);
                     w.string(element::SET, &of);
+                    w.nested(element::LIST, |w| {
+                        for key in asked {
+                            w.nested(element::ELEMENT, |w| {
+                                w.nested(element::KEY, |w| {
+                                    w.bytes(data::VALUE, &key.to_ne_bytes());
+                                });
+                            });
+                        }
+                    });
                 },
-                |_, attributes| read::elements(attributes, &mut names, set),
+                |attributes| read::elements(attributes, &mut names, set),
             )?;
+            // The kernel answers key by key, and stops at the first that is not there, as it does where the set is gone.
+            if !all && self.read_generation()? != generation {
+                return Err(KernelError::Changed);
+            }
+            let answered = set.elements.len() - before;
+            let done = answered + usize::from(!all);
+            rest = rest.get(done.max(1)..).unwrap_or_default();
         }
-        Ok(sets)
+        Ok(())
     }
 
     fn read_chains(
@@ -226,6 +350,11 @@ impl Linux {
         let answers = self.socket.transact(&batch)?;
         verdict(&batch, changes, &answers)
     }
+}
+
+/// Whether a set can be asked for marks.
+fn is_by_mark(set: &ObservedSet) -> bool {
+    set.shape.key_type == kind::MARK && set.shape.key_length == 4 && !set.shape.is_dynamic()
 }
 
 /// By what a table is known again: the random text that flbc made it with, or else, where `nft -f` made it, what the
@@ -350,12 +479,12 @@ impl Kernel for Linux {
         Ok([identity(TableFamily::Inet)?, identity(TableFamily::Netdev)?])
     }
 
-    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
+    fn observe_part(&mut self, table: &str, part: Part<'_>) -> Result<Observed, KernelError> {
         let (mut observed, generation) = self.undisturbed(|kernel| {
             Ok(Observed {
                 generation: 0,
-                inet: kernel.read_whole_table(TableFamily::Inet, table)?,
-                netdev: kernel.read_whole_table(TableFamily::Netdev, table)?,
+                inet: kernel.read_part(TableFamily::Inet, table, part)?,
+                netdev: kernel.read_part(TableFamily::Netdev, table, part)?,
             })
         })?;
         observed.generation = generation;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Counter, Observed, ObservedSet};
+use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
 use crate::model::{MacAddress, Protocol, Served};
@@ -42,7 +42,12 @@ pub trait Kernel {
     fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError>;
 
     /// All that is in the tables of this name, as of one generation.
-    fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
+    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
+        self.observe_part(table, Part::Whole)
+    }
+
+    /// So much of what is in the tables of this name, as of one generation.
+    fn observe_part(&mut self, table: &str, part: Part<'_>) -> Result<Observed, KernelError>;
 
     /// What real servers in nat were sent and what they answered, in no order; those without a packet are not there.
     fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
@@ -127,6 +132,21 @@ pub trait Kernel {
     /// Forgets those of them that are `doomed`, once all packets have passed that were on their way; says how many.
     fn forget_untranslated(&mut self, doomed: &dyn Fn(&Flow) -> bool)
     -> Result<usize, KernelError>;
+}
+
+/// How much of the tables is read.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    /// All of it.
+    Whole,
+    /// All of it, but of the slots, where there are many, only these: what a table, read so far, is asked for.
+    ///
+    /// The kernel lists a set in parts of 32 KiB, and walks through the whole set for each of them: a list takes four
+    /// times as long where there are twice as many. To ask for a slot by its number takes the same time always.
+    Slots(&'a dyn Fn(TableFamily, &ObservedTable) -> Vec<u32>),
+    /// The sets whose elements count, with what they have counted: no chain, and no other set. Of a set that has keys here,
+    /// where they are many, only the elements of these keys.
+    Counters(&'a dyn Fn(TableFamily, &str) -> Option<&'a [u32]>),
 }
 
 /// What is to become of a connection.

@@ -44,7 +44,8 @@ pub struct Status {
     /// What is remembered, by what remembers it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub memory: Vec<Table>,
-    /// The services, in the order of their names.
+    /// The services, in the order of the file; those that are not in it, and all where it is not known, in the order of
+    /// their names.
     pub services: Vec<Service>,
 }
 
@@ -98,7 +99,7 @@ pub struct Service {
     pub mode: ModeKind,
     /// Whether other services use the same servers, whose figures are then those of all of them together.
     pub shared: bool,
-    /// Its VIPs.
+    /// Its VIPs, in the order of the file, or of their addresses where that is not known.
     pub vips: Vec<Vip>,
     /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
     #[serde(skip_serializing_if = "Option::is_none")]

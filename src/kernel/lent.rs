@@ -32,6 +32,10 @@ impl<K: Kernel> Kernel for &mut K {
         (**self).traffic(table)
     }
 
+    fn traffic_of(&mut self, table: &str, servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        (**self).traffic_of(table, servers)
+    }
+
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {
         (**self).read_handles(table, observed)
     }

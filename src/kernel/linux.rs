@@ -13,7 +13,7 @@ use crate::diff::{Observed, ObservedChain, ObservedRule, ObservedSet, ObservedTa
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::{Batch, Ending};
 use crate::emit::netlink::change::Change;
-use crate::emit::netlink::constant::{data, element, message, rule, set, table};
+use crate::emit::netlink::constant::{element, message, rule, set, table};
 use crate::emit::netlink::expression::ANONYMOUS_STEM;
 use crate::emit::netlink::{Bytes, Counter, Element, Hook, Interfaces, LONGEST, TableFamily, kind};
 use crate::model::MacAddress;
@@ -23,7 +23,7 @@ use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
     Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Verdict, cache, conntrack, read,
+    Part, Recollection, Traffic, Verdict, by_key, cache, conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -31,15 +31,6 @@ const ATTEMPTS: usize = 20;
 
 /// So many chains are asked for one by one; more, with all others.
 const FEW_CHAINS: usize = 64;
-
-/// So many slots, and so many counters, are listed; more are asked for one by one. Up to there that is no faster: found by
-/// measuring.
-const FEW_SLOTS: usize = 1 << 17;
-const FEW_COUNTERS: usize = 1 << 16;
-
-/// So many elements are asked for in one message. Each is an answer of its own, and all must have room in the receive
-/// buffer, which is small in a user namespace.
-const KEYS: usize = 128;
 
 /// The rules of a table.
 type RulesByChain = HashMap<Arc<str>, Vec<ObservedRule>>;
@@ -131,9 +122,10 @@ impl Linux {
                 table.sets = self.read_declarations(family, name)?;
                 table.sets.retain(|set| set.shape.counts());
                 for set in &mut table.sets {
-                    let keys = keys(family, &set.name).filter(|keys| keys.len() > FEW_COUNTERS);
-                    match keys.filter(|_| is_by_mark(set)) {
-                        Some(keys) => self.read_by_keys(family, name, set, keys)?,
+                    let keys =
+                        keys(family, &set.name).filter(|keys| keys.len() > by_key::FEW_COUNTERS);
+                    match keys.filter(|_| by_key::is_by_mark(set)) {
+                        Some(keys) => self.read_by_marks(family, name, set, keys)?,
                         None => self.fill(family, name, [set])?,
                     }
                 }
@@ -143,8 +135,8 @@ impl Linux {
                 self.read_contents(family, name, &mut table, |set| !is_slots(set))?;
                 let keys = wanted(family, &table);
                 if let Some(slots) = table.sets.iter_mut().find(|set| is_slots(set)) {
-                    if keys.len() > FEW_SLOTS && is_by_mark(slots) {
-                        self.read_by_keys(family, name, slots, &keys)?;
+                    if keys.len() > by_key::FEW_SLOTS && by_key::is_by_mark(slots) {
+                        self.read_by_marks(family, name, slots, &keys)?;
                     } else {
                         self.read_elements(family, name, slots, &mut read::Names::default())?;
                     }
@@ -244,51 +236,6 @@ impl Linux {
         )
     }
 
-    /// Reads the elements of a set that have these keys, as far as they are there.
-    fn read_by_keys(
-        &mut self,
-        family: TableFamily,
-        table: &str,
-        set: &mut ObservedSet,
-        keys: &[u32],
-    ) -> Result<(), KernelError> {
-        let of = set.name.clone();
-        let mut names = read::Names::default();
-        let generation = self.read_generation()?;
-        set.elements.reserve_exact(keys.len());
-        let mut rest = keys;
-        while !rest.is_empty() {
-            let asked = rest.get(..KEYS).unwrap_or(rest);
-            let before = set.elements.len();
-            let all = self.socket.get_each(
-                message::GET_ELEMENTS,
-                family.number(),
-                |w| {
-                    w.string(element::TABLE, table);
-                    w.string(element::SET, &of);
-                    w.nested(element::LIST, |w| {
-                        for key in asked {
-                            w.nested(element::ELEMENT, |w| {
-                                w.nested(element::KEY, |w| {
-                                    w.bytes(data::VALUE, &key.to_ne_bytes());
-                                });
-                            });
-                        }
-                    });
-                },
-                |attributes| read::elements(attributes, &mut names, set),
-            )?;
-            // The kernel answers key by key, and stops at the first that is not there, as it does where the set is gone.
-            if !all && self.read_generation()? != generation {
-                return Err(KernelError::Changed);
-            }
-            let answered = set.elements.len() - before;
-            let done = answered + usize::from(!all);
-            rest = rest.get(done.max(1)..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
     fn read_chains(
         &mut self,
         family: TableFamily,
@@ -350,11 +297,6 @@ impl Linux {
         let answers = self.socket.transact(&batch)?;
         verdict(&batch, changes, &answers)
     }
-}
-
-/// Whether a set can be asked for marks.
-fn is_by_mark(set: &ObservedSet) -> bool {
-    set.shape.key_type == kind::MARK && set.shape.key_length == 4 && !set.shape.is_dynamic()
 }
 
 /// By what a table is known again: the random text that flbc made it with, or else, where `nft -f` made it, what the
@@ -524,6 +466,13 @@ impl Kernel for Linux {
             Ok(all.into_values().collect())
         })?;
         Ok(counters)
+    }
+
+    fn traffic_of(&mut self, table: &str, servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        match self.read_traffic_of(table, servers)? {
+            Some(traffic) => Ok(traffic),
+            None => self.traffic(table),
+        }
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -17,6 +17,7 @@ use crate::model::{MacAddress, Protocol, Served};
 use crate::ruleset::name;
 
 mod arrival;
+mod by_key;
 pub mod cache;
 mod conntrack;
 mod error;
@@ -56,6 +57,11 @@ pub trait Kernel {
         Ok(traffic
             .filter_map(|(element, counter)| Traffic::of(element, *counter))
             .collect())
+    }
+
+    /// The same of these servers at least, for whoever knows them: a list of all takes a time that grows with its square.
+    fn traffic_of(&mut self, table: &str, _servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        self.traffic(table)
     }
 
     /// Fills in the handles of rules that were added to `observed` after it was read.
@@ -140,9 +146,6 @@ pub enum Part<'a> {
     /// All of it.
     Whole,
     /// All of it, but of the slots, where there are many, only these: what a table, read so far, is asked for.
-    ///
-    /// The kernel lists a set in parts of 32 KiB, and walks through the whole set for each of them: a list takes four
-    /// times as long where there are twice as many. To ask for a slot by its number takes the same time always.
     Slots(&'a dyn Fn(TableFamily, &ObservedTable) -> Vec<u32>),
     /// The sets whose elements count, with what they have counted: no chain, and no other set. Of a set that has keys here,
     /// where they are many, only the elements of these keys.

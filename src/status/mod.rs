@@ -26,7 +26,7 @@ mod tests;
 pub use figures::{Amount, Figures, Rate, Rates};
 pub use human::human;
 pub use json::json;
-pub use prometheus::prometheus;
+pub use prometheus::{prometheus, write_prometheus};
 
 /// One reading.
 #[derive(Debug, Serialize)]

@@ -1,40 +1,51 @@
 //! Metrics in Prometheus' text format, for the textfile collector of its node exporter.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use super::{Amount, Figures, Server, Service, Status, Table};
 use crate::diagnostic::is_treacherous;
 use crate::model::ModeKind;
 
 /// A sample: its labels, and its value.
-type Sample = (String, String);
+type Sample<'l> = (Cow<'l, str>, String);
 
 /// Every metric: help, type, samples.
 pub fn prometheus(status: &Status) -> String {
     let mut text = String::new();
-    servers(status, &mut text);
-    services(status, &mut text);
-    memory(status, &mut text);
-    let open = u8::from(status.trial.is_some());
-    let warnings = status.warnings.len();
-    let gauge = |value: String| vec![(String::new(), value)];
-    metric(
-        &mut text,
-        ("flbc_trial_open", "gauge"),
-        "Whether a trial waits for its confirmation.",
-        gauge(open.to_string()),
-    );
-    metric(
-        &mut text,
-        ("flbc_warnings", "gauge"),
-        "How many warnings flbc status has.",
-        gauge(warnings.to_string()),
-    );
+    // Writing to a String cannot fail.
+    let _ = write_prometheus(status, &mut text);
     text
 }
 
+/// The same, piece by piece: of a hundred thousand servers it is more than a hundred megabytes.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
+    servers(status, text)?;
+    services(status, text)?;
+    memory(status, text)?;
+    let open = u8::from(status.trial.is_some());
+    let warnings = status.warnings.len();
+    let gauge = |value: String| vec![(Cow::Borrowed(""), value)];
+    metric(
+        text,
+        ("flbc_trial_open", "gauge"),
+        "Whether a trial waits for its confirmation.",
+        gauge(open.to_string()),
+    )?;
+    metric(
+        text,
+        ("flbc_warnings", "gauge"),
+        "How many warnings flbc status has.",
+        gauge(warnings.to_string()),
+    )
+}
+
 /// How much is remembered, and how much can be.
-fn memory(status: &Status, text: &mut String) {
+fn memory(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let samples = |value: fn(&Table) -> String| {
         let tables = status.memory.iter();
         tables.map(move |table| {
@@ -43,7 +54,7 @@ fn memory(status: &Status, text: &mut String) {
                 ("map", &table.map),
                 ("of", table.of.name()),
             ]);
-            (labels, value(table))
+            (labels.into(), value(table))
         })
     };
     metric(
@@ -51,33 +62,37 @@ fn memory(status: &Status, text: &mut String) {
         ("flbc_remembered", "gauge"),
         "Clients (persist) and flows (track) that are remembered.",
         samples(|table| table.used.to_string()),
-    );
+    )?;
     metric(
         text,
         ("flbc_remembered_room", "gauge"),
         "How many can be remembered.",
         samples(|table| table.room.to_string()),
-    );
+    )
 }
 
-fn metric(
-    text: &mut String,
+fn metric<'l>(
+    text: &mut dyn Write,
     (name, kind): (&str, &str),
     help: &str,
-    samples: impl IntoIterator<Item = Sample>,
-) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    samples: impl IntoIterator<Item = Sample<'l>>,
+) -> fmt::Result {
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
     for (labels, value) in samples {
-        let _ = if labels.is_empty() {
-            writeln!(text, "{name} {value}")
-        } else {
-            writeln!(text, "{name}{{{labels}}} {value}")
-        };
+        text.write_str(name)?;
+        if !labels.is_empty() {
+            for part in ["{", &labels, "}"] {
+                text.write_str(part)?;
+            }
+        }
+        for part in [" ", &value, "\n"] {
+            text.write_str(part)?;
+        }
     }
+    Ok(())
 }
 
-fn servers(status: &Status, text: &mut String) {
+fn servers(status: &Status, text: &mut dyn Write) -> fmt::Result {
     // Each server's labels, once for all metrics.
     let servers: Vec<_> = status
         .services
@@ -94,14 +109,14 @@ fn servers(status: &Status, text: &mut String) {
         })
         .collect();
     let connections = servers.iter().filter_map(|(labels, server)| {
-        Some((labels.clone(), server.figures.connections?.to_string()))
+        Some((labels.into(), server.figures.connections?.to_string()))
     });
     metric(
         text,
         ("flbc_server_connections_total", "counter"),
         "New connections to a real server (mode nat), of all services that share it.",
         connections,
-    );
+    )?;
     for (name, help, of) in [
         (
             "flbc_server_packets_total",
@@ -117,43 +132,43 @@ fn servers(status: &Status, text: &mut String) {
         let samples = servers
             .iter()
             .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
-        metric(text, (name, "counter"), help, samples);
+        metric(text, (name, "counter"), help, samples)?;
     }
     let gauge = |value: fn(&Server) -> String| {
         let servers = servers.iter();
-        servers.map(move |(labels, server)| (labels.clone(), value(server)))
+        servers.map(move |(labels, server)| (labels.into(), value(server)))
     };
     metric(
         text,
         ("flbc_server_weight", "gauge"),
         "The weight of a real server.",
         gauge(|server| server.weight.to_string()),
-    );
+    )?;
     metric(
         text,
         ("flbc_server_share_ratio", "gauge"),
         "The share of new clients of its family that a real server gets, 0 to 1.",
         gauge(|server| server.share.to_string()),
-    );
+    )?;
     let standing = servers.iter().map(|(of, server)| {
         let state = labels(&[("state", server.state.name())]);
-        (format!("{of},{state}"), "1".to_owned())
+        (format!("{of},{state}").into(), "1".to_owned())
     });
     metric(
         text,
         ("flbc_server_state", "gauge"),
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
-    );
+    )?;
     metric(
         text,
         ("flbc_server_overridden", "gauge"),
         "Whether flbc set changed a real server from what the file says.",
         gauge(|server| u8::from(server.file.is_some()).to_string()),
-    );
+    )
 }
 
-fn services(status: &Status, text: &mut String) {
+fn services(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let of_service =
         |service: &Service| labels(&[("service", &service.name), ("mode", service.mode.name())]);
     let all = || status.services.iter();
@@ -163,11 +178,11 @@ fn services(status: &Status, text: &mut String) {
         "New connections to a virtual service (mode nat).",
         all().filter_map(|service| {
             Some((
-                of_service(service),
+                of_service(service).into(),
                 service.figures.connections?.to_string(),
             ))
         }),
-    );
+    )?;
     for (name, help, of) in [
         (
             "flbc_service_packets_total",
@@ -182,7 +197,7 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples =
             all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
-        metric(text, (name, "counter"), help, samples);
+        metric(text, (name, "counter"), help, samples)?;
     }
     for (name, mode, help) in [
         (
@@ -198,8 +213,10 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples = all()
             .filter(|service| service.mode == mode)
-            .filter_map(|service| Some((of_service(service), service.turned_away?.to_string())));
-        metric(text, (name, "counter"), help, samples);
+            .filter_map(|service| {
+                Some((of_service(service).into(), service.turned_away?.to_string()))
+            });
+        metric(text, (name, "counter"), help, samples)?;
     }
     let vips = || {
         all().flat_map(|service| {
@@ -209,7 +226,7 @@ fn services(status: &Status, text: &mut String) {
                     ("vip", &vip.words),
                     ("mode", service.mode.name()),
                 ]);
-                (labels, &vip.figures)
+                (Cow::from(labels), &vip.figures)
             })
         })
     };
@@ -218,19 +235,19 @@ fn services(status: &Status, text: &mut String) {
         ("flbc_vip_connections_total", "counter"),
         "New connections to a VIP (mode nat).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.connections?.to_string()))),
-    );
+    )?;
     metric(
         text,
         ("flbc_vip_packets_total", "counter"),
         "Packets to a VIP (mode dr).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.packets.to_string()))),
-    );
+    )?;
     metric(
         text,
         ("flbc_vip_bytes_total", "counter"),
         "Bytes of these packets, with their IP headers.",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.bytes.to_string()))),
-    );
+    )
 }
 
 const fn packets(amount: Amount) -> u64 {
@@ -242,14 +259,18 @@ const fn bytes(amount: Amount) -> u64 {
 }
 
 /// A sample for each way that is seen.
-fn both_ways(labels_: &str, figures: &Figures, of: fn(Amount) -> u64) -> Vec<Sample> {
-    [("to_server", figures.to), ("from_server", figures.from)]
-        .into_iter()
-        .filter_map(|(way, amount)| {
-            let way = labels(&[("direction", way)]);
-            Some((format!("{labels_},{way}"), of(amount?).to_string()))
-        })
-        .collect()
+fn both_ways(
+    of_all: &str,
+    figures: &Figures,
+    of: fn(Amount) -> u64,
+) -> impl Iterator<Item = Sample<'static>> + use<> {
+    let ways = [("to_server", figures.to), ("from_server", figures.from)];
+    ways.map(|(way, amount)| {
+        let labels = format!("{of_all},direction=\"{way}\"");
+        Some((labels.into(), of(amount?).to_string()))
+    })
+    .into_iter()
+    .flatten()
 }
 
 /// `service="www",mode="nat"`. What the kernel says may have been written by anybody: what a terminal would obey is written

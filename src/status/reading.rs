@@ -26,7 +26,7 @@ impl Status {
             known,
             drift,
         } = tables.look()?;
-        let traffic = tables.kernel.traffic(&name)?;
+        let traffic = tables.kernel.traffic_of(&name, &view.counted())?;
         let mut warnings = drifted(&drift, "; the next `flbc apply` puts it right");
         if let Some(known) = known {
             let foreign = tables.kernel.base_chains(&name)?;

@@ -515,3 +515,55 @@ fn the_only_server_of_a_service_that_tracks_has_its_whole_share() {
         assert!(status.out.contains("100.0%"), "{options}: {}", status.out);
     }
 }
+
+/// More slots than the kernel is asked to list: each is asked for by its number.
+#[test]
+fn of_many_slots_the_missing_ones_are_told_and_shares_are_the_same_however_they_are_read() {
+    let host = Host::alone();
+    host.apply(
+        "service www { vip 192.0.2.10 tcp 80; scheduler maglev table 131101
+        server a 10.20.0.11 weight 3; server b 10.20.0.12; server c 10.20.0.13 }",
+    );
+    let known = status(&host);
+    host.namespace.nft("add table ip other");
+    assert_eq!(status(&host), known);
+    let slots = host.namespace.nft_list(&["map", "inet", "flbc", "slot"]);
+    let (_, elements) = slots.split_once("elements = {").unwrap();
+    let element = elements.split(',').nth(1000).unwrap().trim();
+    let (slot, _) = element.split_once(" : ").unwrap();
+    // The first, one in the middle and the last; so it goes on behind what is not there.
+    for slot in ["0x00100000", slot, "0x0012001c"] {
+        host.namespace
+            .nft(&format!("delete element inet flbc slot {{ {slot} }}"));
+    }
+    let drifted = status(&host);
+    let told: Vec<&str> = drifted["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.iter().all(
+            |one| one.contains("missing element of set `slot` in inet: slot ")
+                && one.contains(" of service www")
+        ),
+        "{told:?}"
+    );
+    let share = |status: &Value, name: &str| server(status, "www", name)["share"].as_f64().unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(
+            (share(&drifted, name) - share(&known, name)).abs() < 1e-4,
+            "{name}: {drifted}"
+        );
+    }
+    host.forget();
+    let alone = status(&host);
+    for name in ["a", "b", "c"] {
+        assert!(
+            (share(&alone, name) - share(&drifted, name)).abs() < 1e-9,
+            "{name}: {alone}"
+        );
+    }
+}

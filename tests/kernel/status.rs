@@ -567,3 +567,51 @@ fn of_many_slots_the_missing_ones_are_told_and_shares_are_the_same_however_they_
         );
     }
 }
+
+/// Every command that speaks of the kernel says when standard output is full; where it is closed nobody wants to read.
+#[test]
+fn a_full_standard_output_is_told_and_a_closed_one_is_no_crash() {
+    let host = Host::alone();
+    let file = host.write(
+        "lb.flb",
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }",
+    );
+    let run = |to: &str, arguments: &str| {
+        let flbc = env!("CARGO_BIN_EXE_flbc");
+        host.command(&[
+            "sh",
+            "-c",
+            &format!("TERM=dumb exec {flbc} {arguments} {to}"),
+        ])
+    };
+    let commands = [
+        format!("apply {file}"),
+        "status".to_owned(),
+        "status --json".to_owned(),
+        "status --format prometheus".to_owned(),
+        "status --watch 60".to_owned(),
+        "set www a drain".to_owned(),
+        format!("explain --live --from 192.0.2.1:1 --to 192.0.2.10:80 {file}"),
+        "unload".to_owned(),
+    ];
+    for command in &commands {
+        let ran = run(">/dev/full", command);
+        assert_eq!(ran.code, Some(2), "{command}: {}", ran.err);
+        assert_eq!(
+            ran.err, "error: cannot write standard output: No space left on device\n",
+            "{command}"
+        );
+    }
+    for command in commands
+        .iter()
+        .filter(|command| !command.contains("--watch"))
+    {
+        let ran = run(">&-", command);
+        assert!(
+            ran.code.is_some_and(|code| code < 2),
+            "{command}: {}",
+            ran.err
+        );
+        assert_eq!(ran.err, "", "{command}");
+    }
+}

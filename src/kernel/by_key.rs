@@ -17,8 +17,8 @@ use super::{KernelError, Traffic, read};
 
 /// So many slots, and so many counters, are listed; more are asked for one by one. Up to there that is no faster: found by
 /// measuring.
-pub(super) const FEW_SLOTS: usize = 1 << 17;
-pub(super) const FEW_COUNTERS: usize = 1 << 16;
+const FEW_SLOTS: usize = 1 << 17;
+const FEW_COUNTERS: usize = 1 << 16;
 
 /// By so many servers it is guessed how many have counters that packets made.
 const TRIED: usize = 200;
@@ -28,7 +28,7 @@ const TRIED: usize = 200;
 const KEYS: usize = 128;
 
 /// Whether a set can be asked for marks.
-pub(super) fn is_by_mark(set: &ObservedSet) -> bool {
+fn is_by_mark(set: &ObservedSet) -> bool {
     set.shape.key_type == kind::MARK && set.shape.key_length == 4 && !set.shape.is_dynamic()
 }
 
@@ -41,8 +41,38 @@ fn traffic_keys(servers: impl Iterator<Item = u32>) -> impl Iterator<Item = [u8;
 }
 
 impl Linux {
+    /// Reads these slots; says whether it did, as it is as fast to list all where they are few.
+    pub(super) fn read_slots(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        set: &mut ObservedSet,
+        slots: &[u32],
+    ) -> Result<bool, KernelError> {
+        let many = slots.len() > FEW_SLOTS && is_by_mark(set);
+        if many {
+            self.read_by_marks(family, table, set, slots)?;
+        }
+        Ok(many)
+    }
+
+    /// The same for elements that count, by the numbers of servers.
+    pub(super) fn read_counters_of(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        set: &mut ObservedSet,
+        servers: &[u32],
+    ) -> Result<bool, KernelError> {
+        let many = servers.len() > FEW_COUNTERS && is_by_mark(set);
+        if many {
+            self.read_by_marks(family, table, set, servers)?;
+        }
+        Ok(many)
+    }
+
     /// Reads the elements of a set that have these marks for keys, as far as they are there.
-    pub(super) fn read_by_marks(
+    fn read_by_marks(
         &mut self,
         family: TableFamily,
         table: &str,

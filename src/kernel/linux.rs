@@ -23,7 +23,7 @@ use super::error::{Reason, Refusal};
 use super::socket::{Answer, Socket};
 use super::{
     Balanced, BaseChain, Committed, Connection, Flow, ID_STEM, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Traffic, Verdict, by_key, cache, conntrack, read,
+    Part, Recollection, Traffic, Verdict, cache, conntrack, read,
 };
 
 /// How often a reading that others' changes spoil is begun anew.
@@ -122,11 +122,9 @@ impl Linux {
                 table.sets = self.read_declarations(family, name)?;
                 table.sets.retain(|set| set.shape.counts());
                 for set in &mut table.sets {
-                    let keys =
-                        keys(family, &set.name).filter(|keys| keys.len() > by_key::FEW_COUNTERS);
-                    match keys.filter(|_| by_key::is_by_mark(set)) {
-                        Some(keys) => self.read_by_marks(family, name, set, keys)?,
-                        None => self.fill(family, name, [set])?,
+                    let keys = keys(family, &set.name).unwrap_or_default();
+                    if !self.read_counters_of(family, name, set, keys)? {
+                        self.fill(family, name, [set])?;
                     }
                 }
             }
@@ -134,12 +132,10 @@ impl Linux {
                 let is_slots = |set: &ObservedSet| *set.name == *name::SLOTS;
                 self.read_contents(family, name, &mut table, |set| !is_slots(set))?;
                 let keys = wanted(family, &table);
-                if let Some(slots) = table.sets.iter_mut().find(|set| is_slots(set)) {
-                    if keys.len() > by_key::FEW_SLOTS && by_key::is_by_mark(slots) {
-                        self.read_by_marks(family, name, slots, &keys)?;
-                    } else {
-                        self.read_elements(family, name, slots, &mut read::Names::default())?;
-                    }
+                if let Some(slots) = table.sets.iter_mut().find(|set| is_slots(set))
+                    && !self.read_slots(family, name, slots, &keys)?
+                {
+                    self.read_elements(family, name, slots, &mut read::Names::default())?;
                 }
             }
         }

@@ -119,7 +119,7 @@ demo: toolchain
 	$(CARGO) build --locked --release --bin flbc --example demo
 	@$(TARGET)/release/examples/demo
 
-# PARTS names the wanted ones of: load, reload, datapath, many, options, apply, compile.
+# PARTS names the wanted ones of: load, reload, datapath, many, options, apply, status, compile.
 bench bench-full: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES) $(BENCH_PACKAGES)
 	$(CARGO) build --locked --release --bin flbc --example bench

@@ -25,6 +25,7 @@ mod plot;
 mod reload;
 mod run;
 mod sender;
+mod status;
 mod table;
 
 use std::path::Path;
@@ -119,6 +120,9 @@ fn bench() -> Result<(), String> {
     }
     if wanted("apply") {
         apply::apply_beside_nft(&shop, full)?;
+    }
+    if wanted("status") {
+        status::status_beside_nft(&shop, full)?;
     }
     if wanted("compile") {
         compiling(&shop)?;

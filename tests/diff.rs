@@ -68,7 +68,7 @@ fn services_come_and_go() {
     differs(
         "service old {",
         "service new {",
-        "+ service new\n- service old\n1 added, 0 changed, 1 removed\n",
+        "- service old\n+ service new\n1 added, 0 changed, 1 removed\n",
     );
 }
 
@@ -434,4 +434,30 @@ proptest! {
             prop_assert_eq!(code, Some(0), "{} does not do: {}", advice, err);
         }
     }
+}
+
+#[test]
+fn services_are_told_in_the_order_of_the_file_and_vips_by_address() {
+    let service = |name: &str, vips: &str| {
+        format!("service {name} {{ vip {vips} tcp 80; server 10.20.0.11; }}\n").replace("; }", " }")
+    };
+    let none = "# none\n";
+    let both = service("z", "192.0.2.10") + &service("a", "192.0.2.9");
+    let (_, told, _) = diff(none, &both);
+    assert_eq!(
+        told,
+        "+ service z\n+ service a\n2 added, 0 changed, 0 removed\n"
+    );
+    let (_, told, _) = diff(&both, none);
+    assert_eq!(
+        told,
+        "- service z\n- service a\n0 added, 0 changed, 2 removed\n"
+    );
+    let more = service("z", "192.0.2.10, 192.0.2.9") + &service("a", "192.0.2.8");
+    let (_, told, _) = diff(&service("z", "192.0.2.100, 192.0.2.20"), &more);
+    assert_eq!(
+        told,
+        "~ z: - vip 192.0.2.20 tcp 80\n~ z: - vip 192.0.2.100 tcp 80\n~ z: + vip 192.0.2.9 tcp 80\n\
+         ~ z: + vip 192.0.2.10 tcp 80\n+ service a\n1 added, 1 changed, 0 removed\n"
+    );
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustc_hash::FxHashSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::diff::{Drift, Observed, diff, drift};
+use crate::diff::{Drift, Observed, diff};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Desired, Interfaces, MissingInterface, TableFamily};
 use crate::kernel::cache::Left;
@@ -29,8 +29,10 @@ mod carry;
 mod census;
 mod commit;
 mod delta;
+mod drifted;
 mod dying;
 mod element;
+mod left;
 mod legacy;
 mod moved;
 mod moves;
@@ -50,6 +52,8 @@ mod work;
 
 use attempt::Attempt;
 use census::Census;
+use drifted::drifted_since;
+pub use left::Look;
 use moves::{Moves, Unfinished};
 pub use numbers::{KnownBlock, KnownServer, ObservedNumbers, numbers};
 pub use remembered::Remembered;
@@ -163,13 +167,6 @@ impl Request<'_> {
     }
 }
 
-/// What others changed since that, in tables that were read.
-pub fn drift_since(left: &Remembered<'_>, table: &str, observed: &Observed) -> Vec<Drift> {
-    let plan = schedule(left.model(), &mut Diagnostics::new());
-    let tables = left.tables(&plan, table, &Scope::Whole);
-    tables.map_or_else(Vec::new, |tables| drift(&tables, observed))
-}
-
 /// What the kernel has, and what is known of how it came about.
 #[derive(Debug)]
 pub struct Seen {
@@ -226,7 +223,7 @@ fn see_beside(
         let plan = schedule(remembered.model(), &mut Diagnostics::new());
         let left = remembered.tables(&plan, table, &Scope::Whole);
         left.map(|left| {
-            let mut drift = drift(&left, &observed);
+            let mut drift = drifted_since(&left, &observed);
             // A chain goes with its interface: nobody removed it.
             let gone = went_with(&left, &remembered.interfaces, interfaces);
             drift.retain(|one| !one.is_missing_chain(|chain| gone.contains(chain)));

@@ -1,5 +1,6 @@
 //! The numbers that the kernel's tables give to servers and slots.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -200,7 +201,43 @@ fn region(rule: &ObservedRule, layout: Layout) -> Option<Region> {
     Region::containing(number, layout).filter(|region| region.service() == number)
 }
 
-fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
+/// Every slot that the rules of a table draw, once. Of rules that draw more than the map can hold, which none of flbc's
+/// do, nothing.
+pub(super) fn drawn_slots(table: &ObservedTable) -> Vec<u32> {
+    let room = table
+        .set(name::SLOTS)
+        .map_or(0, |set| u64::from(set.shape.size));
+    let chains = table.chains.iter();
+    let chains = chains.filter(|chain| name::is_service_chain(&chain.name));
+    let drawn: BTreeSet<(u32, u32)> = chains
+        .filter_map(|chain| match draw(chain)? {
+            Draw::Slots(first, count) => Some((first, count)),
+            Draw::Only(_) => None,
+        })
+        .collect();
+    if drawn
+        .iter()
+        .map(|(_, count)| u64::from(*count))
+        .sum::<u64>()
+        > room
+    {
+        return Vec::new();
+    }
+    let ranges = drawn.into_iter();
+    ranges
+        .flat_map(|(first, count)| first..first.saturating_add(count))
+        .collect()
+}
+
+/// What a service's chain draws from.
+pub(super) enum Draw {
+    /// The first slot, and how many.
+    Slots(u32, u32),
+    /// The number of a server that is alone.
+    Only(Option<u32>),
+}
+
+pub(super) fn draw(chain: &ObservedChain) -> Option<Draw> {
     // What comes before these two asks who may come, and whether the client is remembered.
     let [.., rule, goes] = chain.rules.as_slice() else {
         return None;
@@ -214,27 +251,33 @@ fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBloc
             let name = expression.inside().find(expr::NAME)?.string()?;
             let inside = expression.inside().find(expr::DATA)?.inside();
             let number = |kind| inside.find(kind).and_then(Attribute::u32);
-            let drawn = |first: Option<u32>, count: u32| {
-                let first = first.unwrap_or_default();
-                let range = first..first.saturating_add(count);
-                KnownBlock {
-                    slots: Some((first, count)),
-                    servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
-                    region: None,
-                }
-            };
+            let slots = |first: Option<u32>, count| Draw::Slots(first.unwrap_or_default(), count);
             match name {
-                "numgen" => Some(drawn(number(numgen::OFFSET), number(numgen::MODULUS)?)),
-                "hash" => Some(drawn(number(hash::OFFSET), number(hash::MODULUS)?)),
+                "numgen" => Some(slots(number(numgen::OFFSET), number(numgen::MODULUS)?)),
+                "hash" => Some(slots(number(hash::OFFSET), number(hash::MODULUS)?)),
                 "immediate" => {
                     let value = inside.find(immediate::DATA)?.inside().find(data::VALUE)?;
-                    Some(KnownBlock {
-                        slots: None,
-                        servers: word(value.value).into_iter().collect(),
-                        region: None,
-                    })
+                    Some(Draw::Only(word(value.value)))
                 }
                 _ => None,
             }
         })
+}
+
+fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
+    Some(match draw(chain)? {
+        Draw::Slots(first, count) => {
+            let range = first..first.saturating_add(count);
+            KnownBlock {
+                slots: Some((first, count)),
+                servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
+                region: None,
+            }
+        }
+        Draw::Only(number) => KnownBlock {
+            slots: None,
+            servers: number.into_iter().collect(),
+            region: None,
+        },
+    })
 }

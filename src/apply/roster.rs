@@ -20,11 +20,21 @@ impl View {
             let Some(seen) = self.services.get_mut(&*service.name) else {
                 continue;
             };
-            let mut left = std::mem::take(&mut seen.servers);
+            // By name, as there may be a hundred thousand.
+            let mut left: Vec<Option<ServerView>> = Vec::with_capacity(seen.servers.len());
+            let mut named: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+            for server in std::mem::take(&mut seen.servers).into_iter().rev() {
+                named
+                    .entry(server.name.clone())
+                    .or_default()
+                    .push(left.len());
+                left.push(Some(server));
+            }
             for (place, server) in declared(known.model(), service) {
-                let found = left.iter().position(|seen| seen.name == *server.name);
-                let mut shown = if let Some(at) = found {
-                    left.remove(at)
+                let found = named.get_mut(&*server.name).and_then(Vec::pop);
+                let found = found.and_then(|at| left.get_mut(at)?.take());
+                let mut shown = if let Some(found) = found {
+                    found
                 } else {
                     let identity = identity_of(known.model(), service, &server.name);
                     let namesakes = idle.get(&*identity).into_iter().flatten();
@@ -42,7 +52,7 @@ impl View {
                 seen.servers.push(shown);
             }
             // What the kernel has beside it was put there by somebody else.
-            seen.servers.append(&mut left);
+            seen.servers.extend(left.into_iter().rev().flatten());
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct ServiceView {
     pub vips: Vec<(String, Counter)>,
     /// The same VIPs.
     pub addressed: Vec<Vip>,
+    /// Its place among the services of the file, from 0, where that is known.
+    pub place: Option<usize>,
     /// How many new connections (in nat) or packets (in dr) were turned away by `allow` and `deny`, if it has any.
     pub turned_away: Option<Counter>,
     /// Its servers.
@@ -52,6 +54,9 @@ pub struct ServiceView {
 pub struct ServerView {
     /// The number that marks its connections.
     pub number: u32,
+    /// Other numbers that what was sent to it may be counted under: those of a pool that services use in several ways, where
+    /// the tables do not tell which of them is this service's.
+    pub also: Vec<u32>,
     /// Whether it is of the table of nat.
     pub nat: bool,
     /// Who it is: `web1 of www`.
@@ -130,12 +135,31 @@ impl View {
         view
     }
 
+    /// Leaves each server of a service once. A pool that services use in several ways has each of its servers under several
+    /// numbers: those that the service's rules draw are its own. Of a server that no rule draws now they cannot be told
+    /// apart, and it has what was counted under all of them.
+    pub(super) fn once(&mut self) {
+        for service in self.services.values_mut() {
+            let mut places: FxHashMap<(String, String), usize> = FxHashMap::default();
+            let mut kept: Vec<ServerView> = Vec::with_capacity(service.servers.len());
+            for server in std::mem::take(&mut service.servers) {
+                let who = (server.name.clone(), server.endpoint());
+                let place = *places.entry(who).or_insert(kept.len());
+                match kept.get_mut(place) {
+                    None => kept.push(server),
+                    Some(known) => known.join(server),
+                }
+            }
+            service.servers = kept;
+        }
+    }
+
     /// Every server that the kernel knows.
     pub fn servers(&self) -> impl Iterator<Item = &ServerView> {
         self.all_servers.iter()
     }
 
-    fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
+    pub(super) fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
         let mode = mode_of(family);
         let maps = table.sets.iter();
         for set in maps.filter(|set| set.name.starts_with(name::dispatch(mode))) {
@@ -154,8 +178,7 @@ impl View {
                 // In dr the same VIP stands once for each interface.
                 let known = service.vips.iter_mut().find(|(known, _)| *known == words);
                 if let Some((_, sum)) = known {
-                    sum.packets += counter.packets;
-                    sum.bytes += counter.bytes;
+                    *sum += counter;
                 } else {
                     service.vips.push((words, counter));
                     service.addressed.push(vip);
@@ -164,7 +187,7 @@ impl View {
         }
     }
 
-    fn read_turned_away(&mut self, table: &ObservedTable) {
+    pub(super) fn read_turned_away(&mut self, table: &ObservedTable) {
         let Some(set) = table.set(name::AWAY) else {
             return;
         };
@@ -178,16 +201,38 @@ impl View {
 }
 
 impl ServiceView {
+    /// Puts the VIPs into this order, and what is not among them behind.
+    pub(super) fn arrange(&mut self, order: &[Vip]) {
+        let places: FxHashMap<Place, usize> = order.iter().map(place).zip(0..).collect();
+        let vips = std::mem::take(&mut self.vips).into_iter();
+        let addressed = std::mem::take(&mut self.addressed);
+        let mut both: Vec<_> = vips.zip(addressed).collect();
+        both.sort_by_key(|(_, vip)| {
+            let place = place(vip);
+            let at = places.get(&place).copied().unwrap_or(usize::MAX);
+            (at, place)
+        });
+        (self.vips, self.addressed) = both.into_iter().unzip();
+    }
+
     /// One of which nothing else is known.
     const fn new(mode: ModeKind) -> Self {
         Self {
             mode,
             vips: Vec::new(),
             addressed: Vec::new(),
+            place: None,
             turned_away: None,
             servers: Vec::new(),
         }
     }
+}
+
+/// What tells VIPs apart, and puts them in an order where there is no other.
+type Place = (IpAddr, Protocol, Ports);
+
+const fn place(vip: &Vip) -> Place {
+    (vip.address, vip.protocol, vip.ports)
 }
 
 /// What stands for the address of a server that is not in the tables: in direct return, that of one with a MAC address.
@@ -232,12 +277,12 @@ pub const fn mode_of(family: TableFamily) -> ModeKind {
     }
 }
 
-fn counter(set: &ObservedSet, at: usize) -> Counter {
+pub(super) fn counter(set: &ObservedSet, at: usize) -> Counter {
     set.counters.get(at).copied().unwrap_or_default()
 }
 
 /// The server of each slot, by their numbers.
-pub(super) fn slot_owners(table: &ObservedTable) -> HashMap<u32, u32> {
+pub(super) fn slot_owners(table: &ObservedTable) -> FxHashMap<u32, u32> {
     let slots = table.set(name::SLOTS).into_iter();
     let slots = slots.flat_map(|set| &set.elements);
     slots
@@ -316,10 +361,24 @@ fn servers(table: &ObservedTable, nat: bool) -> BTreeMap<u32, ServerView> {
 }
 
 impl ServerView {
+    /// Becomes one with what is the same server under another number.
+    fn join(&mut self, other: Self) {
+        match (self.slots, other.slots) {
+            (1.., 0) => {}
+            (0, 1..) => *self = other,
+            (0, 0) | (1.., 1..) => {
+                self.slots += other.slots;
+                self.counter += other.counter;
+                self.also.push(other.number);
+            }
+        }
+    }
+
     /// One of which only this is known.
     fn new(number: u32, nat: bool, comment: &Comment<'_>) -> Self {
         Self {
             number,
+            also: Vec::new(),
             nat,
             identity: comment.who.to_string(),
             name: comment.who.name.to_string(),
@@ -355,7 +414,7 @@ struct KnownServers<'a> {
     by_number: &'a BTreeMap<u32, ServerView>,
     by_group: &'a Groups<'a>,
     /// The number of each slot's server.
-    of_slots: &'a HashMap<u32, u32>,
+    of_slots: &'a FxHashMap<u32, u32>,
 }
 
 /// The servers that a service's chain leads to, and those of the same group that it does not lead to now.
@@ -371,7 +430,7 @@ fn add_servers(
         by_group: groups,
         of_slots: slots,
     } = known;
-    let mut owned: HashMap<u32, usize> = HashMap::new();
+    let mut owned: FxHashMap<u32, usize> = FxHashMap::default();
     let mut total = 0;
     match block.slots {
         Some((first, count)) => {

@@ -11,7 +11,7 @@ use crate::source::Span;
 use super::{Applied, Claimed, Failure};
 
 /// So many things that somebody else changed are told one by one.
-const TOLD: usize = 10;
+pub(super) const TOLD: usize = 10;
 
 impl Applied {
     /// Whether nothing was to be done.

@@ -95,14 +95,14 @@ fn compare(old: &Listing, new: &Listing, model: &Model, layouts: [Layout; 2]) ->
         Difference::between(&against::outline(old), &against::outline(new), &moves);
     tell_layouts(layouts, &mut difference);
     Report::warnings(&difference.warnings);
-    let mut text = difference.lines.join("\n");
+    let mut text = difference.text();
     if difference.is_empty() {
-        text.push_str("the rules differ, but in no service, server, weight or state");
+        text.push_str("the rules differ, but in no service, server, weight or state\n");
     }
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "\n{difference} (compared with the rules, not with a kernel)"
+        "{difference} (compared with the rules, not with a kernel)"
     );
     say(&text, Exit::Differs)
 }

@@ -36,7 +36,7 @@ pub(super) fn run(report: &Report, how: How, target: (&str, Option<Layout>), fil
             report.human(&sink, &sources);
             if how.timing {
                 let milliseconds = applied.transaction.as_secs_f64() * 1e3;
-                eprintln!("kernel transaction {milliseconds:.3} ms");
+                Report::print(&format!("kernel transaction {milliseconds:.3} ms\n"));
             }
             told(&applied, how.dry_run)
         }

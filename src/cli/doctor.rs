@@ -13,7 +13,7 @@ use super::report::Report;
 use super::tables::{self, waiting};
 use super::{Exit, output};
 use crate::apply::Failure;
-use crate::diagnostic::{Diagnostics, argument, escape};
+use crate::diagnostic::{Diagnostics, argument, escape, escape_json};
 use crate::doctor::{self, Facts, Finding, FindingCode};
 use crate::explain::Location;
 use crate::kernel::host::{self, Host};
@@ -271,5 +271,5 @@ fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
         .collect();
     let well = !lacking && findings.iter().all(|finding| !finding.mend);
     let value = json!({ "well": well, "complete": !lacking, "findings": all });
-    format!("{value:#}\n")
+    format!("{}\n", escape_json(&format!("{value:#}")))
 }

@@ -177,7 +177,7 @@ fn not_run(error: &clap::Error) -> Exit {
         } else {
             let text = error.to_string();
             let lines: Vec<_> = text.lines().map(diagnostic::escape).collect();
-            eprintln!("{}", lines.join("\n"));
+            report::Report::print(&(lines.join("\n") + "\n"));
         }
         return Exit::Bad;
     }

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::report::Report;
+use crate::diagnostic::escape_lines;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -86,8 +87,9 @@ pub(super) fn bytes(bytes: &[u8]) -> impl FnOnce(&mut dyn Write) -> io::Result<(
     move |out| out.write_all(bytes)
 }
 
-/// Writes a text to standard output; the run ends so, or worse.
+/// Writes a text to standard output, for people; the run ends so, or worse. What names of the kernel's make of a terminal is
+/// written out.
 pub(super) fn say(text: &str, exit: Exit) -> Exit {
-    let written = to_stdout(bytes(text.as_bytes()));
+    let written = to_stdout(bytes(escape_lines(text).as_bytes()));
     exit.max(Report::written(written, "standard output"))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Color, Exit};
 use crate::diagnostic::render::{Options, human};
-use crate::diagnostic::{Diagnostics, escape, reason};
+use crate::diagnostic::{Diagnostics, escape, escape_lines, reason};
 use crate::kernel::KernelError;
 use crate::model::Model;
 use crate::operate::Refused;
@@ -23,7 +23,10 @@ impl Report {
         let color = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+                terminal && !unwanted && obeys()
+            }
         };
         Self {
             options: Options {
@@ -93,7 +96,7 @@ impl Report {
 
     /// Says that something went wrong that has no place in a source file.
     pub(super) fn failure(message: &str) -> Exit {
-        Self::print(&format!("error: {message}\n"));
+        Self::print(&format!("error: {}\n", escape_lines(message)));
         Exit::Bad
     }
 
@@ -128,10 +131,16 @@ impl Report {
         }
     }
 
-    fn print(text: &str) {
+    /// Writes to standard error as it is. What a terminal would obey must be in nothing but colours.
+    pub(super) fn print(text: &str) {
         // There is nobody to tell that standard error is closed.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// Whether terminals here obey what moves the cursor and colours text.
+pub(super) fn obeys() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// The width of the terminal behind standard error.

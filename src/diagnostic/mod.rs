@@ -11,7 +11,9 @@ mod text;
 pub use code::Code;
 pub use exit::Exit;
 pub use nearest::nearest;
-pub use text::{argument, clip, escape, is_treacherous, listed, quote, reason};
+pub use text::{
+    argument, clip, escape, escape_json, escape_lines, is_treacherous, listed, quote, reason,
+};
 
 /// Whether a fault stops compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -64,6 +64,37 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// A text of several lines, each safe for a terminal.
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |character: char| character != '\n' && is_treacherous(character);
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let lines: Vec<_> = text.split('\n').map(escape).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
+/// JSON that says the same, and holds nothing that a terminal would obey.
+pub fn escape_json(text: &str) -> Cow<'_, str> {
+    // Between strings there are ends of lines, and in them none.
+    let is_obeyed = |character: char| character != '\n' && is_treacherous(character);
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_obeyed(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn push_safe(out: &mut String, character: char) {
     match character {
         '\n' => out.push_str("\\n"),
@@ -131,6 +162,27 @@ mod tests {
         let quoted = quote(&"x".repeat(1_000_000));
         assert_eq!(quoted, format!("`{}...`", "x".repeat(60)));
         assert_eq!(quote(&"x".repeat(60)), format!("`{}`", "x".repeat(60)));
+    }
+
+    #[test]
+    fn json_says_what_a_terminal_would_obey() {
+        let name = "a\u{1b}[2J\u{9b}31m\u{7f}\"\\\n\u{202e}\u{e0001}\u{e9}";
+        let json = serde_json::json!({ "name": name, "other": [1] });
+        for text in [json.to_string(), format!("{json:#}")] {
+            let safe = escape_json(&text);
+            assert!(!safe.contains(|c| c != '\n' && is_treacherous(c)), "{safe}");
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&safe).unwrap(),
+                json
+            );
+        }
+        assert!(matches!(escape_json("{\"a\": 1}\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(escape_lines("a\u{1b}[2J\nb\tc\n"), "a\\u{1b}[2J\nb\\tc\n");
+        assert!(matches!(escape_lines("a\nb\n"), Cow::Borrowed(_)));
     }
 
     #[test]

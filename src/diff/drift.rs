@@ -19,6 +19,8 @@ pub struct Drift {
     pub what: Drifted,
     /// How it differs from what flbc left.
     pub how: DriftKind,
+    /// What an element is about, in the operator's words, where that is known.
+    pub about: Option<String>,
 }
 
 /// What drifted.
@@ -59,7 +61,7 @@ impl Drift {
     }
 }
 
-/// `extra rule 3 of chain input in inet`
+/// `extra rule 3 of chain `input` in inet`, `missing element of set `port` in inet: server web1 of www`
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
@@ -72,17 +74,22 @@ impl fmt::Display for Drift {
         match &self.what {
             Drifted::Table => write!(f, "table"),
             Drifted::Set(name) => write!(f, "set `{name}`"),
-            Drifted::Element(set, element) => {
-                write!(f, "element ")?;
-                for byte in element.key.as_slice() {
-                    write!(f, "{byte:02x}")?;
-                }
-                write!(f, " of set `{set}`")
-            }
+            Drifted::Element(set, _) => write!(f, "element of set `{set}`"),
             Drifted::Chain(name) => write!(f, "chain `{name}`"),
             Drifted::Rule(chain, at) => write!(f, "rule {at} of chain `{chain}`"),
         }?;
-        write!(f, " in {}", self.family.name())
+        write!(f, " in {}", self.family.name())?;
+        match (&self.about, &self.what) {
+            (Some(about), _) => write!(f, ": {about}"),
+            (None, Drifted::Element(_, element)) => {
+                write!(f, ": key ")?;
+                let mut bytes = element.key.as_slice().iter();
+                bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            (None, Drifted::Table | Drifted::Set(_) | Drifted::Chain(_) | Drifted::Rule(..)) => {
+                Ok(())
+            }
+        }
     }
 }
 
@@ -90,7 +97,14 @@ impl fmt::Display for Drift {
 pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     let mut all = Vec::new();
     for family in TableFamily::BOTH {
-        let mut tell = |what, how| all.push(Drift { family, what, how });
+        let mut tell = |what, how| {
+            all.push(Drift {
+                family,
+                what,
+                how,
+                about: None,
+            });
+        };
         match (left.table(family), found.table(family)) {
             (None, None) => {}
             (Some(_), None) => tell(Drifted::Table, DriftKind::Missing),
@@ -136,6 +150,10 @@ fn elements(
             how,
         );
     };
+    // Mostly both are the same, and often in the same order.
+    let front = left.iter().zip(found).take_while(|(a, b)| a == b).count();
+    let left = left.get(front..).unwrap_or_default();
+    let found = found.get(front..).unwrap_or_default();
     let mut rest: FxHashMap<_, &Element> = found.iter().map(|e| (identity(e), e)).collect();
     for element in left {
         match rest.remove(&identity(element)) {

@@ -71,7 +71,7 @@ pub struct ObservedRule {
 
 impl ObservedSet {
     /// Keeps the elements for which `stays` holds, and what each has counted, as far as that is known.
-    fn retain(&mut self, mut stays: impl FnMut(&Element) -> bool) {
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(&Element) -> bool) {
         let mut places = 0..;
         let counters = &mut self.counters;
         let mut kept = Vec::new();

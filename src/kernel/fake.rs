@@ -16,6 +16,7 @@ use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
 use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
+use crate::ruleset::name;
 
 mod packets;
 
@@ -24,7 +25,7 @@ use packets::{beside, remember};
 use super::error::Refusal;
 use super::{
     Balanced, BaseChain, Committed, Connection, Entry, Flow, Judged, Kernel, KernelError, Memory,
-    Recollection, Verdict,
+    Part, Recollection, Verdict,
 };
 
 /// What another program does to the tables in a transaction of its own; one that does nothing to them has others of its
@@ -42,6 +43,8 @@ pub struct Fake {
     pub asked: usize,
     /// How many transactions it made.
     pub committed: usize,
+    /// How often its tables were read.
+    pub readings: usize,
     /// Its interfaces.
     pub interfaces: Interfaces,
     /// Others' chains.
@@ -156,6 +159,16 @@ impl Fake {
     }
 }
 
+/// Keeps the elements that have these keys.
+fn keep(set: &mut ObservedSet, keys: &[u32]) {
+    let keys: HashSet<u32> = keys.iter().copied().collect();
+    let is_wanted = |element: &Element| {
+        let key = element.key.as_slice().try_into();
+        key.is_ok_and(|key| keys.contains(&u32::from_ne_bytes(key)))
+    };
+    set.retain(is_wanted);
+}
+
 fn is_match(connection: &Connection, filter: &Balanced) -> bool {
     filter.mark.is_none_or(|mark| mark == connection.mark)
         && filter.vip.is_none_or(|vip| vip == connection.vip)
@@ -241,14 +254,36 @@ impl Kernel for Fake {
         Ok(tables.map(|table| Some(table.as_ref()?.id.as_ref()?.to_string())))
     }
 
-    fn observe(&mut self, _table: &str) -> Result<Observed, KernelError> {
+    fn observe_part(&mut self, _table: &str, part: Part<'_>) -> Result<Observed, KernelError> {
         self.ask()?;
+        self.readings += 1;
         let mut observed = self.observed.clone();
-        let tables = [&mut observed.inet, &mut observed.netdev];
-        let sets = tables.into_iter().flatten().flat_map(|t| &mut t.sets);
-        for set in sets.filter(|set| set.shape.is_dynamic()) {
-            set.elements.clear();
-            set.counters.clear();
+        for family in TableFamily::BOTH {
+            let Some(table) = observed.table_mut(family) else {
+                continue;
+            };
+            for set in table.sets.iter_mut().filter(|set| set.shape.is_dynamic()) {
+                set.elements.clear();
+                set.counters.clear();
+            }
+            match part {
+                Part::Whole => {}
+                Part::Slots(wanted) => {
+                    let wanted = wanted(family, table);
+                    let slots = table.sets.iter_mut().filter(|s| *s.name == *name::SLOTS);
+                    slots.for_each(|set| keep(set, &wanted));
+                }
+                Part::Counters(keys) => {
+                    table.chains.clear();
+                    let counts = |set: &ObservedSet| set.shape.counts() && !set.shape.is_dynamic();
+                    table.sets.retain(counts);
+                    for set in &mut table.sets {
+                        if let Some(keys) = keys(family, &set.name) {
+                            keep(set, keys);
+                        }
+                    }
+                }
+            }
         }
         Ok(observed)
     }

@@ -11,7 +11,7 @@ use crate::emit::netlink::{Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
 
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
+    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory, Part,
     Recollection, Traffic, Verdict,
 };
 
@@ -24,12 +24,16 @@ impl<K: Kernel> Kernel for &mut K {
         (**self).identities(table)
     }
 
-    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
-        (**self).observe(table)
+    fn observe_part(&mut self, table: &str, part: Part<'_>) -> Result<Observed, KernelError> {
+        (**self).observe_part(table, part)
     }
 
     fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
         (**self).traffic(table)
+    }
+
+    fn traffic_of(&mut self, table: &str, servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        (**self).traffic_of(table, servers)
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -21,8 +21,8 @@ use super::error::{Reason, Refusal};
 use super::read::{self, ATTEMPTS, RulesByChain};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory,
-    Recollection, Verdict, conntrack,
+    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory, Part,
+    Recollection, Traffic, Verdict, conntrack,
 };
 
 /// So many chains are asked for one by one; more, with all others.
@@ -160,12 +160,12 @@ impl Kernel for Linux {
         Ok([identity(TableFamily::Inet)?, identity(TableFamily::Netdev)?])
     }
 
-    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
+    fn observe_part(&mut self, table: &str, part: Part<'_>) -> Result<Observed, KernelError> {
         let (mut observed, generation) = self.undisturbed(|kernel| {
             Ok(Observed {
                 generation: 0,
-                inet: kernel.read_whole_table(TableFamily::Inet, table)?,
-                netdev: kernel.read_whole_table(TableFamily::Netdev, table)?,
+                inet: kernel.read_part(TableFamily::Inet, table, part)?,
+                netdev: kernel.read_part(TableFamily::Netdev, table, part)?,
             })
         })?;
         observed.generation = generation;
@@ -205,6 +205,13 @@ impl Kernel for Linux {
             Ok(all.into_values().collect())
         })?;
         Ok(counters)
+    }
+
+    fn traffic_of(&mut self, table: &str, servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        match self.read_traffic_of(table, servers)? {
+            Some(traffic) => Ok(traffic),
+            None => self.traffic(table),
+        }
     }
 
     fn read_handles(&mut self, table: &str, observed: &mut Observed) -> Result<(), KernelError> {

@@ -8,11 +8,11 @@ use crate::diff::ObservedSet;
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::batch::Ending;
 use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::constant::{data, element, message, set};
+use crate::emit::netlink::constant::{data, element, message};
 use crate::emit::netlink::{Bytes, Data, Element, TableFamily};
 
 use super::linux::{Linux, next_generation};
-use super::{Entry, KernelError, Memory, Reason, Recollection, read};
+use super::{Entry, KernelError, Memory, Reason, Recollection};
 
 /// How often a map is read through for what is to be forgotten: elements may escape a reading, as others come and go
 /// meanwhile, and the last one must find none.
@@ -51,13 +51,7 @@ impl Linux {
         family: TableFamily,
         table: &str,
     ) -> Result<Vec<ObservedSet>, KernelError> {
-        let mut sets: Vec<ObservedSet> = Vec::new();
-        self.socket.dump(
-            message::GET_SET,
-            family.number(),
-            |w| w.string(set::TABLE, table),
-            |_, attributes| sets.extend(read::set(attributes)),
-        )?;
+        let mut sets = self.read_declarations(family, table)?;
         sets.retain(|set| set.shape.is_dynamic() && set.shape.data_length == 4);
         Ok(sets)
     }

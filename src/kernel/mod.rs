@@ -10,13 +10,14 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{Counter, Observed, ObservedSet};
+use crate::diff::{Counter, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::change::Change;
 use crate::emit::netlink::{Bytes, Element, Interfaces, TableFamily};
 use crate::model::{MacAddress, Protocol, Served};
 use crate::ruleset::name;
 
 mod arrival;
+mod by_key;
 pub mod cache;
 mod conntrack;
 mod error;
@@ -46,7 +47,12 @@ pub trait Kernel {
     fn identities(&mut self, table: &str) -> Result<[Option<String>; 2], KernelError>;
 
     /// All that is in the tables of this name, as of one generation.
-    fn observe(&mut self, table: &str) -> Result<Observed, KernelError>;
+    fn observe(&mut self, table: &str) -> Result<Observed, KernelError> {
+        self.observe_part(table, Part::Whole)
+    }
+
+    /// So much of what is in the tables of this name, as of one generation.
+    fn observe_part(&mut self, table: &str, part: Part<'_>) -> Result<Observed, KernelError>;
 
     /// What real servers in nat were sent and what they answered, in no order; those without a packet are not there.
     fn traffic(&mut self, table: &str) -> Result<Vec<Traffic>, KernelError> {
@@ -55,6 +61,11 @@ pub trait Kernel {
         Ok(traffic
             .filter_map(|(element, counter)| Traffic::of(element, *counter))
             .collect())
+    }
+
+    /// The same of these servers at least, for whoever knows them: a list of all takes a time that grows with its square.
+    fn traffic_of(&mut self, table: &str, _servers: &[u32]) -> Result<Vec<Traffic>, KernelError> {
+        self.traffic(table)
     }
 
     /// Fills in the handles of rules that were added to `observed` after it was read.
@@ -134,6 +145,18 @@ pub trait Kernel {
     /// Forgets those of them that are `doomed`, once all packets have passed that were on their way; says how many.
     fn forget_untranslated(&mut self, doomed: &dyn Fn(&Flow) -> bool)
     -> Result<usize, KernelError>;
+}
+
+/// How much of the tables is read.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    /// All of it.
+    Whole,
+    /// All of it, but of the slots, where there are many, only these: what a table, read so far, is asked for.
+    Slots(&'a dyn Fn(TableFamily, &ObservedTable) -> Vec<u32>),
+    /// The sets whose elements count, with what they have counted: no chain, and no other set. Of a set that has keys here,
+    /// where they are many, only the elements of these keys.
+    Counters(&'a dyn Fn(TableFamily, &str) -> Option<&'a [u32]>),
 }
 
 /// What is to become of a connection.

@@ -11,7 +11,8 @@ use crate::emit::netlink::{LONGEST, TableFamily};
 
 use super::linux::Linux;
 use super::read::{self, ATTEMPTS, RulesByChain};
-use super::{ID_STEM, KernelError, cache};
+use super::{ID_STEM, KernelError, Part, cache};
+use crate::ruleset::name;
 
 impl Linux {
     /// Reads again and again until nobody changed anything meanwhile.
@@ -55,18 +56,54 @@ impl Linux {
         Ok(found)
     }
 
-    /// A whole table, if it is there.
-    pub(super) fn read_whole_table(
+    /// So much of a table, if it is there.
+    pub(super) fn read_part(
         &mut self,
         family: TableFamily,
         name: &str,
+        part: Part<'_>,
     ) -> Result<Option<ObservedTable>, KernelError> {
         let Some(mut table) = self.read_table(family, name)? else {
             return Ok(None);
         };
+        match part {
+            Part::Whole => self.read_contents(family, name, &mut table, |_| true)?,
+            Part::Counters(keys) => {
+                table.sets = self.read_declarations(family, name)?;
+                table.sets.retain(|set| set.shape.counts());
+                for set in &mut table.sets {
+                    let keys = keys(family, &set.name).unwrap_or_default();
+                    if !self.read_counters_of(family, name, set, keys)? {
+                        self.fill(family, name, [set])?;
+                    }
+                }
+            }
+            Part::Slots(wanted) => {
+                let is_slots = |set: &ObservedSet| *set.name == *name::SLOTS;
+                self.read_contents(family, name, &mut table, |set| !is_slots(set))?;
+                let keys = wanted(family, &table);
+                if let Some(slots) = table.sets.iter_mut().find(|set| is_slots(set))
+                    && !self.read_slots(family, name, slots, &keys)?
+                {
+                    self.read_elements(family, name, slots, &mut read::Names::default())?;
+                }
+            }
+        }
+        Ok(Some(table))
+    }
+
+    /// What is in a table: chains, rules and sets, and the elements of those that are `wanted`.
+    pub(super) fn read_contents(
+        &mut self,
+        family: TableFamily,
+        name: &str,
+        table: &mut ObservedTable,
+        wanted: impl Fn(&ObservedSet) -> bool,
+    ) -> Result<(), KernelError> {
         table.chains = self.read_chains(family, name)?;
         let mut rules = self.read_rules(family, name, None)?;
-        let sets = self.read_sets(family, name, |_| true)?;
+        let mut sets = self.read_declarations(family, name)?;
+        self.fill(family, name, sets.iter_mut().filter(|set| wanted(set)))?;
         let (brought_by_rules, kept) = sets
             .into_iter()
             .partition(|set| set.shape.flags & set::ANONYMOUS != 0);
@@ -75,7 +112,7 @@ impl Linux {
         for chain in &mut table.chains {
             chain.rules = rules.remove(&chain.name).unwrap_or_default();
         }
-        Ok(Some(table))
+        Ok(())
     }
 
     /// The sets of a table that are wanted, with their elements.
@@ -85,6 +122,18 @@ impl Linux {
         table: &str,
         wanted: impl FnMut(&ObservedSet) -> bool,
     ) -> Result<Vec<ObservedSet>, KernelError> {
+        let mut sets = self.read_declarations(family, table)?;
+        sets.retain(wanted);
+        self.fill(family, table, &mut sets)?;
+        Ok(sets)
+    }
+
+    /// The sets of a table, without their elements.
+    pub(super) fn read_declarations(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Vec<ObservedSet>, KernelError> {
         let mut sets: Vec<ObservedSet> = Vec::new();
         self.socket.dump(
             message::GET_SET,
@@ -92,26 +141,45 @@ impl Linux {
             |w| w.string(set::TABLE, table),
             |_, attributes| sets.extend(read::set(attributes)),
         )?;
-        sets.retain(wanted);
+        Ok(sets)
+    }
+
+    /// Reads the elements of these sets.
+    pub(super) fn fill<'s>(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        sets: impl IntoIterator<Item = &'s mut ObservedSet>,
+    ) -> Result<(), KernelError> {
         let mut names = read::Names::default();
-        for set in &mut sets {
+        for set in sets {
             // Longer keys are none of flbc's; the declaration alone tells that the set is another.
             // What packets put into a dynamic one may be a million clients, and is compared with nothing.
             if set.shape.key_length as usize > LONGEST || set.shape.is_dynamic() {
                 continue;
             }
-            let of = set.name.clone();
-            self.socket.dump(
-                message::GET_ELEMENTS,
-                family.number(),
-                |w| {
-                    w.string(element::TABLE, table);
-                    w.string(element::SET, &of);
-                },
-                |_, attributes| read::elements(attributes, &mut names, set),
-            )?;
+            self.read_elements(family, table, set, &mut names)?;
         }
-        Ok(sets)
+        Ok(())
+    }
+
+    pub(super) fn read_elements(
+        &mut self,
+        family: TableFamily,
+        table: &str,
+        set: &mut ObservedSet,
+        names: &mut read::Names,
+    ) -> Result<(), KernelError> {
+        let of = set.name.clone();
+        self.socket.dump(
+            message::GET_ELEMENTS,
+            family.number(),
+            |w| {
+                w.string(element::TABLE, table);
+                w.string(element::SET, &of);
+            },
+            |_, attributes| read::elements(attributes, names, set),
+        )
     }
 
     pub(super) fn read_chains(

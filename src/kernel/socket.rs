@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use crate::emit::netlink::attribute::{Attributes, Writer};
 use crate::emit::netlink::batch::Batch;
 use crate::emit::netlink::constant::conntrack;
-use crate::emit::netlink::header::{of_rules, request};
+use crate::emit::netlink::header::{acknowledged, of_rules, request};
 
 use super::KernelError;
 
@@ -150,6 +150,45 @@ impl Socket {
         each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<(), KernelError> {
         self.ask(RULES, of_rules(kind), family, false, attributes, each)
+    }
+
+    /// Asks for several things in one message; `each` gets the attributes of each that is there, in the order in which they
+    /// are asked for, up to the first that is not. Says whether all are there.
+    pub(super) fn get_each(
+        &mut self,
+        kind: u8,
+        family: u8,
+        attributes: impl FnOnce(&mut Writer),
+        mut each: impl FnMut(Attributes<'_>),
+    ) -> Result<bool, KernelError> {
+        let sequence = self.next_sequence();
+        self.send(
+            &acknowledged(of_rules(kind), family, sequence, attributes),
+            RULES,
+        )?;
+        loop {
+            let end = self.receive(RULES, |message| {
+                if message.sequence != sequence {
+                    return ControlFlow::Continue(());
+                }
+                if message.kind == ERROR {
+                    return ControlFlow::Break(message.errno());
+                }
+                if let Some((_, rest)) = message.payload.split_at_checked(NFGENMSG) {
+                    each(Attributes::new(rest));
+                }
+                ControlFlow::Continue(())
+            })?;
+            match end {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(None) => return Ok(true),
+                ControlFlow::Break(Some(Errno::NOENT)) => return Ok(false),
+                ControlFlow::Break(Some(Errno::PERM | Errno::ACCESS)) => {
+                    return Err(KernelError::NoPrivilege);
+                }
+                ControlFlow::Break(Some(errno)) => return Err(failed(RULES)(errno)),
+            }
+        }
     }
 
     fn ask(

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::diagnostic::escape;
 use crate::model::{Family, Prefix};
 use crate::schedule::MaglevTable;
 
@@ -20,7 +22,7 @@ const SCHEDULER: SettingKey = SettingKey::Statement(Keyword::Scheduler);
 /// What differs between two configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// One line each, in the order of names: `+ service dns`, `~ www: web1 weight 3 -> 5`; then whom it moves.
+    /// One line each: what is gone, then what came or changed, each in the order of its file, or of names where there is none: `+ service dns`, `~ www: web1 weight 3 -> 5`; then whom it moves.
     pub lines: Vec<String>,
     /// How many services and pools are new.
     pub added: usize,
@@ -40,14 +42,17 @@ impl Difference {
 
     /// The lines as a text, each with its end.
     pub fn text(&self) -> String {
-        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
+        let lines = self.lines.iter().map(|line| escape(line));
+        lines.flat_map(|line| [line, "\n".into()]).collect()
     }
 
     /// From `old` to `new`, which moves clients.
     pub fn between(old: &Outline, new: &Outline, moves: &[ServiceMoves]) -> Self {
         let mut difference = Self::default();
-        difference.group("pool", &old.pools, &new.pools, servers);
-        difference.group("service", &old.services, &new.services, service);
+        let places = [&old.places.pools, &new.places.pools];
+        difference.group("pool", [&old.pools, &new.pools], places, servers);
+        let places = [&old.places.services, &new.places.services];
+        difference.group("service", [&old.services, &new.services], places, service);
         difference.tell_consequences(old, new, moves);
         difference
     }
@@ -73,6 +78,8 @@ impl Difference {
         let mut told: Vec<(&str, usize, Vec<String>)> = Vec::new();
         let mut alike: HashMap<Vec<String>, usize> = HashMap::new();
         consequences.retain(|_, lines| !lines.is_empty());
+        let mut consequences: Vec<(&str, Vec<String>)> = consequences.into_iter().collect();
+        consequences.sort_by_key(|(name, _)| place(&new.places.services, name));
         for (name, lines) in consequences {
             if old.services.get(name) == new.services.get(name) {
                 let at = *alike.entry(lines.clone()).or_insert(told.len());
@@ -104,11 +111,16 @@ impl Difference {
     fn group<T: PartialEq>(
         &mut self,
         kind: &str,
-        old: &BTreeMap<String, T>,
-        new: &BTreeMap<String, T>,
+        [old, new]: [&BTreeMap<String, T>; 2],
+        [before, now]: [&HashMap<String, usize>; 2],
         compare: fn(&T, &T) -> Vec<String>,
     ) {
-        for (name, change) in changes(old, new) {
+        let mut all: Vec<(&String, Change<'_, T>)> = changes(old, new).into_iter().collect();
+        all.sort_by_key(|(name, change)| match change {
+            Change::Removed(_) => (0, place(before, name)),
+            Change::Added(_) | Change::Changed(..) => (1, place(now, name)),
+        });
+        for (name, change) in all {
             match change {
                 Change::Added(_) => {
                     self.added += 1;
@@ -132,6 +144,11 @@ impl Difference {
             }
         }
     }
+}
+
+/// The place of a name in a file; behind all that are in it if it is not.
+fn place(places: &HashMap<String, usize>, name: &str) -> usize {
+    places.get(name).copied().unwrap_or(usize::MAX)
 }
 
 impl fmt::Display for Difference {
@@ -260,11 +277,26 @@ fn access(
 }
 
 fn list(kind: &str, old: &[String], new: &[String]) -> Vec<String> {
-    let gone = old.iter().filter(|item| !new.contains(item));
-    let come = new.iter().filter(|item| !old.contains(item));
+    let only = |these: &[String], others: &[String]| {
+        let these = these.iter().filter(|item| !others.contains(item));
+        let mut these: Vec<String> = these.cloned().collect();
+        // Pools have no address, and stay where they are.
+        these.sort_by_cached_key(|item| address_in(item));
+        these
+    };
+    let gone = only(old, new).into_iter();
+    let come = only(new, old).into_iter();
     gone.map(|item| format!("- {kind} {item}"))
         .chain(come.map(|item| format!("+ {kind} {item}")))
         .collect()
+}
+
+/// What puts VIPs in order: the address, and the first port.
+fn address_in(vip: &str) -> Option<(IpAddr, Option<u16>)> {
+    let mut words = vip.split([' ', '-']);
+    let address = words.next()?.parse().ok()?;
+    let port = words.nth(1).and_then(|port| port.parse().ok());
+    Some((address, port))
 }
 
 fn servers(old: &Servers, new: &Servers) -> Vec<String> {

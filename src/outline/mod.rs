@@ -31,7 +31,26 @@ pub struct Outline {
     pub services: BTreeMap<String, ServiceOutline>,
     /// The Maglev tables of services that have any: they follow from the rest.
     pub tables: BTreeMap<String, BTreeMap<Family, MaglevTable>>,
+    /// The places of services and of pools in the file, where there is one. They tell what stands where and are no
+    /// difference.
+    pub(super) places: Places,
 }
+
+/// Places in a file, by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    pub(super) services: HashMap<String, usize>,
+    pub(super) pools: HashMap<String, usize>,
+}
+
+/// Wherever things stand, they are the same.
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 /// Real servers by name.
 pub type Servers = BTreeMap<String, ServerOutline>;
@@ -128,7 +147,15 @@ impl Outline {
         wants_service: impl Fn(&str) -> bool,
         wants_pool: impl Fn(&str) -> bool,
     ) -> Self {
-        let mut outline = Self::default();
+        let services = model.services.iter().map(|one| one.name.to_string());
+        let pools = model.pools.iter().map(|one| one.name.to_string());
+        let mut outline = Self {
+            places: Places {
+                services: services.zip(0..).collect(),
+                pools: pools.zip(0..).collect(),
+            },
+            ..Self::default()
+        };
         let mut lists = Lists::default();
         for service in &model.services {
             for pool in service.members.iter().filter_map(|member| match member {

@@ -26,7 +26,7 @@ mod tests;
 pub use figures::{Amount, Figures, Rate, Rates};
 pub use human::human;
 pub use json::json;
-pub use prometheus::prometheus;
+pub use prometheus::{prometheus, write_prometheus};
 
 /// One reading.
 #[derive(Debug, Serialize)]
@@ -47,7 +47,8 @@ pub struct Status {
     /// When it was read: seconds since 1970, by the machine's clock.
     #[serde(skip)]
     pub at: u64,
-    /// The services, in the order of their names.
+    /// The services, in the order of the file; those that are not in it, and all where it is not known, in the order of
+    /// their names.
     pub services: Vec<Service>,
 }
 
@@ -101,7 +102,7 @@ pub struct Service {
     pub mode: ModeKind,
     /// Whether other services use the same servers, whose figures are then those of all of them together.
     pub shared: bool,
-    /// Its VIPs.
+    /// Its VIPs, in the order of the file, or of their addresses where that is not known.
     pub vips: Vec<Vip>,
     /// New connections in nat, packets in dr that `allow` and `deny` turned away; none without them.
     #[serde(skip_serializing_if = "Option::is_none")]

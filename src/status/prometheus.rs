@@ -1,41 +1,53 @@
 //! Metrics in Prometheus' text format, for the textfile collector of its node exporter.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use super::{Amount, Figures, Server, Service, Status, Table};
+use crate::diagnostic::is_treacherous;
 use crate::model::ModeKind;
 
 /// A sample: its labels, and its value.
-type Sample = (String, String);
+type Sample<'l> = (Cow<'l, str>, String);
 
 /// Every metric: help, type, samples.
 pub fn prometheus(status: &Status) -> String {
     let mut text = String::new();
-    servers(status, &mut text);
-    services(status, &mut text);
-    memory(status, &mut text);
+    // Writing to a String cannot fail.
+    let _ = write_prometheus(status, &mut text);
+    text
+}
+
+/// The same, piece by piece: of a hundred thousand servers it is more than a hundred megabytes.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
+    servers(status, text)?;
+    services(status, text)?;
+    memory(status, text)?;
     let open = u8::from(status.trial.is_some());
     let warnings = status.warnings.len();
-    let gauge = |value: String| vec![(String::new(), value)];
+    let gauge = |value: String| vec![(Cow::Borrowed(""), value)];
     metric(
-        &mut text,
+        text,
         "flbc_trial_open",
         MetricKind::Gauge,
         "Whether a trial waits for its confirmation.",
         gauge(open.to_string()),
-    );
+    )?;
     metric(
-        &mut text,
+        text,
         "flbc_warnings",
         MetricKind::Gauge,
         "How many warnings flbc status has.",
         gauge(warnings.to_string()),
-    );
-    text
+    )
 }
 
 /// How much is remembered, and how much can be.
-fn memory(status: &Status, text: &mut String) {
+fn memory(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let samples = |value: fn(&Table) -> String| {
         let tables = status.memory.iter();
         tables.map(move |table| {
@@ -44,7 +56,7 @@ fn memory(status: &Status, text: &mut String) {
                 ("map", &table.map),
                 ("of", table.of.name()),
             ]);
-            (labels, value(table))
+            (labels.into(), value(table))
         })
     };
     metric(
@@ -53,14 +65,14 @@ fn memory(status: &Status, text: &mut String) {
         MetricKind::Gauge,
         "Clients (persist) and flows (track) that are remembered.",
         samples(|table| table.used.to_string()),
-    );
+    )?;
     metric(
         text,
         "flbc_remembered_room",
         MetricKind::Gauge,
         "How many can be remembered.",
         samples(|table| table.room.to_string()),
-    );
+    )
 }
 
 /// What a metric is of, in Prometheus' words.
@@ -72,29 +84,33 @@ enum MetricKind {
     Gauge,
 }
 
-fn metric(
-    text: &mut String,
+fn metric<'l>(
+    text: &mut dyn Write,
     name: &str,
     kind: MetricKind,
     help: &str,
-    samples: impl IntoIterator<Item = Sample>,
-) {
+    samples: impl IntoIterator<Item = Sample<'l>>,
+) -> fmt::Result {
     let kind = match kind {
         MetricKind::Counter => "counter",
         MetricKind::Gauge => "gauge",
     };
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
     for (labels, value) in samples {
-        let _ = if labels.is_empty() {
-            writeln!(text, "{name} {value}")
-        } else {
-            writeln!(text, "{name}{{{labels}}} {value}")
-        };
+        text.write_str(name)?;
+        if !labels.is_empty() {
+            for part in ["{", &labels, "}"] {
+                text.write_str(part)?;
+            }
+        }
+        for part in [" ", &value, "\n"] {
+            text.write_str(part)?;
+        }
     }
+    Ok(())
 }
 
-fn servers(status: &Status, text: &mut String) {
+fn servers(status: &Status, text: &mut dyn Write) -> fmt::Result {
     // Each server's labels, once for all metrics.
     let servers: Vec<_> = status
         .services
@@ -111,7 +127,7 @@ fn servers(status: &Status, text: &mut String) {
         })
         .collect();
     let connections = servers.iter().filter_map(|(labels, server)| {
-        Some((labels.clone(), server.figures.connections?.to_string()))
+        Some((labels.into(), server.figures.connections?.to_string()))
     });
     metric(
         text,
@@ -119,7 +135,7 @@ fn servers(status: &Status, text: &mut String) {
         MetricKind::Counter,
         "New connections to a real server (mode nat), of all services that share it.",
         connections,
-    );
+    )?;
     for (name, help, of) in [
         (
             "flbc_server_packets_total",
@@ -135,11 +151,11 @@ fn servers(status: &Status, text: &mut String) {
         let samples = servers
             .iter()
             .flat_map(|(labels, server)| both_ways(labels, &server.figures, of));
-        metric(text, name, MetricKind::Counter, help, samples);
+        metric(text, name, MetricKind::Counter, help, samples)?;
     }
     let gauge = |value: fn(&Server) -> String| {
         let servers = servers.iter();
-        servers.map(move |(labels, server)| (labels.clone(), value(server)))
+        servers.map(move |(labels, server)| (labels.into(), value(server)))
     };
     metric(
         text,
@@ -147,17 +163,17 @@ fn servers(status: &Status, text: &mut String) {
         MetricKind::Gauge,
         "The weight of a real server.",
         gauge(|server| server.weight.to_string()),
-    );
+    )?;
     metric(
         text,
         "flbc_server_share_ratio",
         MetricKind::Gauge,
         "The share of new clients of its family that a real server gets, 0 to 1.",
         gauge(|server| server.share.to_string()),
-    );
+    )?;
     let standing = servers.iter().map(|(of, server)| {
         let state = labels(&[("state", server.state.name())]);
-        (format!("{of},{state}"), "1".to_owned())
+        (format!("{of},{state}").into(), "1".to_owned())
     });
     metric(
         text,
@@ -165,17 +181,17 @@ fn servers(status: &Status, text: &mut String) {
         MetricKind::Gauge,
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
-    );
+    )?;
     metric(
         text,
         "flbc_server_overridden",
         MetricKind::Gauge,
         "Whether flbc set changed a real server from what the file says.",
         gauge(|server| u8::from(server.file.is_some()).to_string()),
-    );
+    )
 }
 
-fn services(status: &Status, text: &mut String) {
+fn services(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let of_service =
         |service: &Service| labels(&[("service", &service.name), ("mode", service.mode.name())]);
     let all = || status.services.iter();
@@ -186,11 +202,11 @@ fn services(status: &Status, text: &mut String) {
         "New connections to a virtual service (mode nat).",
         all().filter_map(|service| {
             Some((
-                of_service(service),
+                of_service(service).into(),
                 service.figures.connections?.to_string(),
             ))
         }),
-    );
+    )?;
     for (name, help, of) in [
         (
             "flbc_service_packets_total",
@@ -205,7 +221,7 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples =
             all().flat_map(|service| both_ways(&of_service(service), &service.figures, of));
-        metric(text, name, MetricKind::Counter, help, samples);
+        metric(text, name, MetricKind::Counter, help, samples)?;
     }
     for (name, mode, help) in [
         (
@@ -221,8 +237,10 @@ fn services(status: &Status, text: &mut String) {
     ] {
         let samples = all()
             .filter(|service| service.mode == mode)
-            .filter_map(|service| Some((of_service(service), service.turned_away?.to_string())));
-        metric(text, name, MetricKind::Counter, help, samples);
+            .filter_map(|service| {
+                Some((of_service(service).into(), service.turned_away?.to_string()))
+            });
+        metric(text, name, MetricKind::Counter, help, samples)?;
     }
     let vips = || {
         all().flat_map(|service| {
@@ -232,7 +250,7 @@ fn services(status: &Status, text: &mut String) {
                     ("vip", &vip.words),
                     ("mode", service.mode.name()),
                 ]);
-                (labels, &vip.figures)
+                (Cow::from(labels), &vip.figures)
             })
         })
     };
@@ -242,21 +260,21 @@ fn services(status: &Status, text: &mut String) {
         MetricKind::Counter,
         "New connections to a VIP (mode nat).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.connections?.to_string()))),
-    );
+    )?;
     metric(
         text,
         "flbc_vip_packets_total",
         MetricKind::Counter,
         "Packets to a VIP (mode dr).",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.packets.to_string()))),
-    );
+    )?;
     metric(
         text,
         "flbc_vip_bytes_total",
         MetricKind::Counter,
         "Bytes of these packets, with their IP headers.",
         vips().filter_map(|(labels, figures)| Some((labels, figures.to?.bytes.to_string()))),
-    );
+    )
 }
 
 const fn packets(amount: Amount) -> u64 {
@@ -268,21 +286,40 @@ const fn bytes(amount: Amount) -> u64 {
 }
 
 /// A sample for each way that is seen.
-fn both_ways(labels_: &str, figures: &Figures, of: fn(Amount) -> u64) -> Vec<Sample> {
-    [("to_server", figures.to), ("from_server", figures.from)]
-        .into_iter()
-        .filter_map(|(way, amount)| {
-            let way = labels(&[("direction", way)]);
-            Some((format!("{labels_},{way}"), of(amount?).to_string()))
-        })
-        .collect()
+fn both_ways(
+    of_all: &str,
+    figures: &Figures,
+    of: fn(Amount) -> u64,
+) -> impl Iterator<Item = Sample<'static>> + use<> {
+    let ways = [("to_server", figures.to), ("from_server", figures.from)];
+    ways.map(|(way, amount)| {
+        let labels = format!("{of_all},direction=\"{way}\"");
+        Some((labels.into(), of(amount?).to_string()))
+    })
+    .into_iter()
+    .flatten()
 }
 
-/// `service="www",mode="nat"`. What the kernel says may have been written by anybody.
+/// `service="www",mode="nat"`. What the kernel says may have been written by anybody: what a terminal would obey is written
+/// out, and two names stay two.
 fn labels(pairs: &[(&str, &str)]) -> String {
     let escaped = |value: &str| {
+        if !value.contains(|c| matches!(c, '\\' | '"') || is_treacherous(c)) {
+            return value.to_owned();
+        }
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        value.replace('\n', "\\n")
+        let value = value.replace('\n', "\\n");
+        // A backslash in a label is written twice.
+        let mut safe = String::with_capacity(value.len());
+        for character in value.chars() {
+            if is_treacherous(character) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\\\u{{{:x}}}", u32::from(character));
+            } else {
+                safe.push(character);
+            }
+        }
+        safe
     };
     let words: Vec<String> = pairs
         .iter()
@@ -300,6 +337,10 @@ mod tests {
         assert_eq!(
             labels(&[("a", "x\\y\"} 1\nz"), ("b", "")]),
             "a=\"x\\\\y\\\"} 1\\nz\",b=\"\""
+        );
+        assert_eq!(
+            labels(&[("a", "\u{1b}[2J\r\u{9b}")]),
+            "a=\"\\\\u{1b}[2J\\\\u{d}\\\\u{9b}\""
         );
     }
 }

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::figures::{Amount, Figures};
 use super::{Beside, Differs, Kept, Server, Service, Status, Table, Vip};
-use crate::apply::{self, ServerView, ServiceView, Tables, View, drifted};
+use crate::apply::{self, Look, ServerView, ServiceView, Tables, View, drifted};
 use crate::doctor::{self, Hooked};
 use crate::kernel::{Kernel, KernelError, Memory};
 use crate::model::{Layer, Mark, ModeKind};
@@ -21,16 +21,14 @@ impl Status {
     /// Those of reading.
     pub fn read<K: Kernel>(tables: &mut Tables<K>) -> Result<Self, KernelError> {
         let name = tables.name().to_owned();
-        let observed = tables.kernel.observe(&name)?;
-        let traffic = tables.kernel.traffic(&name)?;
-        let mut view = View::of(&observed);
-        let mut warnings = Vec::new();
-        if let Some((known, current)) = tables.recall_and_compare() {
-            view.complete(&known);
-            if !current {
-                let drift = apply::drift_since(&known, &name, &observed);
-                warnings.extend(drifted(&drift, "; the next `flbc apply` puts it right"));
-            }
+        let Look {
+            mut view,
+            known,
+            drift,
+        } = tables.look()?;
+        let traffic = tables.kernel.traffic_of(&name, &view.counted())?;
+        let mut warnings = drifted(&drift, "; the next `flbc apply` puts it right");
+        if let Some(known) = known {
             let foreign = tables.kernel.base_chains(&name)?;
             let obstacles = doctor::obstacles(&foreign, &Hooked::by(known.model()));
             warnings.extend(obstacles.iter().map(ToString::to_string));
@@ -53,7 +51,9 @@ impl Status {
             *users.entry(server.number).or_default() += 1;
         }
         let is_shared = |server: &ServerView| users.get(&server.number) > Some(&1);
-        let services = view.services.iter();
+        let mut services: Vec<(&String, &ServiceView)> = view.services.iter().collect();
+        // What the file does not have stands behind, by name.
+        services.sort_by_key(|(_, service)| service.place.unwrap_or(usize::MAX));
         Self {
             trial: None,
             warnings: Vec::new(),
@@ -62,6 +62,7 @@ impl Status {
             at: 0,
             memory: Vec::new(),
             services: services
+                .into_iter()
                 .map(|(name, service)| {
                     Service::of(name, service, service.servers.iter().any(is_shared))
                 })

@@ -155,6 +155,44 @@ fn full_standard_output_is_an_error() {
     }
 }
 
+/// There is nobody to tell it to, but the exit status tells.
+#[test]
+fn standard_error_that_is_full_or_closed_changes_no_exit_status() {
+    let folder = folder(&[("lb.flb", GOOD), ("bad.flb", BAD), ("none.flb", "# none\n")]);
+    for (arguments, status) in [
+        (&["compile", "bad.flb"][..], 2),
+        (&["check", "bad.flb"], 2),
+        (&["compile", "missing.flb"], 2),
+        (&["diff", "none.flb", "lb.flb"], 1),
+        (&["compile", "--no-such-option"], 2),
+        (&["compile", "--\u{1b}[2J"], 2),
+        (&["status", "--format", "prometheus", "--watch"], 2),
+        (
+            &[
+                "explain",
+                "--from",
+                "192.0.2.1:1",
+                "--to",
+                "[2001:db8::1]:1",
+                "lb.flb",
+            ],
+            2,
+        ),
+    ] {
+        for to in ["2>/dev/full", "2>&-", "2>&- >&-", "2>&- >&- <&-"] {
+            let script = format!("exec \"$0\" \"$@\" {to}");
+            let output = Command::new("sh")
+                .args(["-c", &script, env!("CARGO_BIN_EXE_flbc")])
+                .args(arguments)
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let run = super::Run::from(output);
+            assert_eq!(run.status, status, "{arguments:?} {to}: {run:?}");
+        }
+    }
+}
+
 /// `flbc compile lb.flb | head -1`
 #[test]
 fn a_reader_that_goes_away_is_no_error() {

@@ -185,7 +185,7 @@ fn status_counts_what_was_sent() {
     }
     let json = host.flbc(&["status", "--json"], "").out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let www = &json["services"][1];
+    let www = &json["services"][0];
     assert_eq!(www["name"], "www");
     let a = &www["servers"][0];
     assert_eq!(
@@ -253,10 +253,10 @@ fn status_leaves_out_no_server_that_is_declared() {
     assert_eq!(
         [0, 1, 2, 3].map(names),
         [
-            "\"both\" x1 10.20.0.21, x2 10.20.0.22, x6 2001:db8:1::21, y1 10.20.0.31, z1 10.20.0.41",
-            "\"dns\" x1 10.20.0.21, x2 10.20.0.22",
             "\"none\" x1 10.20.0.21, x2 10.20.0.22",
+            "\"both\" x1 10.20.0.21, x2 10.20.0.22, x6 2001:db8:1::21, y1 10.20.0.31, z1 10.20.0.41",
             "\"twins\" y1 10.20.0.31, x1 10.20.0.21, x2 10.20.0.22",
+            "\"dns\" x1 10.20.0.21, x2 10.20.0.22",
         ]
     );
 }

@@ -515,3 +515,103 @@ fn the_only_server_of_a_service_that_tracks_has_its_whole_share() {
         assert!(status.out.contains("100.0%"), "{options}: {}", status.out);
     }
 }
+
+/// More slots than the kernel is asked to list: each is asked for by its number.
+#[test]
+fn of_many_slots_the_missing_ones_are_told_and_shares_are_the_same_however_they_are_read() {
+    let host = Host::alone();
+    host.apply(
+        "service www { vip 192.0.2.10 tcp 80; scheduler maglev table 131101
+        server a 10.20.0.11 weight 3; server b 10.20.0.12; server c 10.20.0.13 }",
+    );
+    let known = status(&host);
+    host.namespace.nft("add table ip other");
+    assert_eq!(status(&host), known);
+    let slots = host.namespace.nft_list(&["map", "inet", "flbc", "slot"]);
+    let (_, elements) = slots.split_once("elements = {").unwrap();
+    let element = elements.split(',').nth(1000).unwrap().trim();
+    let (slot, _) = element.split_once(" : ").unwrap();
+    // The first, one in the middle and the last; so it goes on behind what is not there.
+    for slot in ["0x00100000", slot, "0x0012001c"] {
+        host.namespace
+            .nft(&format!("delete element inet flbc slot {{ {slot} }}"));
+    }
+    let drifted = status(&host);
+    let told: Vec<&str> = drifted["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.iter().all(
+            |one| one.contains("missing element of set `slot` in inet: slot ")
+                && one.contains(" of service www")
+        ),
+        "{told:?}"
+    );
+    let share = |status: &Value, name: &str| server(status, "www", name)["share"].as_f64().unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(
+            (share(&drifted, name) - share(&known, name)).abs() < 1e-4,
+            "{name}: {drifted}"
+        );
+    }
+    host.forget();
+    let alone = status(&host);
+    for name in ["a", "b", "c"] {
+        assert!(
+            (share(&alone, name) - share(&drifted, name)).abs() < 1e-9,
+            "{name}: {alone}"
+        );
+    }
+}
+
+/// Every command that speaks of the kernel says when standard output is full; where it is closed nobody wants to read.
+#[test]
+fn a_full_standard_output_is_told_and_a_closed_one_is_no_crash() {
+    let host = Host::alone();
+    let file = host.write(
+        "lb.flb",
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }",
+    );
+    let run = |to: &str, arguments: &str| {
+        let flbc = env!("CARGO_BIN_EXE_flbc");
+        host.command(&[
+            "sh",
+            "-c",
+            &format!("TERM=dumb exec {flbc} {arguments} {to}"),
+        ])
+    };
+    let commands = [
+        format!("apply {file}"),
+        "status".to_owned(),
+        "status --json".to_owned(),
+        "status --format prometheus".to_owned(),
+        "status --watch 60".to_owned(),
+        "set www a drain".to_owned(),
+        format!("explain --live --from 192.0.2.1:1 --to 192.0.2.10:80 {file}"),
+        "unload".to_owned(),
+    ];
+    for command in &commands {
+        let ran = run(">/dev/full", command);
+        assert_eq!(ran.code, Some(2), "{command}: {}", ran.err);
+        assert_eq!(
+            ran.err, "error: cannot write standard output: No space left on device\n",
+            "{command}"
+        );
+    }
+    for command in commands
+        .iter()
+        .filter(|command| !command.contains("--watch"))
+    {
+        let ran = run(">&-", command);
+        assert!(
+            ran.code.is_some_and(|code| code < 2),
+            "{command}: {}",
+            ran.err
+        );
+        assert_eq!(ran.err, "", "{command}");
+    }
+}

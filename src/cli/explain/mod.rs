@@ -13,7 +13,7 @@ use now::Now;
 
 use super::report::Report;
 use super::{Exit, output};
-use crate::diagnostic::{Diagnostics, escape};
+use crate::diagnostic::{Diagnostics, escape, escape_json};
 use crate::explain::{Chosen, Explanation, Location, Question, lines, short};
 use crate::kernel::KernelError;
 use crate::model::{Family, Protocol, RealServer};
@@ -196,5 +196,5 @@ fn as_json(
     if let Some(now) = now {
         say("now", now.json());
     }
-    format!("{value:#}\n")
+    format!("{}\n", escape_json(&format!("{value:#}")))
 }

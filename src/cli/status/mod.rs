@@ -1,11 +1,12 @@
 //! `flbc status`
 
-use std::io::{self, IsTerminal};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::report::Report;
+use super::report::{self, Report};
 use super::{Exit, output, tables};
 use crate::status::{self, Status};
 
@@ -45,13 +46,12 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     let Some(interval) = watch else {
         return match Status::read(&mut tables) {
             Ok(status) => {
-                let text = show(format, &status);
-                Report::written(output::to_stdout(output::bytes(text.as_bytes())), OUTPUT)
+                Report::written(output::to_stdout(|out| write(format, &status, out)), OUTPUT)
             }
             Err(error) => Report::kernel(&error),
         };
     };
-    let redraw = format == Format::Human && io::stdout().is_terminal();
+    let redraw = format == Format::Human && io::stdout().is_terminal() && report::obeys();
     let pause = match Pause::new() {
         Ok(pause) => pause,
         Err(error) => {
@@ -69,11 +69,13 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         if let Some((then, before)) = &before {
             status.compare(before, now - *then);
         }
-        let mut text = show(format, &status);
+        let mut text = Vec::new();
+        // Writing to a Vec cannot fail.
+        let _ = write(format, &status, &mut text);
         if redraw {
-            text = screen::redrawn(&text);
+            text = screen::redrawn(&String::from_utf8_lossy(&text)).into_bytes();
         }
-        match output::watched(text.as_bytes()) {
+        match output::watched(&text) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Fine,
             written => return Report::written(written, OUTPUT),
@@ -87,10 +89,31 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
 
 const OUTPUT: &str = "standard output";
 
-fn show(format: Format, status: &Status) -> String {
+fn write(format: Format, status: &Status, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Human => status::human(status),
-        Format::Json => status::json(status),
-        Format::Prometheus => status::prometheus(status),
+        Format::Human => out.write_all(status::human(status).as_bytes()),
+        Format::Json => out.write_all(status::json(status).as_bytes()),
+        Format::Prometheus => {
+            let mut pieces = Pieces { out, failed: None };
+            let written = status::write_prometheus(status, &mut pieces);
+            let failed = pieces.failed.unwrap_or_else(|| io::ErrorKind::Other.into());
+            written.map_err(|fmt::Error| failed)
+        }
+    }
+}
+
+/// Text that goes on to where bytes go.
+struct Pieces<'o> {
+    out: &'o mut dyn Write,
+    /// Why it went no further.
+    failed: Option<io::Error>,
+}
+
+impl fmt::Write for Pieces<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.failed = Some(error);
+            fmt::Error
+        })
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use super::places::Places;
-use super::{Diagnostic, Diagnostics, Span, is_treacherous};
+use super::{Diagnostic, Diagnostics, Span, escape_json};
 use crate::source::Sources;
 
 /// Writes all faults of some file sets, each set's in file order, as one JSON array on one line.
@@ -99,21 +99,6 @@ impl Formatter for Safe {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_treacherous) {
-            let (plain, from) = rest.split_at(at);
-            out.write_all(plain.as_bytes())?;
-            let mut characters = from.chars();
-            let mut units = [0; 2];
-            for unit in characters
-                .next()
-                .unwrap_or_default()
-                .encode_utf16(&mut units)
-            {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = characters.as_str();
-        }
-        out.write_all(rest.as_bytes())
+        out.write_all(escape_json(fragment).as_bytes())
     }
 }

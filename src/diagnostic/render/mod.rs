@@ -4,7 +4,7 @@
 
 use crate::source::Span;
 
-use super::{Diagnostic, Diagnostics, Severity, escape, is_treacherous};
+use super::{Diagnostic, Diagnostics, Severity, escape, escape_json, escape_lines, is_treacherous};
 
 mod excerpt;
 mod human;
@@ -16,6 +16,5 @@ pub use json::json;
 
 /// A text of several lines, each safe for a terminal.
 fn safe(text: &str) -> String {
-    let lines: Vec<_> = text.split('\n').map(escape).collect();
-    lines.join("\n")
+    escape_lines(text).into_owned()
 }

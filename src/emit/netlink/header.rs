@@ -75,3 +75,22 @@ impl Header {
         w.patch(start, &length.to_ne_bytes());
     }
 }
+
+/// A message that asks for several things, and for a word when that was all.
+pub(crate) fn acknowledged(
+    kind: u16,
+    family: u8,
+    sequence: u32,
+    inside: impl FnOnce(&mut Writer),
+) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let header = Header {
+        kind,
+        flags: REQUEST | ACK,
+        sequence,
+        family,
+        resource: 0,
+    };
+    header.write(&mut writer, inside);
+    writer.into_bytes()
+}

@@ -34,7 +34,7 @@ fn empty(table: &mut Option<ObservedTable>, set: &str) {
 }
 
 /// What somebody does, and what is told of it.
-const BY_HAND: [(Other, &str); 11] = [
+const BY_HAND: [(Other, &str); 13] = [
     (
         |has| again(chain(inet(has), "input"), false),
         "extra rule 3 of chain `input` in inet",
@@ -67,9 +67,20 @@ const BY_HAND: [(Other, &str); 11] = [
     ),
     (
         |has| empty(&mut has.netdev, "slot"),
-        "of set `slot` in netdev",
+        "missing element of set `slot` in netdev: slot 3 of service dns",
     ),
-    (|has| empty(&mut has.inet, "svc4"), "of set `svc4` in inet"),
+    (
+        |has| empty(&mut has.inet, "svc4"),
+        "missing element of set `svc4` in inet: VIP 192.0.2.10 tcp 443 of service www",
+    ),
+    (
+        |has| empty(&mut has.inet, "addr4p"),
+        "missing element of set `addr4p` in inet: server b of www",
+    ),
+    (
+        |has| empty(&mut has.inet, "local4"),
+        "missing element of set `local4` in inet: VIP 192.0.2.10 tcp 443",
+    ),
     (
         |has| {
             empty(&mut has.inet, "svc4");

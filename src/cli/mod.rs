@@ -137,6 +137,9 @@ enum Command {
         /// Tell on standard error how long the kernel's transaction took
         #[arg(long)]
         timing: bool,
+        /// Apply a file without any service too, which removes all that is there
+        #[arg(long)]
+        allow_empty: bool,
         #[command(flatten)]
         table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::kept())]
@@ -157,13 +160,17 @@ enum Command {
         #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = trial::timeout)]
         timeout: std::time::Duration,
         /// Go back at once from the trial that is open
-        #[arg(long, conflicts_with_all = ["file", "timeout"], required_unless_present = "file")]
+        #[arg(long, conflicts_with_all = ["file", "timeout", "allow_empty"])]
         back: bool,
+        /// Try a file without any service too, which removes all that is there
+        #[arg(long)]
+        allow_empty: bool,
         #[command(flatten)]
         table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout, conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
+        #[arg(required_unless_present = "back")]
         file: Option<PathBuf>,
     },
     /// Changes one real server in the kernel at once, without editing the file
@@ -350,7 +357,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return not_run(&error).into(),
+        Err(error) => return not_run(&without_dangerous_tip(error)).into(),
     };
     let report = report::Report::new(arguments.color);
     dispatch(arguments.command, &report).into()
@@ -371,16 +378,18 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         }
         Command::Apply {
             against: Some(rules),
+            allow_empty,
             table,
             mark_shift,
             file,
             ..
-        } => against::run(report, (&table, mark_shift), &rules, &file),
+        } => against::run(report, (&table, mark_shift), &rules, &file, allow_empty),
         Command::Apply {
             dry_run,
             against: None,
             keep,
             timing,
+            allow_empty,
             table,
             mark_shift,
             file,
@@ -389,6 +398,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
                 dry_run,
                 keep,
                 timing,
+                allow_empty,
             };
             apply::run(report, how, (&table, mark_shift), &file)
         }
@@ -406,11 +416,18 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         Command::Try {
             timeout,
             back,
+            allow_empty,
             table,
             mark_shift,
             file,
         } => match file {
-            Some(file) if !back => trial::run(report, timeout, (&table, mark_shift), &file),
+            Some(file) if !back => {
+                let how = trial::How {
+                    timeout,
+                    allow_empty,
+                };
+                trial::run(report, how, (&table, mark_shift), &file)
+            }
             _ => trial::back(report, &table),
         },
         Command::Confirm { table } => trial::confirm(report, &table),
@@ -478,6 +495,35 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         }
         Command::Man { directory } => man::run(Arguments::command(), &directory),
     }
+}
+
+/// Takes back the tip to run what removes rules, unless one letter is all that is wrong: `reload` is not `unload`.
+fn without_dangerous_tip(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    const DESTRUCTIVE: &[&str] = &["unload"];
+    let written = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(written)) => written.clone(),
+        _ => return error,
+    };
+    let is_harmless = |tip: &String| {
+        !DESTRUCTIVE.contains(&tip.as_str()) || diagnostic::is_one_slip(&written, tip)
+    };
+    match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(mut tips)) => {
+            tips.retain(is_harmless);
+            if !tips.is_empty() {
+                error.insert(
+                    ContextKind::SuggestedSubcommand,
+                    ContextValue::Strings(tips),
+                );
+            }
+        }
+        Some(ContextValue::String(tip)) if is_harmless(&tip) => {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(tip));
+        }
+        _ => {}
+    }
+    error
 }
 
 /// Help and version, which clap tells as errors, and wrong usage.

@@ -47,7 +47,7 @@ service dns {
     let ran = host.flbc(&["apply", "-"], leaving);
     assert_eq!(ran.code, Some(3));
     assert!(ran.err.contains("no interface `eth8`"), "{ran:?}");
-    assert!(ran.err.contains("<stdin>:1:63"), "{ran:?}");
+    assert!(ran.err.contains("<stdin>:1:58"), "{ran:?}");
     let constant = format!("define out = eth8\n{}", leaving.replace("eth8", "$out"));
     let ran = host.flbc(&["apply", "-"], &constant);
     assert_eq!(ran.code, Some(3));

@@ -172,9 +172,11 @@ fn signs_without_end() {
 /// Constants of constants grow fast: what they hold together has a limit.
 #[test]
 fn constants_that_double() {
+    use std::fmt::Write as _;
     let mut text = "define d0 = 10.0.0.0/8, 10.1.0.0/16\n".to_owned();
     for at in 1..40 {
-        text += &format!("define d{at} = $d{0}, $d{0}\n", at - 1);
+        let before = at - 1;
+        let _ = writeln!(text, "define d{at} = $d{before}, $d{before}");
     }
     let run = flbc_fed(&["check", "-"], text.as_bytes());
     run.assert_bad("All constants together hold more than 1000000 values");

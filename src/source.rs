@@ -163,6 +163,11 @@ pub struct Sources {
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 impl Sources {
+    /// The files, in the order in which they were read.
+    pub fn ids(&self) -> impl Iterator<Item = FileId> {
+        (0..u32::try_from(self.files.len()).unwrap_or(u32::MAX)).map(FileId)
+    }
+
     /// An empty set.
     pub fn new() -> Self {
         Self::default()

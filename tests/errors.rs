@@ -33,6 +33,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
     (Code::RoundedWeights, "the tests of the schedule"),
     (Code::FormatCannotSay, "the command line's tests of output"),
     (Code::NoSuchInterface, "the kernel suite's tests of apply"),
+    (Code::LeftOut, "the kernel suite's tests of apply"),
     (
         Code::VipOfAnotherTable,
         "the kernel suite's tests of two tables",

@@ -336,3 +336,26 @@ fn standard_input_includes_from_the_working_directory() {
         ["<stdin>:1:1 not-utf8 `<stdin>` is not UTF-8 text: the byte 0xFF is part of no character"]
     );
 }
+
+/// A folder that holds itself under two names has no end, as a whole disk has hardly one.
+#[test]
+fn a_pattern_does_not_walk_for_ever() {
+    let folder = Folder::new(&[("main.flb", "")]);
+    for name in ["a", "b"] {
+        symlink(".", folder.path().join(name)).unwrap();
+    }
+    for (levels, is_refused) in [(8, false), (40, true)] {
+        let pattern = format!("{}none.flb", "*/".repeat(levels));
+        folder.write("main.flb", format!("include \"{pattern}\"\n").as_bytes());
+        let (_, faults) = folder.read();
+        if is_refused {
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert!(
+                faults[0].contains("would look at more than 100000 files and folders"),
+                "{faults:?}"
+            );
+        } else {
+            assert!(faults.is_empty(), "{faults:?}");
+        }
+    }
+}

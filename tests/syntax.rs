@@ -289,7 +289,7 @@ fn line_ends_and_byte_order_mark() {
 fn what_is_missing_is_named() {
     fault(
         "vip 192.0.2.10 80",
-        "16 bad-statement `vip` needs a protocol between the address and the ports [it is written `vip ADDR, ... PROTO, ... PORTS`, for example `vip 192.0.2.10 tcp 80, 443`]",
+        "16 bad-statement `vip` needs a protocol between the address and the ports [write `vip 192.0.2.10 tcp 80`]",
     );
     fault(
         "vip 192.0.2.10",
@@ -363,11 +363,11 @@ fn what_is_missing_is_named() {
 fn what_is_too_much_is_named() {
     fault(
         "vip 192.0.2.10 tcp 80 443",
-        "23 bad-statement A comma is missing before `443` [write `80, 443`]",
+        "23 bad-statement A comma is missing before `443` [write `vip 192.0.2.10 tcp 80, 443`]",
     );
     fault(
         "vip 192.0.2.10 tcp 80 udp 53",
-        "23 bad-statement `udp` stands behind the ports, or without a comma [",
+        "1 bad-statement A `vip` has its protocols before all of its ports: others need a statement of their own [write `vip 192.0.2.10 tcp 80; vip 192.0.2.10 udp 53`]",
     );
     fault("mode natt", "6 bad-statement `natt` is no mode [");
     fault(
@@ -419,7 +419,7 @@ fn what_is_too_much_is_named() {
     );
     fault(
         "server web 10.0.0.1 port 80",
-        "21 bad-statement `port` is no option of `server` [the options are `weight`,",
+        "1 bad-statement The port of a server stands behind its address, with a `:` [write `server web 10.0.0.1:80`]",
     );
     fault(
         "server 10.0.0.1 10.0.0.2",
@@ -427,7 +427,7 @@ fn what_is_too_much_is_named() {
     );
     fault(
         "server web 10.0.0.1 weight=3",
-        "27 bad-statement `server` takes no `=` [",
+        "1 bad-statement `server` takes no `=` [write `server web 10.0.0.1 weight 3`]",
     );
     fault(
         "vip 1.1.1.1,, 2.2.2.2 tcp 80",
@@ -500,18 +500,18 @@ fn unknown_words_get_the_nearest_one() {
 #[test]
 fn words_of_other_tools_are_translated() {
     for (word, help) in [
-        ("virtual_server 10.0.0.1 80", "`service NAME { ... }`"),
-        ("real_server 10.0.0.1 80", "`server ADDR:PORT`"),
-        ("lb_algo rr", "`scheduler`"),
-        ("lb_kind DR", "`mode dr on IFACE`"),
-        ("persistence_timeout 50", "`persist`"),
-        ("upstream web", "`pool NAME { ... }`"),
-        ("listen 80", "`vip ADDR PROTO PORTS`"),
-        ("proxy_pass http", "`pool NAME`"),
-        ("frontend web", "`service NAME { ... }`"),
-        ("backend web", "`pool NAME { ... }`"),
-        ("bind *:80", "`vip ADDR PROTO PORTS`"),
-        ("balance roundrobin", "`scheduler`"),
+        ("virtual_server 10.0.0.1 80", "`service www {`"),
+        ("real_server 10.0.0.1 80", "`server 10.0.0.1:80`"),
+        ("lb_algo rr", "`scheduler rr`"),
+        ("lb_kind DR", "`mode dr on eth0`"),
+        ("persistence_timeout 50", "`persist 50s`"),
+        ("upstream web", "`pool web {`"),
+        ("listen 80", "`vip 192.0.2.10 tcp 80`"),
+        ("proxy_pass http", "`pool web`"),
+        ("frontend web", "`service www {`"),
+        ("backend web", "`pool web {`"),
+        ("bind *:80", "`vip 192.0.2.10 tcp 80`"),
+        ("balance roundrobin", "`scheduler round-robin`"),
         ("leastconn", "cannot count live connections"),
         ("dnat to 10.0.0.1", "`mode nat`"),
         ("weight 3", "at the end of a server's line"),
@@ -666,6 +666,10 @@ fn endless_braces_are_no_harm() {
     faults(&"}".repeat(many), &["1:1 stray-brace"]);
     let (_, nested) = read(&"service a {".repeat(many));
     assert_eq!(nested.len(), Diagnostics::LIMIT);
+    let deep = nested
+        .iter()
+        .filter(|fault| fault.contains("More than 100 blocks"));
+    assert_eq!(deep.count(), 1);
     let (_, unknown) = read(&"http {\n".repeat(many));
     assert_eq!(unknown.len(), 2, "{unknown:?}");
 }

@@ -127,7 +127,7 @@ pub(super) fn restore<K: Kernel>(
 
 /// What goes back, in words.
 fn difference(now: &Observed, before: &Observed) -> Difference {
-    let mut difference = told::difference(now, before, &[]);
+    let mut difference = told::difference(now, before, (&[], None));
     if now.has_tables() && before.has_tables() {
         tell_layouts([layout(now), layout(before)], &mut difference);
     }

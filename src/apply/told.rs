@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::diff::Observed;
 use crate::emit::netlink::{Data, Desired, Element, TableFamily};
 use crate::lower::{Comment, pools_of};
-use crate::model::endpoint;
+use crate::model::{Model, endpoint};
 use crate::outline::{Difference, Outline, ServerOutline, Servers, ServiceMoves};
 use crate::ruleset::name::{self, service_of};
 
@@ -49,13 +49,17 @@ impl Tables for Desired {
     }
 }
 
-/// What differs, as far as both tell, and whom that moves.
+/// What differs, as far as both tell, and whom that moves; in the order of what the new ones were made from, if that is
+/// known.
 pub(super) fn difference(
     old: &impl Tables,
     new: &impl Tables,
-    clients: &[ServiceMoves],
+    (clients, order): (&[ServiceMoves], Option<&Model>),
 ) -> Difference {
     let (mut old, mut new) = (outline(old), outline(new));
+    if let Some(model) = order {
+        new = new.in_order_of(model);
+    }
     for (name, old) in &mut old.pools {
         if let Some(new) = new.pools.get_mut(name) {
             level(old, new);

@@ -137,7 +137,7 @@ pub(super) fn anew(
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
         let clients = moves_from(&observed, &known, request);
-        told::difference(&observed, &wanted, &clients)
+        told::difference(&observed, &wanted, (&clients, Some(request.model())))
     };
     if observed.has_tables() {
         tell_layouts([before, layout], &mut difference);

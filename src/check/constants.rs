@@ -74,7 +74,9 @@ impl<'a> Constants<'a> {
                 values: None,
                 used: true,
             });
-            return Err(Box::new(fault.help("write the `$` only where it is used")));
+            return Err(Box::new(fault.help(format!(
+                "write {text}; the `$` stands only where the constant is used"
+            ))));
         }
         if let Err(wrong) = name(text) {
             let mut fault = fault(wrong.code, wrong.message);

@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, listed, quote};
 use crate::model::{Access, AccessEntry, AccessList, Model, Prefix, Service};
 use crate::source::Sources;
-use crate::syntax::tree::{DefaultsDecl, Item, ServiceDecl, Statement, Tree};
+use crate::syntax::tree::{DefaultsDecl, IncludeDecl, Item, ServiceDecl, Statement, Tree};
 use crate::syntax::{Home, Keyword};
 
 use claims::Claims;
@@ -37,6 +37,7 @@ mod claims;
 mod constants;
 mod families;
 mod forwarding;
+mod habits;
 mod pool;
 mod reader;
 mod server;
@@ -70,7 +71,11 @@ pub fn check(tree: &Tree, sources: &Sources, sink: &mut Diagnostics) -> Model {
         claims: Claims::default(),
     };
     walk.items(tree, &Settings::default());
-    walk.finish()
+    let model = walk.finish();
+    if model.services.is_empty() && sink.errors() == 0 {
+        report_no_service(tree, sink);
+    }
+    model
 }
 
 struct Walk<'t, 'a> {
@@ -87,6 +92,9 @@ impl<'t> Walk<'t, '_> {
         for item in &tree.items {
             match item {
                 Item::Include(decl) => {
+                    if decl.matches_nothing {
+                        self.report_empty_pattern(decl);
+                    }
                     for tree in &decl.trees {
                         self.items(tree, &defaults);
                     }
@@ -97,6 +105,15 @@ impl<'t> Walk<'t, '_> {
                 Item::Service(decl) => self.service(decl, &defaults),
             }
         }
+    }
+
+    /// A pattern may match nothing, as before the first file is there; it may as well be a slip.
+    fn report_empty_pattern(&mut self, decl: &IncludeDecl) {
+        let message = format!("No file matches {}", quote(self.reader.text(decl.path)));
+        let fault = Diagnostic::new(Code::EmptyPattern, decl.path.span, message);
+        self.reader.report(fault.help(
+            "correct the path, or take the `include` out; a relative one starts at the folder of this file",
+        ));
     }
 
     fn defaults(&mut self, decl: &DefaultsDecl) -> Settings {
@@ -138,6 +155,7 @@ impl<'t> Walk<'t, '_> {
         }
         let names: Vec<Arc<str>> = services.iter().map(|s| Arc::clone(&s.name)).collect();
         claims.report_conflicts(&names, &mut reader);
+        habits::check(&services, &pools, &mut reader);
         // What could not be read may use what seems unused.
         if !reader.gaps && !is_damaged {
             pools.report_unused(&mut reader);
@@ -149,6 +167,15 @@ impl<'t> Walk<'t, '_> {
             services,
         }
     }
+}
+
+/// A file without a service removes all that is there when it is applied.
+fn report_no_service(tree: &Tree, sink: &mut Diagnostics) {
+    let place = tree.place();
+    let message = "Nothing here is a service, so that these files make no rules";
+    sink.report(Diagnostic::new(Code::NoService, place, message).help(
+        "write `service www { vip 192.0.2.10 tcp 80; server 10.20.0.11:8080; }`; `flbc unload` removes what was applied",
+    ));
 }
 
 /// Lists of the same prefixes are kept once, however often they are written or used.

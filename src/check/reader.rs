@@ -73,6 +73,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What stands at a place.
+    pub(super) fn source(&self, span: Span) -> &'a str {
+        self.sources.text(span)
+    }
+
     /// Reports a fault.
     pub(super) fn report(&mut self, fault: Diagnostic) {
         self.sink.report(fault);

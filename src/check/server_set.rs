@@ -13,7 +13,8 @@ use crate::source::Span;
 #[derive(Debug, Default)]
 pub(super) struct ServerSet {
     names: HashMap<Arc<str>, Span>,
-    endpoints: HashMap<(IpAddr, Option<u16>), Span>,
+    /// Where each is, and whether it is a backup.
+    endpoints: HashMap<(IpAddr, Option<u16>), (Span, bool)>,
 }
 
 impl ServerSet {
@@ -35,15 +36,29 @@ impl ServerSet {
         }
         self.names.insert(Arc::clone(&server.name), server.span);
         let endpoint = (server.address, server.port);
-        let first = *self.endpoints.entry(endpoint).or_insert(server.span);
-        if first != server.span {
-            let message = match server.port {
-                Some(port) => format!("{} port {port} is a server twice", server.address),
-                None => format!("{} is a server twice", server.address),
-            };
+        let this = (server.span, server.reserve);
+        let (first, is_backup) = *self.endpoints.entry(endpoint).or_insert(this);
+        if first != server.span && is_backup != server.reserve {
+            let message = format!(
+                "The backup {} is one of the servers that it stands in for",
+                quote(&endpoint_text(server))
+            );
+            let fault = Diagnostic::new(Code::BackupIsServer, server.span, message)
+                .related(first, "the same address and port");
+            reader.report_once(fault.help("remove it, or give it another server's address"));
+        } else if first != server.span {
+            let message = format!("{} is a server twice", endpoint_text(server));
             let fault = Diagnostic::new(Code::RepeatedServer, server.span, message)
                 .related(first, "the first time");
             reader.report_once(fault.help("give one of them more `weight`, and remove the other"));
         }
+    }
+}
+
+/// A server's address, and its port if it has one of its own.
+fn endpoint_text(server: &RealServer) -> String {
+    match server.port {
+        Some(port) => format!("{} port {port}", server.address),
+        None => server.address.to_string(),
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn run(
     (table, asked): (&str, Option<Layout>),
     rules: &Path,
     file: &Path,
+    allow_empty: bool,
 ) -> Exit {
     if rules == Path::new("-") && file == Path::new("-") {
         return Report::failure("standard input cannot be both the file and the rules");
@@ -44,6 +45,11 @@ pub(super) fn run(
         Err(error) => return Report::unread(&error),
     };
     let model = crate::read(input, &mut sources, &mut sink);
+    if let Some(model) = &model
+        && let Some(exit) = report.refuse_empty(model, allow_empty, (&sink, &sources), file)
+    {
+        return exit;
+    }
     let layout = against::layout(&old);
     let asked = asked.unwrap_or(layout);
     let rules = |layout, sink: &mut Diagnostics| {
@@ -91,8 +97,11 @@ fn compare(old: &Listing, new: &Listing, model: &Model, layouts: [Layout; 2]) ->
     }
     let plan = schedule::schedule(model, &mut Diagnostics::new());
     let moves = against::moves(old, model, &plan);
-    let mut difference =
-        Difference::between(&against::outline(old), &against::outline(new), &moves);
+    let mut difference = Difference::between(
+        &against::outline(old),
+        &against::outline(new).in_order_of(model),
+        &moves,
+    );
     tell_layouts(layouts, &mut difference);
     Report::warnings(&difference.warnings);
     let mut text = difference.text();

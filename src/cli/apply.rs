@@ -14,6 +14,10 @@ use crate::source::Sources;
 
 /// How `flbc apply` is to go about it.
 #[derive(Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that is given or not"
+)]
 pub(super) struct How {
     /// Nothing is changed.
     pub(super) dry_run: bool,
@@ -21,6 +25,8 @@ pub(super) struct How {
     pub(super) keep: bool,
     /// The kernel's time is told.
     pub(super) timing: bool,
+    /// A file without any service is applied too.
+    pub(super) allow_empty: bool,
 }
 
 /// `flbc apply`
@@ -31,6 +37,9 @@ pub(super) fn run(report: &Report, how: How, target: (&str, Option<Layout>), fil
         Ok(model) => model,
         Err(exit) => return exit,
     };
+    if let Some(exit) = report.refuse_empty(&model, how.allow_empty, (&sink, &sources), file) {
+        return exit;
+    }
     match applied(how, target, model, &mut sink) {
         Ok(applied) => {
             report.human(&sink, &sources);

@@ -119,6 +119,9 @@ pub(super) enum Command {
         /// Tell on standard error how long the kernel's transaction took
         #[arg(long)]
         timing: bool,
+        /// Apply a file without any service too, which removes all that is there
+        #[arg(long)]
+        allow_empty: bool,
         #[command(flatten)]
         table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::kept())]
@@ -139,13 +142,17 @@ pub(super) enum Command {
         #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = trial::timeout)]
         timeout: std::time::Duration,
         /// Go back at once from the trial that is open
-        #[arg(long, conflicts_with_all = ["file", "timeout"], required_unless_present = "file")]
+        #[arg(long, conflicts_with_all = ["file", "timeout", "allow_empty"])]
         back: bool,
+        /// Try a file without any service too, which removes all that is there
+        #[arg(long)]
+        allow_empty: bool,
         #[command(flatten)]
         table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout, conflicts_with = "back", help = mark_shift::HELP, long_help = mark_shift::kept())]
         mark_shift: Option<Layout>,
         /// The .flb file, `-` for standard input
+        #[arg(required_unless_present = "back")]
         file: Option<PathBuf>,
     },
     /// Changes one real server in the kernel at once, without editing the file

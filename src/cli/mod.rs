@@ -33,7 +33,7 @@ use arguments::{Arguments, Color, Command};
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return not_run(&error).into(),
+        Err(error) => return not_run(&without_dangerous_tip(error)).into(),
     };
     let report = report::Report::new(arguments.color);
     dispatch(arguments.command, &report).into()
@@ -54,16 +54,18 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         }
         Command::Apply {
             against: Some(rules),
+            allow_empty,
             table,
             mark_shift,
             file,
             ..
-        } => against::run(report, (&table, mark_shift), &rules, &file),
+        } => against::run(report, (&table, mark_shift), &rules, &file, allow_empty),
         Command::Apply {
             dry_run,
             against: None,
             keep,
             timing,
+            allow_empty,
             table,
             mark_shift,
             file,
@@ -72,6 +74,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
                 dry_run,
                 keep,
                 timing,
+                allow_empty,
             };
             apply::run(report, how, (&table, mark_shift), &file)
         }
@@ -89,11 +92,18 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         Command::Try {
             timeout,
             back,
+            allow_empty,
             table,
             mark_shift,
             file,
         } => match file {
-            Some(file) if !back => trial::run(report, timeout, (&table, mark_shift), &file),
+            Some(file) if !back => {
+                let how = trial::How {
+                    timeout,
+                    allow_empty,
+                };
+                trial::run(report, how, (&table, mark_shift), &file)
+            }
             _ => trial::back(report, &table),
         },
         Command::Confirm { table } => trial::confirm(report, &table),
@@ -161,6 +171,35 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         }
         Command::Man { directory } => man::run(Arguments::command(), &directory),
     }
+}
+
+/// Takes back the tip to run what removes rules, unless one letter is all that is wrong: `reload` is not `unload`.
+fn without_dangerous_tip(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    const DESTRUCTIVE: &[&str] = &["unload"];
+    let written = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(written)) => written.clone(),
+        _ => return error,
+    };
+    let is_harmless = |tip: &String| {
+        !DESTRUCTIVE.contains(&tip.as_str()) || diagnostic::is_one_slip(&written, tip)
+    };
+    match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(mut tips)) => {
+            tips.retain(is_harmless);
+            if !tips.is_empty() {
+                error.insert(
+                    ContextKind::SuggestedSubcommand,
+                    ContextValue::Strings(tips),
+                );
+            }
+        }
+        Some(ContextValue::String(tip)) if is_harmless(&tip) => {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(tip));
+        }
+        _ => {}
+    }
+    error
 }
 
 /// Help and version, which clap tells as errors, and wrong usage.

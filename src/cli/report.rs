@@ -4,13 +4,15 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::{Color, Exit};
+use crate::apply::Failure;
 use crate::diagnostic::render::{Options, human};
 use crate::diagnostic::{Diagnostics, escape, escape_lines, reason};
+use crate::emit::netlink::MissingInterface;
 use crate::kernel::KernelError;
 use crate::model::Model;
 use crate::operate::Refused;
 use crate::source::{MAX_FILE_BYTES, Sources};
-use crate::syntax::Input;
+use crate::syntax::{Input, interface_named};
 
 /// How to tell.
 pub(super) struct Report {
@@ -64,6 +66,29 @@ impl Report {
         })
     }
 
+    /// Refuses to apply a model without any service, unless that is allowed: it would remove all that is there, and is rarely meant.
+    pub(super) fn refuse_empty(
+        &self,
+        model: &Model,
+        is_allowed: bool,
+        (sink, sources): (&Diagnostics, &Sources),
+        file: &Path,
+    ) -> Option<Exit> {
+        if is_allowed || !model.services.is_empty() {
+            return None;
+        }
+        self.human(sink, sources);
+        let file = if file == Path::new("-") {
+            "standard input".into()
+        } else {
+            file.to_string_lossy()
+        };
+        Some(Self::failure(&format!(
+            "{} yields no service, and applying it would remove all that is there; `flbc unload` does that, `--allow-empty` applies it all the same",
+            escape(&file)
+        )))
+    }
+
     /// Writes faults to standard error, if there are any.
     pub(super) fn human(&self, sink: &Diagnostics, sources: &Sources) {
         let mut text = String::new();
@@ -79,7 +104,11 @@ impl Report {
         mut sink: Diagnostics,
         sources: &Sources,
     ) -> Exit {
-        let sentence = refused.report(&mut sink);
+        let sentence = if let Refused::Failed(Failure::Interfaces(missing)) = refused {
+            Failure::Interfaces(where_named(missing, sources)).report(&mut sink)
+        } else {
+            refused.report(&mut sink)
+        };
         self.human(&sink, sources);
         if let Some(sentence) = sentence {
             Self::failure(&sentence);
@@ -141,6 +170,16 @@ impl Report {
 /// Whether terminals here obey what moves the cursor and colours text.
 pub(super) fn obeys() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The interfaces that are missing, each at the word that names it first rather than at what rules were made from.
+fn where_named(missing: &[MissingInterface], sources: &Sources) -> Vec<MissingInterface> {
+    let named = missing.iter().cloned();
+    let located = named.map(|interface| MissingInterface {
+        origin: interface_named(&interface.name, sources).or(interface.origin),
+        ..interface
+    });
+    located.collect()
 }
 
 /// The width of the terminal behind standard error.

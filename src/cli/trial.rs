@@ -23,31 +23,41 @@ pub(super) const WATCH: &str = "watch-trial";
 /// The longest time to confirm.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
+/// How `flbc try` is to go about it.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// How long to wait for `flbc confirm`.
+    pub(super) timeout: Duration,
+    /// A file without any service is tried too.
+    pub(super) allow_empty: bool,
+}
+
 /// Reads `--timeout`.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let duration = check::read_duration(text)?;
-    if duration > LONGEST {
-        return Err(format!(
-            "a trial of more than {} is none",
-            DurationWords(LONGEST)
-        ));
-    }
-    Ok(duration)
+    let longest = DurationWords(LONGEST);
+    let why = match check::read_duration(text) {
+        Ok(duration) if duration <= LONGEST => return Ok(duration),
+        Ok(_) => format!("this is more than {longest}"),
+        // What to write instead is told for a trial, which cannot be `off`.
+        Err(wrong) => wrong.split("; write").next().unwrap_or_default().to_owned(),
+    };
+    Err(format!(
+        "{why}; a trial lasts from 1s to {longest}: write 60s, 5m, 1h"
+    ))
 }
 
 /// `flbc try FILE`
-pub(super) fn run(
-    report: &Report,
-    timeout: Duration,
-    target: (&str, Option<Layout>),
-    file: &Path,
-) -> Exit {
+pub(super) fn run(report: &Report, how: How, target: (&str, Option<Layout>), file: &Path) -> Exit {
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let model = match report.model(file, &mut sources, &mut sink) {
         Ok(model) => model,
         Err(exit) => return exit,
     };
+    if let Some(exit) = report.refuse_empty(&model, how.allow_empty, (&sink, &sources), file) {
+        return exit;
+    }
+    let timeout = how.timeout;
     // Nothing of what follows may keep the watcher waiting, so that the turn is over by then: a terminal that is dead
     // takes no words.
     let begun = match begun(target, timeout, model, &mut sink) {

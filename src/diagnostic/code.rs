@@ -89,6 +89,8 @@ codes! {
     UnknownWord = "unknown-word", Error;
     /// Text that is not an address, or not one with a port.
     BadAddress = "bad-address", Error;
+    /// A bare IPv6 address whose last group reads like a port.
+    PortLikeAddress = "port-like-address", Error;
     /// Text that is not a prefix.
     BadPrefix = "bad-prefix", Error;
     /// Text that is not a port, a range of ports or `any`, or is out of range.
@@ -153,15 +155,17 @@ codes! {
     // Warnings
     /// A service whose interface is not there when the rules are applied.
     LeftOut = "left-out", Warning;
+    /// A file that yields no service at all.
+    NoService = "no-service", Warning;
+    /// A pattern of `include` that no file matches.
+    EmptyPattern = "empty-pattern", Warning;
     /// A pool that no service uses.
     UnusedPool = "unused-pool", Warning;
     /// A constant that nothing uses.
     UnusedConstant = "unused-constant", Warning;
-    /// A bare IPv6 address whose last group reads like a port.
-    PortLikeAddress = "port-like-address", Warning;
     /// Weights that had to be rounded.
     RoundedWeights = "rounded-weights", Warning;
-    /// A service that takes every TCP port of an address.
+    /// A service that takes the port of SSH among others of an address.
     TakesSsh = "takes-ssh", Warning;
     /// A prefix with bits set beyond its length.
     HostBits = "host-bits", Warning;
@@ -173,6 +177,12 @@ codes! {
     UnreachableServer = "unreachable-server", Warning;
     /// The same address and port twice among the servers of one service.
     RepeatedServer = "repeated-server", Warning;
+    /// A backup that is one of the servers which it stands in for.
+    BackupIsServer = "backup-is-server", Warning;
+    /// A real server that is a VIP of the same files.
+    ServerIsVip = "server-is-vip", Warning;
+    /// A service whose servers all have weight 0; told by `flbc check` alone.
+    AllWeightsZero = "all-weights-zero", Warning;
     /// UDP in direct return whose later fragments reach no server; told by `flbc check` alone.
     UdpFragments = "udp-fragments", Warning;
 }

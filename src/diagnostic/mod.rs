@@ -10,7 +10,7 @@ mod text;
 
 pub use code::Code;
 pub use exit::Exit;
-pub use nearest::nearest;
+pub use nearest::{is_one_slip, nearest};
 pub use text::{
     argument, clip, escape, escape_json, escape_lines, is_treacherous, listed, quote, reason,
 };

@@ -3,6 +3,20 @@
 /// How many candidates are compared: a million names of pools would take seconds.
 const COMPARED: usize = 1_000;
 
+/// Whether a word is a known one but for a letter that is missing, too much, or in its neighbour's place. Another letter makes
+/// another word: `upload` is not `unload`.
+pub fn is_one_slip(written: &str, word: &str) -> bool {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    written.len() <= 64
+        && written.chars().next() == word.chars().next()
+        && (written.len() != word.len() || letters(written) == letters(word))
+        && strsim::damerau_levenshtein(written, word) <= 1
+}
+
 /// The known word that was most likely meant, if any comes near: the one place that decides what is a slip of the hand.
 pub fn nearest<'w>(written: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     // Nothing that long is a slip of the hand, and the distance takes quadratic time.

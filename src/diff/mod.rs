@@ -9,7 +9,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{dynset, expr, lookup};
-use crate::emit::netlink::{Chain, Desired, Element, Rule, RuleBody, Set, Table, TableFamily};
+use crate::emit::netlink::{
+    Chain, Data, Desired, Element, Rule, RuleBody, Set, Table, TableFamily,
+};
 use crate::ruleset::name;
 use crate::source::Span;
 
@@ -300,4 +302,12 @@ pub(crate) fn lookups(body: &RuleBody) -> impl Iterator<Item = &str> {
             };
             inside.find(expr::DATA)?.inside().find(attribute)?.string()
         })
+}
+
+/// The chain to which an element of a verdict map leads.
+pub(crate) fn destination(element: &Element) -> Option<&Arc<str>> {
+    match &element.data {
+        Data::Verdict(_, chain) => chain.as_ref(),
+        Data::None | Data::Value(_) => None,
+    }
 }

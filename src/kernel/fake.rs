@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{MisfitKind, Observed, ObservedSet, ObservedTable, lookups};
+use crate::diff::{MisfitKind, Observed, ObservedSet, ObservedTable, destination, lookups};
 use crate::emit::netlink::attribute::Attributes;
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Counter, Data, Element, Interfaces, RuleBody, TableFamily};
+use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
 use crate::model::MacAddress;
 use crate::ruleset::name;
 
@@ -488,13 +488,5 @@ impl Kernel for Fake {
         let before = self.flows.len();
         self.flows.retain(|flow| !doomed(flow));
         Ok(before - self.flows.len())
-    }
-}
-
-/// The chain to which an element of a verdict map leads.
-fn destination(element: &Element) -> Option<&Arc<str>> {
-    match &element.data {
-        Data::Verdict(_, chain) => chain.as_ref(),
-        Data::None | Data::Value(_) => None,
     }
 }

@@ -142,20 +142,26 @@ impl Outline {
         }
     }
 
+    /// The same, told in the order of a model: tables that were read have none.
+    #[must_use]
+    pub fn in_order_of(self, model: &Model) -> Self {
+        let services = model.services.iter().map(|one| one.name.to_string());
+        let pools = model.pools.iter().map(|one| one.name.to_string());
+        Self {
+            places: Places {
+                services: services.zip(0..).collect(),
+                pools: pools.zip(0..).collect(),
+            },
+            ..self
+        }
+    }
+
     fn detailed(
         model: &Model,
         wants_service: impl Fn(&str) -> bool,
         wants_pool: impl Fn(&str) -> bool,
     ) -> Self {
-        let services = model.services.iter().map(|one| one.name.to_string());
-        let pools = model.pools.iter().map(|one| one.name.to_string());
-        let mut outline = Self {
-            places: Places {
-                services: services.zip(0..).collect(),
-                pools: pools.zip(0..).collect(),
-            },
-            ..Self::default()
-        };
+        let mut outline = Self::default().in_order_of(model);
         let mut lists = Lists::default();
         for service in &model.services {
             for pool in service.members.iter().filter_map(|member| match member {

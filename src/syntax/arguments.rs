@@ -7,11 +7,41 @@ use crate::source::Span;
 
 use super::characters::comment_start;
 use super::grammar::{Piece, Rule, offset, read};
+use super::mend::mended;
 use super::tree::{Word, WordKind};
 use super::vocabulary::{Keyword, OptionWord, quoted_list};
 
 /// A statement with a keyword of flb's, and arguments that its rule does not read.
 pub(super) fn wrong_arguments(piece: &Piece<'_>, statement: Keyword) -> Diagnostic {
+    with_mended(told(piece, statement), piece, statement)
+}
+
+/// The fault with the one thing to write, where the words of the statement tell it.
+pub(super) fn with_mended(
+    mut fault: Diagnostic,
+    piece: &Piece<'_>,
+    statement: Keyword,
+) -> Diagnostic {
+    let Some(mended) = mended(piece, statement) else {
+        return fault;
+    };
+    let is_slip = fault
+        .help
+        .as_ref()
+        .is_some_and(|help| help.starts_with("did you mean"));
+    if let Some(why) = &mended.why {
+        fault.message.clone_from(why);
+        // Where the grammar stopped says nothing about words in another order.
+        if matches!(statement, Keyword::Vip | Keyword::Server) {
+            fault.span = Some(piece.span());
+        }
+    } else if is_slip {
+        return fault;
+    }
+    fault.help(mended.help())
+}
+
+fn told(piece: &Piece<'_>, statement: Keyword) -> Diagnostic {
     let usage = || {
         format!(
             "it is written `{}`, for example `{}`",

@@ -23,8 +23,15 @@ pub(super) struct Blocks<'t, 's> {
     waiting: Option<Piece<'t>>,
     /// The statement before was out of place too, so that one fault speaks for both.
     stray: bool,
+    /// How many blocks are open beyond those that are kept.
+    deeper: usize,
+    /// A `;` came first on its line, as comments do elsewhere.
+    leading_semicolon: bool,
     sink: &'s mut Diagnostics,
 }
+
+/// How many blocks may be open at once. None of flb's stands in another: those of other tools are passed over.
+const DEEPEST: usize = 100;
 
 /// A block that is open.
 struct Block {
@@ -53,25 +60,94 @@ impl<'t, 's> Blocks<'t, 's> {
             open: Vec::new(),
             waiting: None,
             stray: false,
+            deeper: 0,
+            leading_semicolon: false,
             sink,
         }
     }
 
     /// Takes the next piece of the file.
     pub(super) fn take(&mut self, piece: Piece<'t>) {
+        if piece.is_first_on_line() {
+            self.leading_semicolon = false;
+        }
+        if self.is_too_deep(&piece) {
+            return;
+        }
         match PieceKind::of(piece.rule()) {
             PieceKind::Comment => {}
-            PieceKind::Semicolon => self.settle(),
+            PieceKind::Semicolon => {
+                self.settle();
+                self.leading_semicolon |= piece.is_first_on_line();
+            }
             PieceKind::Open => self.open_brace(&piece),
             PieceKind::Close => {
                 self.settle();
                 self.close_brace(piece.span());
+            }
+            PieceKind::Malformed if self.leading_semicolon => {
+                self.settle();
+                self.mark_damaged();
+                if !self.in_foreign_block() {
+                    self.sink.report(explain::wrong_comment(&piece, ";"));
+                }
             }
             PieceKind::Statement(_) | PieceKind::Malformed => {
                 self.settle();
                 self.waiting = Some(piece);
             }
         }
+    }
+
+    /// Whether a piece stands deeper than blocks are kept: there braces are counted, a block in a block has its fault, and nothing
+    /// else is read. A statement that shows that blocks before it were left open ends that.
+    fn is_too_deep(&mut self, piece: &Piece<'t>) -> bool {
+        let is_first = self.deeper == 0;
+        if is_first && self.open.len() < DEEPEST {
+            return false;
+        }
+        if !is_first && self.is_sibling_of_open_block(piece) {
+            self.deeper = 0;
+            self.waiting = None;
+            return false;
+        }
+        match PieceKind::of(piece.rule()) {
+            PieceKind::Open => {
+                let block = self.waiting.take();
+                self.mark_damaged();
+                self.deeper += 1;
+                // A block that is none of flb's has its fault, and what stands in it has none.
+                if self.in_foreign_block() {
+                    return true;
+                }
+                if is_first {
+                    let message = format!("More than {DEEPEST} blocks stand in each other");
+                    let fault = Diagnostic::new(Code::StrayBrace, piece.span(), message);
+                    let help =
+                        "write `}` where each block ends: no block of flb's stands in another";
+                    self.sink.report(fault.help(help));
+                }
+                if let Some(block) = block
+                    && let Some(kind) = BlockKind::of_keyword(block.keyword_text())
+                {
+                    self.report_nested(&block, kind);
+                }
+            }
+            PieceKind::Close if !is_first => {
+                self.waiting = None;
+                self.deeper -= 1;
+            }
+            PieceKind::Statement(_) | PieceKind::Malformed if !is_first => {
+                self.waiting = Some(piece.clone());
+            }
+            PieceKind::Semicolon if !is_first => self.waiting = None,
+            PieceKind::Comment
+            | PieceKind::Close
+            | PieceKind::Statement(_)
+            | PieceKind::Malformed
+            | PieceKind::Semicolon => return !is_first,
+        }
+        true
     }
 
     /// The tree, once all pieces were taken.
@@ -149,6 +225,7 @@ impl<'t, 's> Blocks<'t, 's> {
     }
 
     fn settle_statement(&mut self, piece: &Piece<'t>) {
+        let doubt = explain::doubtful(piece, self.sink.is_full());
         let Some(block) = self.open.last_mut() else {
             if !self.stray {
                 self.sink.report(explain::outside_of_blocks(piece));
@@ -157,7 +234,7 @@ impl<'t, 's> Blocks<'t, 's> {
             self.tree.damaged = true;
             return;
         };
-        match (explain::doubtful(piece), statement::statement(piece)) {
+        match (doubt, statement::statement(piece)) {
             (None, Some(declared)) => block.statements.push(declared),
             (Some(fault), _) => {
                 block.damaged = true;
@@ -218,8 +295,9 @@ impl<'t, 's> Blocks<'t, 's> {
             self.enter(&piece, Some(kind), statement::name(&piece), false);
         } else {
             let message = format!("`{}` takes no block", keyword.text());
-            self.sink
-                .report(Diagnostic::new(Code::StrayBrace, brace.span(), message));
+            let fault = Diagnostic::new(Code::StrayBrace, brace.span(), message);
+            let help = explain::without_block(&piece, keyword);
+            self.sink.report(fault.help(help));
             self.mark_damaged();
             self.enter(&piece, None, None, false);
         }
@@ -362,8 +440,8 @@ impl<'t, 's> Blocks<'t, 's> {
         self.sink
             .report(fault.related(outer.header, "in this block"));
         if let Some(outer) = self.open.last_mut() {
-            // Its servers were meant to be the service's.
-            outer.damaged |= kind == BlockKind::Pool;
+            // Its servers were meant to be the service's, or the rest of it stands elsewhere.
+            outer.damaged = true;
             // The one fault speaks for a missing brace, too.
             outer.excused |= kind != BlockKind::Pool;
         }

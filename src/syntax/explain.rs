@@ -3,9 +3,10 @@
 use crate::diagnostic::{Code, Diagnostic, clip, nearest, quote};
 use crate::source::Span;
 
-use super::arguments::{reads_as_address, second_address, wrong_arguments};
+use super::arguments::{reads_as_address, second_address, with_mended, wrong_arguments};
+use super::foreign::instead_of;
 use super::grammar::{Piece, Rule, offset};
-use super::vocabulary::{BlockKind, Home, Keyword, foreign_word, quoted_list};
+use super::vocabulary::{BlockKind, Home, Keyword, quoted_list};
 
 /// Where a statement stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,9 @@ pub(super) fn malformed(piece: &Piece<'_>, place: Surroundings, brief: bool) -> 
 }
 
 /// A statement that the grammar reads and that can still not be meant as it is written.
-pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
+///
+/// If `brief`, the fault is only counted and needs no words.
+pub(super) fn doubtful(piece: &Piece<'_>, brief: bool) -> Option<Diagnostic> {
     if piece.rule() != Rule::server {
         return None;
     }
@@ -44,6 +47,40 @@ pub(super) fn doubtful(piece: &Piece<'_>) -> Option<Diagnostic> {
     (second.rule() == Rule::address && reads_as_address(first.text()))
         .then(|| second_address(piece))
         .flatten()
+        .map(|fault| {
+            if brief {
+                return fault;
+            }
+            with_mended(fault, piece, Keyword::Server)
+        })
+}
+
+/// What other languages start a comment with, or end one.
+const COMMENT_SIGNS: &[&str] = &[
+    "//", "/*", "*/", "--", "<!--", "(*", "%", "!", "*", ";", "/",
+];
+
+/// A remark that starts with another sign than `#`.
+pub(super) fn wrong_comment(piece: &Piece<'_>, sign: &str) -> Diagnostic {
+    let text = clip(&on_one_line(piece));
+    let mut remark = text.as_str();
+    while let Some(rest) = COMMENT_SIGNS
+        .iter()
+        .find_map(|sign| remark.strip_prefix(sign))
+    {
+        remark = rest.trim_start();
+    }
+    let remark = ["*/", "-->", "*)"]
+        .iter()
+        .find_map(|end| remark.strip_suffix(end))
+        .unwrap_or(remark);
+    let remark = format!("# {}", remark.trim());
+    Diagnostic::new(
+        Code::BadStatement,
+        piece.span(),
+        format!("A comment starts with `#`, not with `{sign}`"),
+    )
+    .help(format!("write `{}`", remark.trim_end()))
 }
 
 /// `service NAME` without a `{` behind it.
@@ -55,6 +92,36 @@ pub(super) fn missing_brace(piece: &Piece<'_>) -> Diagnostic {
         format!("`{text}` needs a `{{` after it"),
     )
     .help(format!("write `{text} {{`, its statements, and `}}`"))
+}
+
+/// What to write for a statement that a block follows, and that takes none.
+pub(super) fn without_block(piece: &Piece<'_>, keyword: Keyword) -> String {
+    match keyword {
+        // `server web1 {`, as keepalived has it.
+        Keyword::Server => {
+            let words: Vec<&str> = piece.text().split_whitespace().skip(1).collect();
+            let text = match *words.as_slice() {
+                [name] if !reads_as_address(name) && !name.starts_with('$') => {
+                    format!("server {} 10.20.0.11:8080", clip(name))
+                }
+                _ => clip(&on_one_line(piece)),
+            };
+            format!("write `{text}`, with its options on the same line: `weight 3`, `backup`")
+        }
+        Keyword::Include
+        | Keyword::Define
+        | Keyword::Defaults
+        | Keyword::Service
+        | Keyword::Vip
+        | Keyword::Mode
+        | Keyword::Scheduler
+        | Keyword::Persist
+        | Keyword::Track
+        | Keyword::Allow
+        | Keyword::Deny
+        | Keyword::OnEmpty
+        | Keyword::Pool => format!("write `{}`", clip(&on_one_line(piece))),
+    }
 }
 
 /// A statement's words as a message can show them.
@@ -85,6 +152,12 @@ fn no_word(piece: &Piece<'_>) -> Diagnostic {
         end: piece.span().start + offset(first.len_utf8()),
         ..piece.span()
     };
+    if let Some(sign) = COMMENT_SIGNS
+        .iter()
+        .find(|sign| piece.text().starts_with(**sign))
+    {
+        return wrong_comment(piece, sign);
+    }
     let message = match first {
         '"' => "A statement starts with a word, not with a quote".to_owned(),
         '$' => "A constant stands where a value stands, not as a statement".to_owned(),
@@ -95,18 +168,25 @@ fn no_word(piece: &Piece<'_>) -> Diagnostic {
 
 fn unknown_statement(piece: &Piece<'_>, place: Surroundings) -> Diagnostic {
     let keyword = piece.keyword_text();
-    let fault = |message| Diagnostic::new(Code::UnknownStatement, piece.keyword(), message);
-    if let Some(help) = foreign_word(keyword) {
-        return fault(format!("{} starts no statement", quote(keyword))).help(help);
+    if keyword.starts_with("--") {
+        return wrong_comment(piece, "--");
     }
+    let fault = |message| Diagnostic::new(Code::UnknownStatement, piece.keyword(), message);
+    let arguments = piece.text().get(keyword.len()..).unwrap_or_default();
     let home = match place {
         Surroundings::Top => Some(Home::Top),
         Surroundings::In(kind) => Some(kind.home()),
         Surroundings::Foreign => None,
     };
     let here = || home.into_iter().flat_map(Home::statements);
+    let slip = nearest(keyword, here().map(Keyword::text));
+    // The same word with capitals is a slip of the hand; else a word that another tool has beats one that is near.
+    let is_capitals = slip.is_some_and(|near| near.eq_ignore_ascii_case(keyword));
+    if let Some(help) = instead_of(keyword, arguments).filter(|_| !is_capitals) {
+        return fault(format!("{} starts no statement", quote(keyword))).help(help);
+    }
     let everywhere = Keyword::ALL.iter().copied();
-    let near = nearest(keyword, here().map(Keyword::text))
+    let near = slip
         .or_else(|| nearest(keyword, everywhere.map(Keyword::text)))
         .or_else(|| glued(keyword));
     let fault = fault(format!("{} is no statement", quote(keyword)));

@@ -31,6 +31,7 @@ pub(super) struct Piece<'t> {
     /// Where in the file the text starts that pest was given.
     base: usize,
     column: u32,
+    first_on_line: bool,
 }
 
 impl<'t> Piece<'t> {
@@ -65,6 +66,11 @@ impl<'t> Piece<'t> {
         self.column
     }
 
+    /// Whether nothing but blanks stands before it on its line.
+    pub(super) fn is_first_on_line(&self) -> bool {
+        self.first_on_line
+    }
+
     /// The text of [`Piece::keyword`].
     pub(super) fn keyword_text(&self) -> &'t str {
         keyword_of(self.text())
@@ -72,13 +78,15 @@ impl<'t> Piece<'t> {
 
     /// The pieces in it: its arguments.
     pub(super) fn parts(&self) -> impl Iterator<Item = Piece<'t>> + use<'t> {
-        let (file, base, column) = (self.file, self.base, self.column);
+        let (file, base, column, first_on_line) =
+            (self.file, self.base, self.column, self.first_on_line);
         let parts = self.pair.clone().into_inner();
         parts.map(move |pair| Piece {
             pair,
             file,
             base,
             column,
+            first_on_line,
         })
     }
 
@@ -141,7 +149,10 @@ impl<'t> Iterator for Pieces<'t> {
         let pair = read(Rule::piece, rest).ok()?.next()?;
         let base = self.text.len() - rest.len();
         let (start, end) = (base + pair.as_span().start(), base + pair.as_span().end());
+        let line_before = self.line_start;
+        let is_first = self.at == line_before;
         self.advance(start);
+        let first_on_line = is_first || self.line_start != line_before;
         let column = offset(start - self.line_start);
         self.advance(end);
         Some(Piece {
@@ -149,6 +160,7 @@ impl<'t> Iterator for Pieces<'t> {
             file: self.file,
             base,
             column,
+            first_on_line,
         })
     }
 }

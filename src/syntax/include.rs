@@ -17,34 +17,67 @@ pub(super) enum Named {
     Matches(Vec<PathBuf>, Vec<(PathBuf, io::Error)>),
 }
 
-/// Finds what `path` names, starting from `directory`; an error is one sentence.
+/// Why a path names nothing.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// One sentence.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) help: String,
+}
+
+const EXAMPLE: &str = "write `include \"conf.d/*.flb\"`";
+
+/// How many entries of folders one pattern looks at: enough for a file for each of very many services, and few enough not to walk
+/// a disk.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Finds what `path` names, starting from `directory`.
 ///
 /// The glob crate matches names here and does not walk: its walk takes the starting folder for a
 /// part of the pattern, and panics on a file name that is not UTF-8.
-pub(super) fn find(directory: &Path, path: &str) -> Result<Named, String> {
+pub(super) fn find(directory: &Path, path: &str) -> Result<Named, Wrong> {
     if path.is_empty() {
-        return Err("The path of an include is empty".into());
+        return Err(Wrong {
+            message: "The path of an include is empty".into(),
+            help: EXAMPLE.into(),
+        });
     }
     if !path.contains(['*', '?', '[']) {
         return Ok(Named::File(directory.join(path)));
     }
     if path.contains("**") {
-        return Err("`**` is no part of an include's path; a `*` stays within one folder".into());
+        return Err(Wrong {
+            message: "`**` is no part of an include's path; a `*` stays within one folder".into(),
+            help: EXAMPLE.into(),
+        });
     }
     let start = if path.starts_with('/') {
         PathBuf::from("/")
     } else {
         directory.to_path_buf()
     };
-    let (mut found, mut refused) = (vec![start], Vec::new());
+    let (mut found, mut refused, mut looked_at) = (vec![start], Vec::new(), 0);
     for part in path.split('/').filter(|part| !part.is_empty()) {
         if part.contains(['*', '?', '[']) {
-            let pattern = Pattern::new(part)
-                .map_err(|error| format!("{} is no glob: {}", quote(part), error.msg))?;
-            found = found
-                .iter()
-                .flat_map(|folder| matches(folder, &pattern, &mut refused))
-                .collect();
+            let pattern = Pattern::new(part).map_err(|error| Wrong {
+                message: format!("{} is no glob: {}", quote(part), error.msg),
+                help: EXAMPLE.into(),
+            })?;
+            let mut next = Vec::new();
+            for folder in &found {
+                next.extend(matches(folder, &pattern, &mut looked_at, &mut refused));
+                if looked_at > MOST_ENTRIES {
+                    return Err(Wrong {
+                        message: format!(
+                            "{} would look at more than {MOST_ENTRIES} files and folders",
+                            quote(path)
+                        ),
+                        help: format!("{EXAMPLE}, with the name of the folder that has the files"),
+                    });
+                }
+            }
+            found = next;
         } else {
             for path in &mut found {
                 path.push(part);
@@ -60,6 +93,7 @@ pub(super) fn find(directory: &Path, path: &str) -> Result<Named, String> {
 fn matches(
     folder: &Path,
     pattern: &Pattern,
+    looked_at: &mut usize,
     refused: &mut Vec<(PathBuf, io::Error)>,
 ) -> Vec<PathBuf> {
     let options = MatchOptions {
@@ -89,6 +123,10 @@ fn matches(
     };
     let mut found = Vec::new();
     for entry in entries {
+        *looked_at += 1;
+        if *looked_at > MOST_ENTRIES {
+            break;
+        }
         match entry {
             Ok(entry) => {
                 let name = entry.file_name();

@@ -127,6 +127,7 @@ impl<'r> FileReader<'r> {
         match find(&directory, &path) {
             Ok(Named::File(path)) => self.included(&path, span, false, &mut include.trees),
             Ok(Named::Matches(paths, refused)) => {
+                include.matches_nothing = paths.is_empty() && refused.is_empty();
                 let mut complete = refused.is_empty().then_some(());
                 for (folder, error) in refused {
                     let fault = ReadFault::Refused(error);
@@ -138,9 +139,9 @@ impl<'r> FileReader<'r> {
                 }
                 complete
             }
-            Err(message) => {
-                self.sink
-                    .report(Diagnostic::new(Code::BadInclude, span, message));
+            Err(wrong) => {
+                let fault = Diagnostic::new(Code::BadInclude, span, wrong.message);
+                self.sink.report(fault.help(wrong.help));
                 None
             }
         }

@@ -15,6 +15,7 @@ pub(super) fn include(piece: &Piece<'_>) -> Option<IncludeDecl> {
     Some(IncludeDecl {
         span: piece.span(),
         path: first(piece, Rule::path)?,
+        matches_nothing: false,
         trees: Vec::new(),
     })
 }

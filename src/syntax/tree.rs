@@ -20,6 +20,17 @@ pub struct Tree {
     pub damaged: bool,
 }
 
+impl Tree {
+    /// Where the file starts.
+    pub fn place(&self) -> Span {
+        Span {
+            file: self.file,
+            start: 0,
+            end: 0,
+        }
+    }
+}
+
 /// Words with commas between them; never empty.
 pub type List = Vec<Word>;
 
@@ -45,6 +56,8 @@ pub struct IncludeDecl {
     pub span: Span,
     /// The path, quoted.
     pub path: Word,
+    /// The path is a pattern, and there is no file that it could name.
+    pub matches_nothing: bool,
     /// The files it named, parsed, in the order in which they count.
     pub trees: Vec<Tree>,
 }

@@ -174,11 +174,12 @@ fn nothing_is_compiled_from_a_file_with_an_error() {
     flbc_in(folder.path(), ["compile", "missing.flb"]).assert_bad("there is no such file");
 }
 
-/// An empty file is a right one: its rules take away what an earlier file made.
+/// An empty file is no wish, and has rules all the same: they take away what an earlier file made.
 #[test]
 fn a_file_without_services_removes_the_tables() {
     let run = flbc_fed(&["compile", "-"], b"# nothing yet\n");
-    assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+    assert_eq!(run.status, 0);
+    assert!(run.stderr.starts_with("warning[no-service]"), "{run:?}");
     let commands: Vec<&str> = run
         .stdout
         .lines()
@@ -234,4 +235,80 @@ fn a_difference_tells_what_becomes_of_a_maglev_table() {
     );
     let another = lines("two.flb", "other.flb");
     assert!(!another.contains("table"), "{another}");
+}
+
+/// It removes all, and is not what somebody wants who writes something else.
+#[test]
+fn what_removes_rules_is_suggested_for_a_slip_alone() {
+    for (written, tip) in [
+        ("unlod", Some("unload")),
+        ("unlaod", Some("unload")),
+        ("unloadd", Some("unload")),
+        ("reload", None),
+        ("upload", None),
+        ("load", None),
+        ("onload", None),
+        ("aply", Some("apply")),
+        ("chekc", Some("check")),
+    ] {
+        let run = flbc([written]);
+        assert_eq!(run.status, 2);
+        assert!(run.stderr.contains("unrecognized subcommand"), "{run:?}");
+        match tip {
+            Some(tip) => assert!(run.stderr.contains(&format!("'{tip}'")), "{run:?}"),
+            None => assert!(!run.stderr.contains("unload"), "{run:?}"),
+        }
+    }
+}
+
+/// Applying what has no service removes all that is there: that is asked for by its name.
+#[test]
+fn an_empty_file_is_not_applied() {
+    let folder = folder(&[("lb.flb", "include \"conf.d/*.flb\"\n"), ("good.flb", GOOD)]);
+    let rules = flbc_in(folder.path(), ["compile", "good.flb", "-o", "rules.nft"]);
+    rules.assert_quiet();
+    for arguments in [
+        &["apply", "lb.flb"][..],
+        &["apply", "--dry-run", "lb.flb"],
+        &["apply", "--dry-run", "--against", "rules.nft", "lb.flb"],
+        &["try", "lb.flb"],
+    ] {
+        let run = flbc_in(folder.path(), arguments);
+        run.assert_bad("yields no service");
+        for words in [
+            "no-service",
+            "empty-pattern",
+            "flbc unload",
+            "--allow-empty",
+        ] {
+            assert!(run.stderr.contains(words), "{arguments:?}: {run:?}");
+        }
+    }
+    let against = [
+        "apply",
+        "--dry-run",
+        "--allow-empty",
+        "--against",
+        "rules.nft",
+        "lb.flb",
+    ];
+    let run = flbc_in(folder.path(), against);
+    assert_eq!(run.status, 1, "{run:?}");
+    for command in ["check", "compile"] {
+        let run = flbc_in(folder.path(), [command, "lb.flb"]);
+        assert_eq!(run.status, 0);
+        assert!(run.stderr.contains("2 warnings"), "{run:?}");
+    }
+}
+
+#[test]
+fn the_time_of_a_trial_has_limits_that_are_told() {
+    for time in ["0s", "0", "0h", "2d", "25h", "off", "soon", "5 m", "90"] {
+        let run = flbc(["try", "--timeout", time, "lb.flb"]);
+        run.assert_bad("a trial lasts from 1s to 1d: write 60s, 5m, 1h");
+        assert!(!run.stderr.contains("`off`") || time == "off", "{run:?}");
+    }
+    flbc(["try"]).assert_bad("<FILE>");
+    flbc(["try", "--timeout", "5m"]).assert_bad("<FILE>");
+    flbc(["try", "--back", "lb.flb"]).assert_bad("cannot be used with");
 }

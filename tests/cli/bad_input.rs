@@ -140,6 +140,47 @@ fn braces_without_end() {
     refused("quotes", "\"".repeat(20_000).as_bytes(), "error");
 }
 
+/// Signs that start something and never end it.
+#[test]
+fn signs_without_end() {
+    for sign in [
+        "$",
+        "\\",
+        "\"",
+        "'",
+        "${",
+        "{1",
+        "(",
+        "vip ",
+        "server ",
+        "vip 1,\n",
+        "service a { ",
+        "x { ",
+        "; x\n",
+        "// x\n",
+        "define a = $a, $a\n",
+    ] {
+        let run = flbc_fed(
+            &["check", "-"],
+            sign.repeat((1 << 16) / sign.len()).as_bytes(),
+        );
+        assert_ended_well(sign, &run);
+    }
+}
+
+/// Constants of constants grow fast: what they hold together has a limit.
+#[test]
+fn constants_that_double() {
+    use std::fmt::Write as _;
+    let mut text = "define d0 = 10.0.0.0/8, 10.1.0.0/16\n".to_owned();
+    for at in 1..40 {
+        let before = at - 1;
+        let _ = writeln!(text, "define d{at} = $d{before}, $d{before}");
+    }
+    let run = flbc_fed(&["check", "-"], text.as_bytes());
+    run.assert_bad("All constants together hold more than 1000000 values");
+}
+
 #[test]
 fn one_byte_more_than_flbc_reads() {
     if std::env::var_os("FLBC_SOAK").is_none() {

@@ -42,7 +42,15 @@ fn json_is_one_array_for_all_files() {
         .iter()
         .map(|fault| fault["code"].as_str().unwrap())
         .collect();
-    assert_eq!(codes, ["bad-port", "unused-constant", "unreadable-file"]);
+    assert_eq!(
+        codes,
+        [
+            "bad-port",
+            "no-service",
+            "unused-constant",
+            "unreadable-file"
+        ]
+    );
     assert_eq!(faults[0]["severity"], "error");
     assert_eq!(faults[0]["file"], "bad.flb");
     assert_eq!(faults[0]["line"], 2);

@@ -46,7 +46,7 @@ fn what_is_applied_balances_and_a_second_time_nothing_is_sent() {
     let host = Host::new(&topology.balancer);
     let said = host.apply(&three(2));
     assert!(
-        said.starts_with("+ service other\n+ service www\n"),
+        said.starts_with("+ service www\n+ service other\n"),
         "{said}"
     );
     assert!(said.contains("2 added, 0 changed, 0 removed"), "{said}");

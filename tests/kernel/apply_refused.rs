@@ -39,6 +39,8 @@ fn an_interface_that_is_not_there_is_named_with_its_place() {
         assert!(ran.err.contains("no interface `eth7`"), "{ran:?}");
         assert!(ran.err.contains("[/run/lb.flb:"), "{ran:?}");
         assert!(ran.err.contains("mode dr on eth7 via eth1"), "{ran:?}");
+        // The interface itself, not the mode or the VIP that needs it.
+        assert!(ran.err.contains("[/run/lb.flb:4:16]"), "{ran:?}");
     }
     // The one that packets leave by is looked up too.
     let leaving =
@@ -46,7 +48,11 @@ fn an_interface_that_is_not_there_is_named_with_its_place() {
     let ran = host.flbc(&["apply", "-"], leaving);
     assert_eq!(ran.code, Some(3));
     assert!(ran.err.contains("no interface `eth8`"), "{ran:?}");
-    assert!(ran.err.contains("<stdin>:1:"), "{ran:?}");
+    assert!(ran.err.contains("<stdin>:1:58"), "{ran:?}");
+    let constant = format!("define out = eth8\n{}", leaving.replace("eth8", "$out"));
+    let ran = host.flbc(&["apply", "-"], &constant);
+    assert_eq!(ran.code, Some(3));
+    assert!(ran.err.contains("<stdin>:1:14"), "{ran:?}");
     assert_eq!((host.list(), host.generation()), (listed, generation));
     assert_eq!(host.apply(RUNNING), "no difference\n");
 }

@@ -109,8 +109,12 @@ fn read_table(word: Word, reader: &mut Reader<'_>) -> Option<(u32, Span)> {
     if !is_prime(size) {
         let message = format!("The table size {size} is not a prime");
         let help = match primes_around(size, *range.start(), *range.end()) {
-            (Some(below), Some(above)) => format!("the nearest primes are {below} and {above}"),
-            (Some(prime), None) | (None, Some(prime)) => format!("the nearest prime is {prime}"),
+            (Some(below), Some(above)) => {
+                format!("write {above}; the nearest primes are {below} and {above}")
+            }
+            (Some(prime), None) | (None, Some(prime)) => {
+                format!("write {prime}; it is the nearest prime")
+            }
             (None, None) => String::new(),
         };
         let mut fault = Diagnostic::new(Code::TableNotPrime, value.written, message).help(help);

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Wrong;
 use super::number::{is_digits, without_leading_zeros};
 use super::port::port;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
+use crate::model::Prefix;
 
 /// An address, and perhaps a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
         (IpAddr::V4(address), rest)
     };
     let port = match rest.strip_prefix(':') {
+        Some("") => return Err(explain(text, Wanted::Endpoint)),
         Some(digits) => Some(port(digits)?),
         None if rest.is_empty() => None,
         None => return Err(explain(text, Wanted::Endpoint)),
@@ -79,6 +81,13 @@ fn wrong(text: &str, what: &str) -> Wrong {
 }
 
 fn explain(text: &str, wanted: Wanted) -> Wrong {
+    let in_plain_signs = match wanted {
+        Wanted::Address => in_plain_signs(text, Code::BadAddress, address),
+        Wanted::Endpoint => in_plain_signs(text, Code::BadAddress, endpoint),
+    };
+    if let Some(wrong) = in_plain_signs {
+        return wrong;
+    }
     if let Some(wrong) = explain_notation(text) {
         return wrong;
     }
@@ -88,7 +97,10 @@ fn explain(text: &str, wanted: Wanted) -> Wrong {
         let address = endpoint.address;
         return match endpoint.port {
             Some(_) => wrong(text, "has a port where only an address can stand"),
-            None => wrong(text, "has brackets, which only go with a port"),
+            None => wrong(
+                text,
+                "has brackets, and no port can stand here beside the address",
+            ),
         }
         .help(format!("write {address}"));
     }
@@ -96,16 +108,45 @@ fn explain(text: &str, wanted: Wanted) -> Wrong {
     if let Some(wrong) = explain_ipv4(text, host) {
         return wrong;
     }
-    if host.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains("::") {
-        let example = match wanted {
-            Wanted::Address => "192.0.2.10 or 2001:db8::10",
-            Wanted::Endpoint => "10.20.0.11:8080 or [2001:db8::11]:8080",
-        };
-        return wrong(text, "is not an address").help(format!(
-            "write an address such as {example}; host names are not looked up"
+    if wanted == Wanted::Endpoint
+        && let Some(digits) = text.strip_prefix(':').or(Some(text))
+        && port(digits).is_ok()
+    {
+        return wrong(text, "is a port without an address").help(format!(
+            "write 10.20.0.11:{digits}; the server's address stands before it"
         ));
     }
-    wrong(text, "is not an address")
+    let example = example(text, wanted);
+    if host.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains("::") {
+        return wrong(text, "is not an address")
+            .help(format!("write {example}; host names are not looked up"));
+    }
+    wrong(text, "is not an address").help(format!(
+        "write {example}; an address is all that can stand here"
+    ))
+}
+
+/// An address, with the port of the text if it has one.
+fn example(text: &str, wanted: Wanted) -> String {
+    let port = text
+        .rsplit_once(':')
+        .map(|(_, port)| port)
+        .filter(|digits| port(digits).is_ok());
+    match (wanted, port) {
+        (Wanted::Address, _) => "192.0.2.10".to_owned(),
+        (Wanted::Endpoint, Some(port)) => format!("10.20.0.11:{port}"),
+        (Wanted::Endpoint, None) => "10.20.0.11:8080".to_owned(),
+    }
+}
+
+/// `10.20.0.11-13` and `10.20.0.11-10.20.0.13` as a `server` has them.
+fn range_in_flb(first: &str, last: &str) -> String {
+    let several = "several servers are written 10.20.0.[11-13], several VIPs with commas";
+    let Some((network, first)) = first.rsplit_once('.') else {
+        return several.to_owned();
+    };
+    let last = last.rsplit_once('.').map_or(last, |(_, last)| last);
+    format!("write {network}.[{first}-{last}]; several VIPs stand with commas between them")
 }
 
 /// What is an address in another notation, or more than one address.
@@ -121,10 +162,33 @@ fn explain_notation(text: &str) -> Option<Wrong> {
     }
     if let Some((address, length)) = text.split_once('/')
         && let Ok(address) = address.parse::<IpAddr>()
-        && is_digits(length)
+        && let Ok(length) = length.parse::<u8>()
+    {
+        let wrong = wrong(text, "is a prefix where one address stands");
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let is_network =
+            length < bits && Prefix::new(address, length).is_some_and(|p| p.address() == address);
+        // The first address of a network is nobody's.
+        return Some(match (is_network, next(address)) {
+            (true, Some(host)) => wrong.help(format!(
+                "write {host}; each address stands for itself, and {address} is the network's own"
+            )),
+            _ => wrong.help(format!("write {address}")),
+        });
+    }
+    if let Some(address) = text.strip_suffix(':')
+        && let Ok(endpoint) = endpoint(address)
+        && endpoint.port.is_none()
+        && (address.starts_with('[') || endpoint.address.is_ipv4())
     {
         return Some(
-            wrong(text, "is a prefix where one address stands").help(format!("write {address}")),
+            wrong(text, "ends with a `:` and has no port behind it")
+                .help(format!("write {address}")),
+        );
+    }
+    if let Some(addresses) = each_of_range(text) {
+        return Some(
+            wrong(text, "is a range, which only `server` takes").help(format!("write {addresses}")),
         );
     }
     if let Some((first, last)) = text.split_once('-')
@@ -132,11 +196,36 @@ fn explain_notation(text: &str) -> Option<Wrong> {
         && (last.parse::<IpAddr>().is_ok() || is_digits(last))
     {
         return Some(
-            wrong(text, "is a range where one address stands")
-                .help("several servers are written 10.20.0.[11-13], several VIPs with commas"),
+            wrong(text, "is a range where one address stands").help(range_in_flb(first, last)),
         );
     }
     None
+}
+
+/// The address after an address.
+fn next(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().checked_add(1)?).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().checked_add(1)?).into(),
+    })
+}
+
+/// So many addresses are written out.
+const WRITTEN_OUT: u8 = 32;
+
+/// The addresses of `192.0.2.[10-12]`, with commas between them.
+fn each_of_range(text: &str) -> Option<String> {
+    let (before, range) = text.strip_suffix(']')?.split_once('[')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last) = (first.parse::<u8>().ok()?, last.parse::<u8>().ok()?);
+    format!("{before}{first}").parse::<Ipv4Addr>().ok()?;
+    let is_few = last.checked_sub(first)? < WRITTEN_OUT;
+    is_few.then(|| {
+        let all: Vec<String> = (first..=last)
+            .map(|number| format!("{before}{number}"))
+            .collect();
+        all.join(", ")
+    })
 }
 
 fn explain_ipv4(text: &str, host: &str) -> Option<Wrong> {
@@ -146,17 +235,19 @@ fn explain_ipv4(text: &str, host: &str) -> Option<Wrong> {
     }
     if parts.len() != 4 {
         return Some(
-            wrong(text, "is not an address")
-                .help("an IPv4 address has four numbers, such as 10.0.0.1"),
+            wrong(text, "is not an address: one of IPv4 has four numbers")
+                .help("write 10.0.0.1; the numbers have dots between them"),
         );
     }
     if let Some(part) = parts
         .iter()
         .find(|part| !matches!(part.parse(), Ok(0..=255)))
     {
-        return Some(
-            wrong(text, "is not an address").help(format!("{} is greater than 255", quote(part))),
-        );
+        return Some(wrong(text, "is not an address").help(format!(
+            "write {}; {} is greater than 255",
+            text.replacen(*part, "255", 1),
+            quote(part)
+        )));
     }
     let plain: Vec<_> = parts
         .iter()
@@ -222,11 +313,15 @@ mod tests {
         for (text, message, help) in [
             ("10.0.0.01", "octal", "write 10.0.0.1"),
             ("010.0.0.1:80", "octal", "write 10.0.0.1:80"),
-            ("10.0.0", "not an address", "four numbers"),
-            ("10.0.0.0.1", "not an address", "four numbers"),
-            ("10.0.0.256", "not an address", "`256` is greater than 255"),
+            ("10.0.0", "four numbers", "write 10.0.0.1"),
+            ("10.0.0.0.1", "four numbers", "write 10.0.0.1"),
+            (
+                "10.0.0.256",
+                "not an address",
+                "write 10.0.0.255; `256` is greater than 255",
+            ),
             ("10.0.0.1/24", "is a prefix", "write 10.0.0.1"),
-            ("10.0.0.1-9", "is a range", "10.20.0.[11-13]"),
+            ("10.0.0.1-9", "is a range", "write 10.0.0.[1-9]"),
             ("fe80::1%eth0", "zone", "write fe80::1"),
             ("[fe80::1%eth0]:80", "zone", "write fe80::1"),
             ("web.example.com", "not an address", "host names"),
@@ -238,7 +333,11 @@ mod tests {
             assert!(wrong.help.unwrap().contains(help), "{text}");
         }
         assert_eq!(endpoint("10.0.0.1:0").unwrap_err().code, Code::BadPort);
-        assert_eq!(endpoint("10.0.0.1:").unwrap_err().code, Code::BadPort);
+        for text in ["10.0.0.1:", "[2001:db8::1]:"] {
+            let wrong = endpoint(text).unwrap_err();
+            assert_eq!(wrong.code, Code::BadAddress);
+            assert!(wrong.message.contains("no port behind it"), "{text}");
+        }
         assert_eq!(endpoint("[::1]80").unwrap_err().code, Code::BadAddress);
     }
 

@@ -1,12 +1,16 @@
 //! Words of which a few are known.
 
-use super::Wrong;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, listed, nearest, quote};
 
 /// One of a few words. `what` they are ("a protocol") stands in the message.
 pub(crate) fn choice<T: Copy>(text: &str, what: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
+    }
+    if let Some(wrong) = in_plain_signs(text, Code::UnknownWord, |plain| choice(plain, what, words))
+    {
+        return Err(wrong);
     }
     let names = words.iter().map(|(word, _)| *word);
     let help = match nearest(text, names.clone()) {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Wrong;
 use super::number::{is_digits, without_leading_zeros};
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
+use crate::syntax::duration_in_flb;
 
 /// The units, longest first, with their seconds.
 const UNITS: &[(char, u64)] = &[('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
@@ -15,7 +16,7 @@ const LONGEST: u64 = 49_710 * 86_400;
 /// A duration of whole seconds, at least one.
 pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
     match seconds(text) {
-        Some(0) => Err(wrong(text, "is no time at all").help("write `off` to have none")),
+        Some(0) => Err(wrong(text, "is no time at all").help("write `off`")),
         Some(seconds) if seconds <= LONGEST => Ok(Duration::from_secs(seconds)),
         Some(_) => Err(too_long(text)),
         None => Err(explain(text)),
@@ -30,7 +31,7 @@ fn wrong(text: &str, what: &str) -> Wrong {
 }
 
 fn too_long(text: &str) -> Wrong {
-    wrong(text, "is too long").help("the longest is 49710d")
+    wrong(text, "is too long").help("write 49710d; longer there is none")
 }
 
 /// The seconds of a text of the right form, `u64::MAX` for more than that holds.
@@ -55,14 +56,16 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 fn explain(text: &str) -> Wrong {
+    if let Some(wrong) = in_plain_signs(text, Code::BadDuration, duration) {
+        return wrong;
+    }
     if is_digits(text) {
         let digits = without_leading_zeros(text).unwrap_or(text);
         return match digits {
-            "0" => wrong(text, "is no time at all").help("write `off` to have none"),
+            "0" => wrong(text, "is no time at all").help("write `off`"),
             _ if digits.len() > 10 => too_long(text),
-            _ => wrong(text, "has no unit").help(format!(
-                "write {digits}s for seconds; the units are s, m, h and d"
-            )),
+            _ => wrong(text, "has no unit")
+                .help(format!("write {digits}s; the units are s, m, h and d")),
         };
     }
     let lower = text.to_ascii_lowercase();
@@ -70,7 +73,7 @@ fn explain(text: &str) -> Wrong {
         return wrong(text, "has a unit in capitals").help(format!("write {lower}"));
     }
     if lower.ends_with("ms") || lower.ends_with("us") {
-        return wrong(text, "is finer than a second").help("the units are s, m, h and d");
+        return wrong(text, "is finer than a second").help("write 1s; the units are s, m, h and d");
     }
     if let Some(weeks) = lower.strip_suffix('w')
         && let Ok(weeks) = weeks.parse::<u32>()
@@ -78,17 +81,28 @@ fn explain(text: &str) -> Wrong {
         return wrong(text, "is in weeks")
             .help(format!("write {}d", u64::from(weeks).saturating_mul(7)));
     }
+    let has_letters = text.contains(|c: char| c.is_ascii_alphabetic());
+    if has_letters
+        && let Some(own) = duration_in_flb(text)
+        && seconds(&own).is_some_and(|seconds| seconds <= LONGEST)
+        && own.len() < text.len()
+        && !text.starts_with('0')
+    {
+        return wrong(text, "has a unit that flb writes with one letter")
+            .help(format!("write {own}"));
+    }
     if text.len() <= 20 {
         let numbers = text.split(|c: char| !c.is_ascii_digit());
         if numbers.clone().any(|n| without_leading_zeros(n).is_some()) {
-            return wrong(text, "has a leading zero").help("write 5m, not 05m");
+            let own = duration_in_flb(text).unwrap_or_else(|| "5m".to_owned());
+            return wrong(text, "has a leading zero").help(format!("write {own}"));
         }
     }
     Wrong::new(
         Code::BadDuration,
         format!("{} is not a duration", quote(text)),
     )
-    .help("write a number and a unit, longer units first: 90s, 5m, 1h30m, 2d")
+    .help("write 5m; a duration is a number and a unit, longer units first: 90s, 5m, 1h30m, 2d")
 }
 
 #[cfg(test)]
@@ -114,7 +128,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (text, what, help) in [
-            ("90", "has no unit", "write 90s for seconds"),
+            ("90", "has no unit", "write 90s"),
             ("0", "no time at all", "`off`"),
             ("0s", "no time at all", "`off`"),
             ("0h0m", "no time at all", "`off`"),
@@ -131,7 +145,9 @@ mod tests {
             ("-5m", "is not a duration", "a number and a unit"),
             ("5m ", "is not a duration", "a number and a unit"),
             ("", "is not a duration", "a number and a unit"),
-            ("5min", "is not a duration", "a number and a unit"),
+            ("5min", "with one letter", "write 5m"),
+            ("1hour30min", "with one letter", "write 1h30m"),
+            ("5 m", "is not a duration", "a number and a unit"),
         ] {
             let wrong = duration(text).unwrap_err();
             assert!(wrong.message.contains(what), "{text}: {}", wrong.message);

@@ -1,6 +1,6 @@
 //! Names of network interfaces.
 
-use super::Wrong;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
 use crate::model::Interface;
 
@@ -16,11 +16,15 @@ pub(crate) fn interface(text: &str) -> Result<Interface, Wrong> {
         let message = format!("{} {what}", quote(text));
         Wrong::new(Code::BadInterface, message)
     };
-    let wanted = "an interface's name has 1 to 15 of A-Z a-z 0-9 _ . @ -";
+    let wanted = "write eth0; an interface's name has 1 to 15 of A-Z a-z 0-9 _ . @ -";
+    if bad.is_some()
+        && let Some(wrong) = in_plain_signs(text, Code::BadInterface, interface)
+    {
+        return Err(wrong);
+    }
     match bad {
-        Some('*') => {
-            Err(wrong("is a pattern, not the name of an interface").help("name every interface"))
-        }
+        Some('*') => Err(wrong("is a pattern, not the name of an interface")
+            .help("write eth0; each interface is named, with commas between them")),
         Some(character) => {
             let character = quote(character.encode_utf8(&mut [0; 4]));
             Err(wrong("cannot be the name of an interface")
@@ -30,10 +34,8 @@ pub(crate) fn interface(text: &str) -> Result<Interface, Wrong> {
         None if text.len() > LONGEST => {
             Err(wrong("is too long for the name of an interface").help(wanted))
         }
-        None if matches!(text, "." | "..") => {
-            Err(wrong("cannot be the name of an interface")
-                .help("the kernel takes neither . nor .."))
-        }
+        None if matches!(text, "." | "..") => Err(wrong("cannot be the name of an interface")
+            .help("write eth0; the kernel takes neither . nor ..")),
         None => Ok(text.into()),
     }
 }

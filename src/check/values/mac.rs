@@ -1,19 +1,24 @@
 //! MAC addresses of one host.
 
-use super::Wrong;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
 use crate::model::MacAddress;
 
 /// Six pairs of hexadecimal digits with colons between them, the address of one host.
 pub(crate) fn mac(text: &str) -> Result<MacAddress, Wrong> {
     let Ok(address) = text.parse::<MacAddress>() else {
+        if let Some(wrong) = in_plain_signs(text, Code::BadMac, mac) {
+            return Err(wrong);
+        }
         let wrong = Wrong::new(
             Code::BadMac,
             format!("{} is not a MAC address", quote(text)),
         );
         return Err(match other_notation(text) {
             Some(address) => wrong.help(format!("write {address}")),
-            None => wrong.help("write six pairs of hexadecimal digits: 02:00:00:00:00:22"),
+            None => {
+                wrong.help("write 02:00:00:00:00:22; an address is six pairs of hexadecimal digits")
+            }
         });
     };
     if address.is_host() {
@@ -25,7 +30,7 @@ pub(crate) fn mac(text: &str) -> Result<MacAddress, Wrong> {
         _ => "is the MAC address of a group (the first byte is odd)",
     };
     Err(Wrong::new(Code::BadMac, format!("{} {what}", quote(text)))
-        .help("write the address of one host"))
+        .help("write 02:00:00:00:00:22; it is the address of one host"))
 }
 
 /// The address, if it is written as some switches and systems do: `0200.0000.0022`, `02-00-00-00-00-22`.

@@ -15,7 +15,8 @@ pub(super) use refusal::{impossible_server, impossible_snat, impossible_vip, is_
 pub(super) use scheduler::{Algorithm, KEYS, algorithm};
 pub(super) use server_range::{Pattern, address_pattern, name_pattern};
 
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, quote};
+use crate::syntax::plainly;
 
 mod address;
 mod choice;
@@ -31,6 +32,19 @@ mod prime;
 mod refusal;
 mod scheduler;
 mod server_range;
+
+/// What is wrong with a word that would be right in plain signs: `5000–5999`, `‘web’`, with the dash and the quotes of word
+/// processors.
+fn in_plain_signs<T>(
+    text: &str,
+    code: Code,
+    parse: impl FnOnce(&str) -> Result<T, Wrong>,
+) -> Option<Wrong> {
+    let plain = plainly(text)?;
+    parse(&plain).ok()?;
+    let message = format!("{} has signs that only look like those of flb", quote(text));
+    Some(Wrong::new(code, message).help(format!("write {plain}")))
+}
 
 /// What is wrong with a word.
 #[derive(Debug, Clone, PartialEq, Eq)]

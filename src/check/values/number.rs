@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::Wrong;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
 
 /// A number in a range. `what` it is ("weight") stands in the message.
@@ -13,6 +13,9 @@ pub(crate) fn decimal(
     range: &RangeInclusive<u32>,
 ) -> Result<u32, Wrong> {
     if !is_digits(text) {
+        if let Some(wrong) = in_plain_signs(text, code, |plain| decimal(plain, code, what, range)) {
+            return Err(wrong);
+        }
         return Err(not_decimal(text, code, what, range));
     }
     if let Some(shorter) = without_leading_zeros(text) {
@@ -21,10 +24,11 @@ pub(crate) fn decimal(
     }
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(
-            Wrong::new(code, format!("The {what} {} is out of range", quote(text)))
-                .help(wanted(what, range)),
-        ),
+        read => {
+            let nearest = read.map_or(*range.end(), |n: u32| n.clamp(*range.start(), *range.end()));
+            let message = format!("The {what} {} is out of range", quote(text));
+            Err(Wrong::new(code, message).help(wanted(what, nearest, range)))
+        }
     }
 }
 
@@ -50,12 +54,15 @@ fn not_decimal(text: &str, code: Code, what: &str, range: &RangeInclusive<u32>) 
             .help(format!("write {}", clip(digits)));
     }
     if text.strip_prefix('-').is_some_and(is_digits) {
-        return Wrong::new(code, format!("The {what} {} is negative", quote(text)))
-            .help(wanted(what, range));
+        return Wrong::new(code, format!("The {what} {} is negative", quote(text))).help(wanted(
+            what,
+            *range.start(),
+            range,
+        ));
     }
     if let Some(number) = with_suffix(text) {
         return Wrong::new(code, format!("The {what} {} has a suffix", quote(text)))
-            .help(format!("write {number}, not {}", clip(text)));
+            .help(format!("write {number}"));
     }
     if let Some(number) = hexadecimal(text) {
         return Wrong::new(code, format!("The {what} {} is not decimal", quote(text)))
@@ -65,17 +72,32 @@ fn not_decimal(text: &str, code: Code, what: &str, range: &RangeInclusive<u32>) 
         .chars()
         .filter(|c| !matches!(c, '_' | '\'' | '.'))
         .collect();
-    let wrong = Wrong::new(code, format!("{} is not a {what}", quote(text)));
+    let article = if what.starts_with(['I', 'a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
+    };
+    let wrong = Wrong::new(code, format!("{} is not {article} {what}", quote(text)));
     if is_digits(&plain) && !text.contains('.') {
         return wrong.help(format!("write {}", clip(&plain)));
     }
-    wrong.help(wanted(what, range))
+    let usual = if what == "port" { 80 } else { 1 };
+    wrong.help(wanted(
+        what,
+        usual.clamp(*range.start(), *range.end()),
+        range,
+    ))
 }
 
-fn wanted(what: &str, range: &RangeInclusive<u32>) -> String {
-    let article = if what.starts_with('I') { "an" } else { "a" };
+/// What to write, and what else there could stand.
+fn wanted(what: &str, number: u32, range: &RangeInclusive<u32>) -> String {
+    let article = if what.starts_with(['I', 'a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
+    };
     format!(
-        "{article} {what} is a whole number from {} to {}",
+        "write {number}; {article} {what} is a whole number from {} to {}",
         range.start(),
         range.end()
     )
@@ -127,17 +149,17 @@ mod tests {
             (
                 "",
                 "`` is not a weight",
-                "a weight is a whole number from 0 to 65535",
+                "write 1; a weight is a whole number from 0 to 65535",
             ),
             (
                 "65536",
                 "The weight `65536` is out of range",
-                "a weight is a whole number from 0 to 65535",
+                "write 65535; a weight is a whole number from 0 to 65535",
             ),
             (
                 "99999999999999999999",
                 "The weight `99999999999999999999` is out of range",
-                "a weight is a whole number from 0 to 65535",
+                "write 65535; a weight is a whole number from 0 to 65535",
             ),
             ("007", "The weight `007` has a leading zero", "write 7"),
             ("00", "The weight `00` has a leading zero", "write 0"),
@@ -145,30 +167,30 @@ mod tests {
             (
                 "-5",
                 "The weight `-5` is negative",
-                "a weight is a whole number from 0 to 65535",
+                "write 0; a weight is a whole number from 0 to 65535",
             ),
-            ("3k", "The weight `3k` has a suffix", "write 3000, not 3k"),
+            ("3k", "The weight `3k` has a suffix", "write 3000"),
             ("0x1F", "The weight `0x1F` is not decimal", "write 31"),
             (
                 "0x+1",
                 "`0x+1` is not a weight",
-                "a weight is a whole number from 0 to 65535",
+                "write 1; a weight is a whole number from 0 to 65535",
             ),
             ("1_000", "`1_000` is not a weight", "write 1000"),
             (
                 "1.5",
                 "`1.5` is not a weight",
-                "a weight is a whole number from 0 to 65535",
+                "write 1; a weight is a whole number from 0 to 65535",
             ),
             (
                 "٣",
                 "`٣` is not a weight",
-                "a weight is a whole number from 0 to 65535",
+                "write 1; a weight is a whole number from 0 to 65535",
             ),
             (
                 "many",
                 "`many` is not a weight",
-                "a weight is a whole number from 0 to 65535",
+                "write 1; a weight is a whole number from 0 to 65535",
             ),
         ];
         for (text, message, help) in cases {

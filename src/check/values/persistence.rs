@@ -13,7 +13,7 @@ pub(crate) fn client_prefixes(text: &str) -> Result<(u8, u8), Wrong> {
             Code::UnknownWord,
             format!("{} is not what `persist` goes by", quote(key)),
         );
-        return Err(wrong.help("a client comes back from another port: write `by source`"));
+        return Err(wrong.help("write `source`: a client comes back from another port"));
     }
     let ipv4 = length(parts.next(), "IPv4 prefix length", 32)?;
     let ipv6 = length(parts.next(), "IPv6 prefix length", 128)?;
@@ -23,13 +23,31 @@ pub(crate) fn client_prefixes(text: &str) -> Result<(u8, u8), Wrong> {
             Code::BadNumber,
             format!("{} has more than two prefix lengths", quote(text)),
         )
-        .help("the first is for IPv4, the second for IPv6: source/24/56")),
+        .help("write source/24/56: the first is for IPv4, the second for IPv6")),
     }
 }
 
 fn length(part: Option<&str>, what: &str, bits: u8) -> Result<u8, Wrong> {
     let Some(part) = part else { return Ok(bits) };
-    let length = decimal(part, Code::BadNumber, what, &(1..=u32::from(bits)))?;
+    if let Ok(mask) = part.parse::<std::net::Ipv4Addr>() {
+        let ones = mask.to_bits().leading_ones();
+        let message = format!("{} is a netmask, not a prefix length", quote(part));
+        let wrong = Wrong::new(Code::BadNumber, message);
+        let is_mask = ones > 0 && ones + mask.to_bits().trailing_zeros() >= 32;
+        return Err(if is_mask {
+            wrong.help(format!("write source/{ones}"))
+        } else {
+            wrong.help("write source/24")
+        });
+    }
+    let length =
+        decimal(part, Code::BadNumber, what, &(1..=u32::from(bits))).map_err(|wrong| Wrong {
+            help: Some(match bits {
+                32 => "write source/24; a length of IPv4 is from 1 to 32".to_owned(),
+                _ => "write source/24/56; a length of IPv6 is from 1 to 128".to_owned(),
+            }),
+            ..wrong
+        })?;
     Ok(u8::try_from(length).unwrap_or(bits))
 }
 

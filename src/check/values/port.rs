@@ -1,7 +1,7 @@
 //! Ports and ranges of ports.
 
-use super::Wrong;
 use super::number::decimal;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
 use crate::model::Ports;
 
@@ -22,15 +22,19 @@ pub(crate) fn ports(text: &str) -> Result<Ports, Wrong> {
     }
     if matches!(text, "*" | "all" | "ANY" | "Any") {
         let message = format!("{} is not a port", quote(text));
-        return Err(Wrong::new(Code::BadPort, message).help("write `any` for every port"));
+        return Err(Wrong::new(Code::BadPort, message).help("write any"));
+    }
+    if let Some(wrong) = in_plain_signs(text, Code::BadPort, ports) {
+        return Err(wrong);
     }
     let Some((first, last)) = text.split_once('-').filter(|(first, _)| !first.is_empty()) else {
-        return match text.split_once([':', '/']) {
+        let parted = ["...", "..", ":", "/", "~"]
+            .iter()
+            .find_map(|sign| text.split_once(sign));
+        return match parted {
             Some((first, last)) if port(first).is_ok() && port(last).is_ok() => {
                 let message = format!("{} is not a port", quote(text));
-                Err(Wrong::new(Code::BadPort, message).help(format!(
-                    "write {first}-{last} for the ports from one to the other"
-                )))
+                Err(Wrong::new(Code::BadPort, message).help(format!("write {first}-{last}")))
             }
             _ => Ok(Ports::One(port(text)?)),
         };
@@ -91,8 +95,8 @@ mod tests {
             ("1-2-3", "is not a port", "from 1 to 65535"),
             ("80:90", "is not a port", "write 80-90"),
             ("https", "name of a port", "write 443"),
-            ("*", "is not a port", "`any`"),
-            ("1k", "suffix", "write 1000, not 1k"),
+            ("*", "is not a port", "write any"),
+            ("1k", "suffix", "write 1000"),
         ] {
             let wrong = ports(text).unwrap_err();
             assert_eq!(wrong.code, Code::BadPort);

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Wrong;
 use super::address::address;
 use super::number::decimal;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, quote};
 use crate::model::{Family, Prefix};
 
@@ -32,7 +32,7 @@ pub(crate) fn prefix(text: &str) -> Result<(Prefix, bool), Wrong> {
     let bits = Family::of(base).bits();
     let length = match length {
         None => bits,
-        Some(length) => length_of(length, bits)?,
+        Some(length) => length_of(length, base, bits)?,
     };
     let Some(prefix) = Prefix::new(base, length) else {
         return Err(wrong(text));
@@ -40,7 +40,7 @@ pub(crate) fn prefix(text: &str) -> Result<(Prefix, bool), Wrong> {
     Ok((prefix, prefix.address() != base))
 }
 
-fn length_of(text: &str, bits: u8) -> Result<u8, Wrong> {
+fn length_of(text: &str, base: IpAddr, bits: u8) -> Result<u8, Wrong> {
     if let Ok(mask) = text.parse::<Ipv4Addr>() {
         let ones = mask.to_bits().leading_ones();
         let wrong = Wrong::new(
@@ -49,14 +49,24 @@ fn length_of(text: &str, bits: u8) -> Result<u8, Wrong> {
         );
         return Err(
             if ones + mask.to_bits().trailing_zeros() == 32 && bits == 32 {
-                wrong.help(format!("write /{ones}"))
+                wrong.help(format!("write {base}/{ones}"))
             } else {
                 wrong
             },
         );
     }
     let range = 0..=u32::from(bits);
-    let length = decimal(text, Code::BadPrefix, "prefix length", &range)?;
+    // The fault is at the whole prefix.
+    let length = decimal(text, Code::BadPrefix, "prefix length", &range).map_err(|wrong| {
+        let whole = |help: String| match help.strip_prefix("write ") {
+            Some(length) => format!("write {base}/{length}"),
+            None => help,
+        };
+        Wrong {
+            help: wrong.help.map(whole),
+            ..wrong
+        }
+    })?;
     u8::try_from(length).map_err(|_| wrong(text))
 }
 
@@ -65,23 +75,40 @@ fn wrong(text: &str) -> Wrong {
 }
 
 fn explain(text: &str, base: &str) -> Wrong {
+    if let Some(wrong) = in_plain_signs(text, Code::BadPrefix, prefix) {
+        return wrong;
+    }
     if matches!(text, "any" | "all" | "*") {
-        return wrong(text).help("everybody is 0.0.0.0/0, ::/0");
+        return wrong(text).help("write 0.0.0.0/0, ::/0");
     }
     let from_address = address(base).err();
     let wrong = match &from_address {
         // Leading zeros, zones, ports: what is wrong with the address is wrong with the prefix.
+        Some(wrong)
+            if base == text
+                && !wrong
+                    .help
+                    .as_deref()
+                    .unwrap_or_default()
+                    .contains("192.0.2.10") =>
+        {
+            Wrong {
+                code: Code::BadPrefix,
+                ..wrong.clone()
+            }
+        }
         Some(wrong) if base == text => Wrong {
+            help: None,
             code: Code::BadPrefix,
             ..wrong.clone()
         },
         _ => wrong(text),
     };
     if wrong.message.contains("is a range") {
-        return wrong.help("write the prefixes that it is made of");
+        return wrong.help("write 198.51.100.0/24; name the prefixes that it is made of");
     }
     if wrong.help.is_none() {
-        return wrong.help("write a prefix such as 198.51.100.0/24 or 2001:db8::/48");
+        return wrong.help("write 198.51.100.0/24; of IPv6 such as 2001:db8::/48");
     }
     wrong
 }
@@ -121,12 +148,12 @@ mod tests {
                 "prefix length `129` is out of range",
                 "from 0 to 128",
             ),
-            ("10.0.0.0/08", "leading zero", "write 8"),
+            ("10.0.0.0/08", "leading zero", "write 10.0.0.0/8"),
             ("10.0.0.0/", "`` is not a prefix length", "from 0 to 32"),
-            ("10.0.0.0/255.255.255.0", "netmask", "write /24"),
+            ("10.0.0.0/255.255.255.0", "netmask", "write 10.0.0.0/24"),
             ("10.0.0.0-10.0.0.9", "is a range", "made of"),
             ("any", "is not a prefix", "0.0.0.0/0, ::/0"),
-            ("office", "is not an address", "host names"),
+            ("office", "is not an address", "write 198.51.100.0/24"),
             ("10.0.0.01", "octal", "write 10.0.0.1"),
             ("::ffff:10.0.0.0/104", "IPv4-mapped", "write 10.0.0.0/8"),
             ("::ffff:10.0.0.1", "IPv4-mapped", "write 10.0.0.1/32"),

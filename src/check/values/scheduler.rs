@@ -1,6 +1,6 @@
 //! Names of schedulers, and why some that other balancers have cannot be.
 
-use super::Wrong;
+use super::{Wrong, in_plain_signs};
 use crate::diagnostic::{Code, nearest, quote};
 use crate::model::HashKey;
 use crate::syntax::SCHEDULER_ALIASES;
@@ -126,6 +126,9 @@ const FOREIGN: &[(&[&str], &str)] = &[
 ];
 
 fn explain(text: &str) -> Wrong {
+    if let Some(wrong) = in_plain_signs(text, Code::UnknownWord, algorithm) {
+        return wrong;
+    }
     let lower = if text.len() <= 64 {
         text.to_ascii_lowercase()
     } else {

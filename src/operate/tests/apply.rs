@@ -30,7 +30,7 @@ fn what_is_applied_is_told_and_a_second_time_nothing_is_sent() {
     let text = host.apply(&three(2)).text(false);
     assert!(
         text.starts_with(
-            "+ service other\n+ service www\n2 added, 0 changed, 0 removed; in the kernel "
+            "+ service www\n+ service other\n2 added, 0 changed, 0 removed; in the kernel "
         ),
         "{text}"
     );

@@ -29,7 +29,13 @@ impl Host {
         }
         host.tables.kernel.interfaces = names.into_iter().zip(2..).collect();
         let mut sink = Diagnostics::new();
-        let job = Job::new(&mut host.tables, model.clone(), Earlier::Dropped, None, &mut sink);
+        let job = Job::new(
+            &mut host.tables,
+            model.clone(),
+            Earlier::Dropped,
+            None,
+            &mut sink,
+        );
         job.unwrap().commit(&mut host.tables, &mut sink).unwrap();
         assert_eq!(sink.errors(), 0, "{:?}", sink.sorted());
         host.count_everything();

@@ -91,9 +91,12 @@ impl Walk {
         let rest = ran.err.strip_prefix(&*warned);
         let rest = rest.unwrap_or_else(|| panic!("{:?} without {warned:?}", ran.err));
         for line in rest.lines() {
-            let drift = line.starts_with("warning: changed by somebody else: ");
+            let drift = line.starts_with("warning: changed by somebody else: ")
+                || line.contains(" is another interface than at the last apply");
+            let kept =
+                arguments.contains(&"--keep") && line.starts_with("warning: what was set on ");
             assert!(
-                drift && touched || line.contains("would move"),
+                drift && touched || kept || line.contains("would move"),
                 "{touched}: {line}"
             );
         }

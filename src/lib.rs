@@ -56,6 +56,7 @@ pub mod source;
 pub mod status;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod syntax;
+pub mod view;
 
 use diagnostic::Diagnostics;
 use lower::layout::Layout;

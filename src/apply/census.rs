@@ -14,7 +14,7 @@ use crate::model::{Family, ModeKind, Model, State, Vip};
 use crate::ruleset::name;
 use crate::schedule::{Block, Plan};
 
-use super::View;
+use crate::view::View;
 
 /// Real servers and their numbers.
 #[derive(Debug, Default)]

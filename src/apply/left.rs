@@ -15,11 +15,13 @@ use crate::model::{HookedIn, Model};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, schedule};
 
-use super::drifted::drifted_since;
-use super::element::mark;
-use super::numbers::drawn_slots;
-use super::view::counter;
-use super::{Remembered, ServerView, Tables, View};
+use super::gap::gaps;
+use super::{Gap, Remembered, Tables, went_with};
+use crate::view::drifted::drifted_since;
+use crate::view::element::mark;
+use crate::view::numbers::drawn_slots;
+use crate::view::services::counter;
+use crate::view::{ServerView, View};
 
 /// What there is now.
 #[derive(Debug)]
@@ -30,6 +32,20 @@ pub struct Look {
     pub known: Option<Remembered<'static>>,
     /// What others changed since.
     pub drift: Vec<Drift>,
+    /// Why else what was applied is not in force.
+    pub gaps: Vec<Gap>,
+    /// Which tables there are, `inet` first.
+    pub tables: [bool; 2],
+    /// When the last apply was, if that is known: seconds since 1970.
+    pub applied_at: Option<u64>,
+}
+
+impl Look {
+    /// Whether the kernel has what was applied; `None`: it is not known what that was.
+    pub fn in_force(&self) -> Option<bool> {
+        let known = self.known.as_ref();
+        known.map(|_| self.drift.is_empty() && self.gaps.is_empty())
+    }
 }
 
 impl<K: Kernel> Tables<K> {
@@ -42,17 +58,28 @@ impl<K: Kernel> Tables<K> {
     pub fn look(&mut self) -> Result<Look, KernelError> {
         let name = self.name().to_owned();
         let generation = self.kernel.generation()?;
-        let Some((known, current)) = self.recall_and_compare() else {
+        let current = self
+            .recall_and_compare()
+            .is_some_and(|(_, current)| current);
+        let last = self.last();
+        let known = last.as_ref();
+        let known = known.and_then(|last| Remembered::from_note(&last.note));
+        let (Some(last), Some(known)) = (last, known) else {
             let drawn = |_, table: &ObservedTable| drawn_slots(table);
             let observed = self.kernel.observe_part(&name, Part::Slots(&drawn))?;
             return Ok(Look {
                 view: View::read(&observed, None),
                 known: None,
                 drift: Vec::new(),
+                gaps: Vec::new(),
+                tables: there_are(&observed),
+                applied_at: None,
             });
         };
+        let applied_at = Some(last.at);
+        let interfaces = self.kernel.interfaces()?;
         let plan = schedule(known.model(), &mut Diagnostics::new());
-        if current {
+        if current && known.are_there(&interfaces) {
             let keys = keys(&known, &plan);
             let keys = |family, set: &str| {
                 let counts_servers = name::is_addresses(set) || set == name::MACS;
@@ -65,7 +92,10 @@ impl<K: Kernel> Tables<K> {
                 return Ok(Look {
                     view: View::left(&known, &plan, &counted),
                     drift: Vec::new(),
+                    gaps: gaps(&last, &known, &counted, &interfaces),
+                    tables: there_are(&counted),
                     known: Some(known),
+                    applied_at,
                 });
             }
         }
@@ -82,17 +112,36 @@ impl<K: Kernel> Tables<K> {
             slots
         };
         let observed = self.kernel.observe_part(&name, Part::Slots(&met))?;
-        let drift = left.as_ref().map(|left| drifted_since(left, &observed));
-        let view = match &drift {
-            Some(drift) if drift.is_empty() => View::left(&known, &plan, &observed),
-            _ => View::read(&observed, Some(&known)),
+        let mut gaps = gaps(&last, &known, &observed, &interfaces);
+        let drift = left.as_ref().filter(|_| !gaps.contains(&Gap::Gone));
+        let mut drift = drift.map(|left| drifted_since(left, &observed));
+        if let (Some(drift), Some(left)) = (&mut drift, &left) {
+            let gone = went_with(left, &known.interfaces, &interfaces);
+            drift.retain(|one| !one.is_missing_chain(|chain| gone.contains(chain)));
+            // The same from another hand is the same.
+            if drift.is_empty() {
+                gaps.retain(|gap| *gap != Gap::Others);
+            }
+        }
+        let untouched = drift.as_ref().is_some_and(Vec::is_empty) && gaps.is_empty();
+        let view = if untouched {
+            View::left(&known, &plan, &observed)
+        } else {
+            View::read(&observed, Some(&known))
         };
         Ok(Look {
             view,
             known: Some(known),
             drift: drift.unwrap_or_default(),
+            gaps,
+            tables: there_are(&observed),
+            applied_at,
         })
     }
+}
+
+fn there_are(observed: &Observed) -> [bool; 2] {
+    TableFamily::BOTH.map(|family| observed.table(family).is_some())
 }
 
 impl View {

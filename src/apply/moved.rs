@@ -16,8 +16,9 @@ use crate::schedule::Plan;
 use crate::schedule::maglev::{ServerIdentity, is_prime};
 use crate::schedule::moved::Owned;
 
-use super::view::slot_owners;
-use super::{ObservedNumbers, Request};
+use super::Request;
+use crate::view::ObservedNumbers;
+use crate::view::services::slot_owners;
 
 /// Whom a request moves, from what was read and the numbers in it.
 pub(super) fn moves_from(

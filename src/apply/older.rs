@@ -13,7 +13,7 @@ use crate::kernel::{Flow, Kernel};
 use crate::model::{ModeKind, Served, Vip};
 use crate::ruleset::name;
 
-use super::view::vip;
+use crate::view::services::vip;
 
 /// The VIPs that nat serves by these changes and did not serve `before`.
 pub(super) fn newly_served(before: &Observed, changes: &[Change]) -> Served {

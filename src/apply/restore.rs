@@ -11,10 +11,11 @@ use crate::outline::Difference;
 use super::census::Census;
 use super::commit::Transaction;
 use super::moves::{Moves, Unfinished};
-use super::numbers::layout;
 use super::older;
 use super::work::{keep_counters, tell_layouts};
-use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle, told};
+use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle};
+use crate::view::numbers::layout;
+use crate::view::told;
 
 /// What the kernel has now, as [`restore`] takes it.
 ///

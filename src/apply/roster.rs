@@ -5,7 +5,8 @@ use rustc_hash::FxHashMap;
 use crate::lower::identity_of;
 use crate::model::{Family, Member, Model, Place, ServerKey, Service};
 
-use super::{Remembered, ServerView, View};
+use super::Remembered;
+use crate::view::{ServerView, View};
 
 impl View {
     /// Adds the servers that no rule leads to now, in the order of the file, and what the file says where something

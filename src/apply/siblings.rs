@@ -4,8 +4,8 @@ use crate::kernel::Kernel;
 use crate::model::{Ports, Vip};
 use crate::ruleset::name;
 
-use super::view::vip;
 use super::{Failure, Request};
+use crate::view::services::vip;
 
 /// A VIP that another table of flbc's has too.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
-use crate::kernel::cache::{Cache, Lock};
+use crate::kernel::cache::{Cache, Last, Lock};
 use crate::kernel::trial::{Before, Trials};
 use crate::kernel::wishes::{Unreadable, Wishes};
 use crate::kernel::{Kernel, KernelError};
@@ -73,7 +73,12 @@ impl<K: Kernel> Tables<K> {
         Some(self.recall_and_compare()?.0)
     }
 
-    /// The same, and whether nobody has committed anything since.
+    /// What the last apply left, whatever became of the tables since.
+    pub fn last(&mut self) -> Option<Last> {
+        self.cache.last(&mut self.kernel, &self.name)
+    }
+
+    /// The same as [`Self::recall`], and whether nobody has committed anything since.
     pub fn recall_and_compare(&mut self) -> Option<(Remembered<'static>, bool)> {
         let left = self.cache.recall(&mut self.kernel, &self.name)?;
         Some((Remembered::from_note(&left.note)?, left.current))
@@ -188,6 +193,10 @@ impl<K: Kernel> Tables<K> {
         let unloaded = super::unload(self)?;
         // What was wanted of their servers goes with them.
         let unwritten = self.write_wishes(&Wishes::new()).err();
+        if unloaded.is_none() {
+            // Whoever removes tables that are gone already means it.
+            let _ = self.cache.forget(&self.name);
+        }
         Ok(unloaded.map(|mut applied| {
             applied.notes.extend(
                 unwritten.map(|error| format!("what was set is still written down: {error}")),

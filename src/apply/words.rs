@@ -9,9 +9,7 @@ use crate::kernel::{KernelError, Refusal};
 use crate::source::Span;
 
 use super::{Applied, Claimed, Failure};
-
-/// So many things that somebody else changed are told one by one.
-pub(super) const TOLD: usize = 10;
+use crate::view::drifted::TOLD;
 
 impl Applied {
     /// Whether nothing was to be done.

@@ -18,9 +18,10 @@ use super::census::Census;
 use super::delta::{Delta, Side};
 use super::moved::moves_from;
 use super::moves::Moves;
-use super::numbers::{ObservedNumbers, numbers, turned_away};
 use super::older::newly_served;
-use super::{Failure, Remembered, Request, told};
+use super::{Failure, Remembered, Request};
+use crate::view::numbers::{ObservedNumbers, numbers, turned_away};
+use crate::view::told;
 
 /// What is to be done.
 pub(super) struct Work {

@@ -12,7 +12,7 @@ use super::{check, compile, doctor, explain, mark_shift, real_server, set, statu
 pub(super) const EXIT_CODES: &str = "\
 Exit status:
   0  all well
-  1  there is a difference (diff, fmt --check, apply --dry-run), nobody takes the flow (explain), or something is to be mended (doctor)
+  1  there is a difference (diff, fmt --check, apply --dry-run), nobody takes the flow (explain), something is to be mended (doctor), or what was applied is not in force (status)
   2  bad input or usage, or the output could not be written
   3  the kernel refused, and has what it had
   4  the privilege is missing: root, or the capability CAP_NET_ADMIN
@@ -206,8 +206,10 @@ pub(super) enum Command {
     /// in direct return packets and bytes to the servers, which answer past the balancer (`-`). A packet is what the
     /// kernel treats as one: segments that it has put together count once. Servers that services share have the figures
     /// of all of them together. Counters go on when something else is applied. What a flowtable of another
-    /// program takes around the rules is not counted. Tells how many clients and flows are remembered. Warns of tables
-    /// that somebody else changed, of maps that are nearly full, and of chains of others that may drop what is balanced.
+    /// program takes around the rules is not counted. Tells how many clients and flows are remembered. Where
+    /// the kernel has not what was applied, it warns with each reason (`not-in-force`) and ends with 1: tables that somebody
+    /// removed, replaced, switched off or changed, interfaces that are gone or others, services that were left out. Warns of
+    /// maps that are nearly full, and of chains of others that may drop what is balanced.
     Status {
         /// How to show it
         #[arg(long, value_name = "FORMAT", default_value = "human")]

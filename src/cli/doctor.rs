@@ -12,13 +12,14 @@ use serde_json::json;
 use super::report::Report;
 use super::tables::{self, waiting};
 use super::{Exit, output};
-use crate::apply::Failure;
+use crate::apply::{Failure, Tables, drifted};
 use crate::diagnostic::{Diagnostics, argument, escape, escape_json};
 use crate::doctor::{self, Facts, Finding, FindingCode};
 use crate::explain::Location;
 use crate::kernel::host::{self, Host};
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
+use crate::operate::refused::option;
 use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
@@ -146,15 +147,25 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
     let job = Job::new(&mut tables, model.clone(), Earlier::Kept, None, &mut sink);
     let checked = job.and_then(|job| Ok((job.check(&mut tables, &mut sink)?, job)));
     let failure = match checked {
-        Ok((applied, job)) if applied.totals.is_empty() => {
-            return passing_by(&mut tables.kernel, job.model());
-        }
-        Ok(_) => {
-            return Answer::Findings(vec![Finding::new(
-                FindingCode::NotApplied,
-                "the kernel has not what the file says; it would take it".to_owned(),
-                format!("flbc apply {}", argument(&file.to_string_lossy())),
-            )]);
+        Ok((applied, job)) => {
+            let remedy = apply_again(table, file);
+            let mut findings = match not_in_force(&mut tables, &remedy) {
+                Ok(findings) => findings,
+                Err(error) => return unanswered(&error),
+            };
+            if findings.is_empty() && applied.totals.is_empty() {
+                return passing_by(&mut tables.kernel, job.model());
+            }
+            if !applied.totals.is_empty() {
+                let sentence = "the kernel has not what the file says; it would take it";
+                // A file that is yet to be applied is not amiss.
+                findings.push(Finding::new(
+                    FindingCode::NotApplied,
+                    sentence.to_owned(),
+                    remedy,
+                ));
+            }
+            return Answer::Findings(findings);
         }
         Err(Refused::Failed(failure)) => failure,
         Err(refused) => return Answer::Failed(report.refused(&refused, sink, sources)),
@@ -181,6 +192,26 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
 }
 
 /// What connection tracking follows and nat should balance.
+/// What brings the kernel to what the file says, with what was set.
+fn apply_again(table: &str, file: &Path) -> String {
+    format!(
+        "flbc apply --keep{} {}",
+        option(table),
+        argument(&file.to_string_lossy())
+    )
+}
+
+/// Why the kernel has not what was applied.
+fn not_in_force(tables: &mut Tables<Linux>, remedy: &str) -> Result<Vec<Finding>, KernelError> {
+    let look = tables.look()?;
+    let mut reasons: Vec<String> = look.gaps.iter().map(ToString::to_string).collect();
+    reasons.extend(drifted(&look.drift, ""));
+    let findings = reasons
+        .into_iter()
+        .map(|reason| Finding::new(FindingCode::NotInForce, reason, remedy));
+    Ok(findings.collect())
+}
+
 fn passing_by(kernel: &mut Linux, model: &Model) -> Answer {
     if Served::by_nat(model).is_empty() {
         return Answer::Findings(Vec::new());
@@ -249,6 +280,13 @@ fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
     let to_mend = findings.iter().filter(|finding| finding.mend).count();
     let _ = match to_mend {
         0 if lacking => writeln!(text, "all well as far as could be seen"),
+        // Nothing stands in its way, but it is not there.
+        0 if findings
+            .iter()
+            .any(|one| one.code == FindingCode::NotApplied) =>
+        {
+            writeln!(text, "nothing stops it from working once it is applied")
+        }
         0 => writeln!(text, "all well"),
         1 => writeln!(text, "1 thing to mend"),
         many => writeln!(text, "{many} things to mend"),

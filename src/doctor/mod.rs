@@ -77,13 +77,15 @@ pub enum FindingCode {
     NftMissing,
     /// `nft` cannot list the rules.
     NftOld,
+    /// The kernel has not what was applied.
+    NotInForce,
     /// The kernel has not what the file says.
     NotApplied,
 }
 
 impl FindingCode {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -109,6 +111,7 @@ impl FindingCode {
         Self::KernelRefuses,
         Self::NftMissing,
         Self::NftOld,
+        Self::NotInForce,
         Self::NotApplied,
     ];
 
@@ -140,6 +143,7 @@ impl FindingCode {
             Self::KernelRefuses => "kernel-refuses",
             Self::NftMissing => "nft-missing",
             Self::NftOld => "nft-old",
+            Self::NotInForce => "not-in-force",
             Self::NotApplied => "not-applied",
         }
     }
@@ -200,6 +204,7 @@ impl FindingCode {
             }
             Self::NftMissing => "There is no nft: only listing the rules needs it (to know)",
             Self::NftOld => "nft is too old to list the rules",
+            Self::NotInForce => "The kernel has not what was applied",
             Self::NotApplied => "The kernel has not what the file says (to know)",
         }
     }

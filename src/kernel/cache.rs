@@ -4,15 +4,16 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
-use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::files::{boot_id, checksum, flag_bits, lifetime, network_namespace, open_note, secure};
 use super::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
@@ -56,6 +57,45 @@ struct Binding {
 struct Stored<'a> {
     binding: Binding,
     note: &'a [u8],
+}
+
+/// What follows it since form 11.
+#[derive(Serialize, Deserialize)]
+struct Trailer {
+    /// See [`lifetime`].
+    lifetime: u32,
+    /// When it was written: seconds since 1970, by the machine's clock.
+    at: u64,
+}
+
+/// A file that was read: what it was bound to, what that would be now, and what it holds.
+struct Read {
+    then: Binding,
+    now: Binding,
+    note: Vec<u8>,
+    trailer: Option<Trailer>,
+}
+
+/// What the last apply left, whatever became of its tables since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// What the caller wanted to know again.
+    pub note: Vec<u8>,
+    /// When it was: seconds since 1970, by the machine's clock.
+    pub at: u64,
+    /// Whether its tables are there.
+    pub tables: LastTables,
+    /// Whether a run was killed since, around its transaction: it is not known which tables there are.
+    pub killed: bool,
+}
+
+/// Whether tables are those that they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastTables {
+    /// At least one of them is, and none is another.
+    Same,
+    /// They are gone, or others are in their place.
+    Others,
 }
 
 /// What is yet to be done.
@@ -206,13 +246,58 @@ impl Cache {
         })
     }
 
-    /// A file of any version: what it was bound to, what that would be now, and what it holds.
+    /// What the last apply left, whatever became of its tables since; `None`: there was none in this namespace, they were
+    /// unloaded, or another version of flbc made it.
+    pub fn last(&self, kernel: &mut impl Kernel, table: &str) -> Option<Last> {
+        let whole = self.path(table).ok()?;
+        let found = self
+            .read_file(kernel, table, &whole)
+            .map(|read| (read, false));
+        let aside = || {
+            Some((
+                self.read_file(kernel, table, &self.aside(table).ok()?)?,
+                true,
+            ))
+        };
+        let (read, killed) = found.or_else(aside)?;
+        let Read {
+            then,
+            now,
+            note,
+            trailer,
+        } = read;
+        // An older note does not say when it was written.
+        let trailer = trailer?;
+        let same_flbc = (then.form, &then.version) == (now.form, &now.version);
+        let same_namespace = lifetime().ok()? == trailer.lifetime;
+        (same_flbc && same_namespace).then(|| Last {
+            note,
+            at: trailer.at,
+            tables: if same_identities(&then.identities, &now.identities) {
+                LastTables::Same
+            } else {
+                LastTables::Others
+            },
+            killed,
+        })
+    }
+
+    /// A file of any version about the tables that there are: what it was bound to, what that would be now, and what it
+    /// holds.
     fn read_any(
         &self,
         kernel: &mut impl Kernel,
         table: &str,
         path: &Path,
     ) -> Option<(Binding, Binding, Vec<u8>)> {
+        let Read {
+            then, now, note, ..
+        } = self.read_file(kernel, table, path)?;
+        same_identities(&then.identities, &now.identities).then_some((then, now, note))
+    }
+
+    /// A file of any version, of this boot and namespace.
+    fn read_file(&self, kernel: &mut impl Kernel, table: &str, path: &Path) -> Option<Read> {
         self.check().ok()?;
         let mut file = open_note(path).ok()?;
         let metadata = file.metadata().ok()?;
@@ -227,14 +312,18 @@ impl Cache {
             generation: then.generation,
             identities: then.identities.clone(),
             ..now.clone()
-        } == then
-            && same_identities(&then.identities, &now.identities);
+        } == then;
         if !same_tables || sum != checksum(bytes).to_le_bytes() {
             return None;
         }
-        let stored: Stored<'_> = postcard::from_bytes(bytes).ok()?;
+        let (stored, rest) = postcard::take_from_bytes::<Stored<'_>>(bytes).ok()?;
         let note = stored.note.to_vec();
-        Some((then, now, note))
+        Some(Read {
+            then,
+            now,
+            note,
+            trailer: postcard::from_bytes(rest).ok(),
+        })
     }
 
     /// Remembers `note` of what the kernel had at this generation, in tables that are known by these texts. Whether
@@ -263,7 +352,12 @@ impl Cache {
             ..now
         };
         let stored = Stored { binding, note };
-        let bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
+        let mut bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
+        let trailer = Trailer {
+            lifetime: lifetime()?,
+            at: kernel.clock(),
+        };
+        bytes.extend(postcard::to_stdvec(&trailer).map_err(io::Error::other)?);
         let mut file = self.temporary(table)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
@@ -366,46 +460,6 @@ fn same_identities(then: &[Option<String>; 2], now: &[Option<String>; 2]) -> boo
     same
 }
 
-/// Opens a file that flbc wrote. It is a file and no link or pipe, and nobody but root can have written it.
-pub(super) fn open_note(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    // Whoever opens a pipe waits for its other end.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = options
-        .read(true)
-        .custom_flags(flag_bits(flags))
-        .open(path)?;
-    secure(path, &file.metadata()?, false)?;
-    Ok(file)
-}
-
-fn flag_bits(flags: OFlags) -> i32 {
-    flags.bits().cast_signed()
-}
-
-/// Whether nobody but this user, who is root, can have written here.
-fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::Result<()> {
-    const OTHERS_MAY_WRITE: u32 = 0o022;
-    let right_kind = if directory {
-        metadata.is_dir()
-    } else {
-        metadata.is_file()
-    };
-    // Root's own where root works here; without root, that of whoever does.
-    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-    if right_kind && is_own && metadata.mode() & OTHERS_MAY_WRITE == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} is not root's own, or others may write to it",
-                path.display()
-            ),
-        ))
-    }
-}
-
 fn binding(kernel: &mut impl Kernel, table: &str) -> Result<Binding, KernelError> {
     let failed = |doing| {
         move |error: io::Error| KernelError::Failed {
@@ -422,48 +476,4 @@ fn binding(kernel: &mut impl Kernel, table: &str) -> Result<Binding, KernelError
         generation: kernel.generation()?,
         identities: kernel.identities(table)?,
     })
-}
-
-/// What no other boot of any machine has.
-pub(super) fn boot_id() -> io::Result<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(text.trim().to_owned())
-}
-
-/// The network namespace of the calling thread: device and inode.
-pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
-    let namespace = fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
-    Ok((namespace.dev(), namespace.ino()))
-}
-
-/// What no other network namespace of this boot has, be it one that is gone: a new one often gets the inode of an old
-/// one. It is the number of the socket by which this namespace's kernel talks of nf_tables, which counts on with every
-/// socket, pipe and the like of the whole machine.
-pub(super) fn lifetime() -> io::Result<u32> {
-    const NETFILTER: &str = "12";
-    const KERNEL: &str = "0";
-    let sockets = fs::read_to_string("/proc/thread-self/net/netlink")?;
-    let number = sockets.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let is_it = words.nth(1) == Some(NETFILTER) && words.next() == Some(KERNEL);
-        words.last()?.parse().ok().filter(|_| is_it)
-    });
-    number.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// FNV-1a over words of 8 bytes: finds damage, not malice; the folder is root's own.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    const START: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    bytes
-        .chunks(8)
-        .fold(START ^ bytes.len() as u64, |sum, chunk| {
-            let mut word = [0; 8];
-            for (to, from) in word.iter_mut().zip(chunk) {
-                *to = *from;
-            }
-            let mixed = (sum ^ u64::from_le_bytes(word)).wrapping_mul(PRIME);
-            // Without this the high bits of a word would never reach the low ones of the sum.
-            mixed ^ (mixed >> 32)
-        })
 }

@@ -21,6 +21,7 @@ mod by_key;
 pub mod cache;
 mod conntrack;
 mod error;
+mod files;
 // For tests: no release has it.
 #[cfg(any(test, debug_assertions))]
 pub mod fake;

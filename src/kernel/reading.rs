@@ -11,7 +11,7 @@ use crate::emit::netlink::{LONGEST, TableFamily};
 
 use super::linux::Linux;
 use super::read::{self, ATTEMPTS, RulesByChain};
-use super::{ID_STEM, KernelError, Part, cache};
+use super::{ID_STEM, KernelError, Part, files};
 use crate::ruleset::name;
 
 impl Linux {
@@ -241,7 +241,7 @@ fn identity(table: Attributes<'_>) -> Option<Arc<str>> {
     text.filter(|text| text.starts_with(ID_STEM)).or_else(|| {
         let number = table.find(table::HANDLE)?.u64()?;
         // Each namespace numbers its tables from 1.
-        let namespace = cache::lifetime().ok()?;
+        let namespace = files::lifetime().ok()?;
         Some(format!("table {number} of {namespace}").into())
     })
 }

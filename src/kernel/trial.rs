@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Observed;
 
-use super::cache::{Cache, boot_id, open_note};
+use super::cache::Cache;
+use super::files::{boot_id, open_note};
 use super::wishes::Wishes;
 
 /// What the watcher says when it watches.

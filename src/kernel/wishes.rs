@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::{Cache, boot_id, checksum, lifetime, network_namespace, open_note};
+use super::cache::Cache;
+use super::files::{boot_id, checksum, lifetime, network_namespace, open_note};
 use crate::model::{Place, ServerKey, State, Wanted, Wish};
 
 /// The number of the format.

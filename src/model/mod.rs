@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 mod address;
+mod digest;
 mod effective;
 mod fragments;
 mod layers;

@@ -27,14 +27,20 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
     if let Some(trial) = &status.trial {
         writeln!(text, "{}", escape(trial))?;
     }
-    for warning in &status.warnings {
-        writeln!(text, "warning: {}", escape(warning))?;
+    let reasons = status.applied.not_in_force.len();
+    for (at, warning) in status.warnings.iter().enumerate() {
+        let code = if at < reasons { "[not-in-force]" } else { "" };
+        writeln!(text, "warning{code}: {}", escape(warning))?;
     }
     if let Some(shift) = status.mark_shift {
         writeln!(text, "mark-shift {shift}")?;
     }
     if status.services.is_empty() {
-        return writeln!(text, "no services");
+        let none = match status.applied.in_force {
+            Some(false) => "no services are in force",
+            Some(true) | None => "no services",
+        };
+        return writeln!(text, "{none}");
     }
     let begun =
         status.trial.is_some() || !status.warnings.is_empty() || status.mark_shift.is_some();

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::diagnostic::Exit;
 use crate::model::{Layer, ModeKind, State};
 
 mod figures;
@@ -33,8 +34,10 @@ pub use prometheus::{prometheus, write_prometheus};
 pub struct Status {
     /// What there is to say of a trial that is open.
     pub trial: Option<String>,
-    /// What the operator should know, a sentence each.
+    /// What the operator should know, a sentence each; first why what was applied is not in force.
     pub warnings: Vec<String>,
+    /// What stands behind it.
+    pub applied: AppliedState,
     /// How many low bits of marks are left to others, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark_shift: Option<u8>,
@@ -50,6 +53,43 @@ pub struct Status {
     /// The services, in the order of the file; those that are not in it, and all where it is not known, in the order of
     /// their names.
     pub services: Vec<Service>,
+}
+
+/// Whether the kernel has what was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppliedState {
+    /// Whether it has; `None`: it is not known what was applied, as no apply of this version of flbc left a note, or it was
+    /// unloaded.
+    pub in_force: Option<bool>,
+    /// Why it has not, a sentence each.
+    pub not_in_force: Vec<String>,
+    /// Which tables there are.
+    pub tables: TablesThere,
+    /// When the last apply was: seconds since 1970, by the machine's clock.
+    pub at: Option<u64>,
+    /// The digest of what was applied, without what was set: see [`crate::model::Model::digest`].
+    pub config: Option<String>,
+    /// The version of flbc that looks.
+    pub version: &'static str,
+}
+
+/// Which tables there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TablesThere {
+    /// That of nat.
+    pub inet: bool,
+    /// That of direct return.
+    pub netdev: bool,
+}
+
+impl Status {
+    /// How a run ends that tells this.
+    pub fn exit(&self) -> Exit {
+        match self.applied.in_force {
+            Some(false) => Exit::Differs,
+            Some(true) | None => Exit::Fine,
+        }
+    }
 }
 
 /// What a map remembers.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use super::{Amount, Figures, Server, Service, Status, Table};
+use super::{Amount, AppliedState, Figures, Server, Service, Status, Table};
 use crate::diagnostic::is_treacherous;
 use crate::model::ModeKind;
 
@@ -30,6 +30,7 @@ pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let open = u8::from(status.trial.is_some());
     let warnings = status.warnings.len();
     let gauge = |value: String| vec![(Cow::Borrowed(""), value)];
+    applied(&status.applied, text)?;
     metric(
         text,
         "flbc_trial_open",
@@ -43,6 +44,61 @@ pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
         MetricKind::Gauge,
         "How many warnings flbc status has.",
         gauge(warnings.to_string()),
+    )
+}
+
+/// Whether the kernel has what was applied.
+fn applied(applied: &AppliedState, text: &mut dyn Write) -> fmt::Result {
+    let AppliedState {
+        in_force,
+        not_in_force: _,
+        tables,
+        at,
+        config,
+        version,
+    } = applied;
+    let tables = [("inet", tables.inet), ("netdev", tables.netdev)];
+    let tables = tables.map(|(family, there)| {
+        let of = labels(&[("family", family)]);
+        (of.into(), u8::from(there).to_string())
+    });
+    metric(
+        text,
+        "flbc_tables_present",
+        MetricKind::Gauge,
+        "Whether a table is there.",
+        tables,
+    )?;
+    let alone = |value: String| (Cow::Borrowed(""), value);
+    metric(
+        text,
+        "flbc_in_force",
+        MetricKind::Gauge,
+        "Whether the kernel has what was applied last; none where that is not known.",
+        in_force.map(|in_force| alone(u8::from(in_force).to_string())),
+    )?;
+    metric(
+        text,
+        "flbc_last_apply_timestamp_seconds",
+        MetricKind::Gauge,
+        "When the last apply was, in seconds since 1970.",
+        at.map(|at| alone(at.to_string())),
+    )?;
+    let config = config.as_ref();
+    let config = config.map(|config| (labels(&[("config", config)]).into(), "1".to_owned()));
+    metric(
+        text,
+        "flbc_config_info",
+        MetricKind::Gauge,
+        "1, with the digest of what was applied last.",
+        config,
+    )?;
+    metric(
+        text,
+        "flbc_build_info",
+        MetricKind::Gauge,
+        "1, with the version of flbc.",
+        [(labels(&[("version", version)]).into(), "1".to_owned())],
     )
 }
 

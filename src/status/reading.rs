@@ -5,13 +5,16 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::figures::{Amount, Figures};
-use super::{Beside, Differs, Kept, Server, Service, Status, Table, Vip};
-use crate::apply::{self, Look, ServerView, ServiceView, Tables, View, drifted};
+use super::{
+    AppliedState, Beside, Differs, Kept, Server, Service, Status, Table, TablesThere, Vip,
+};
+use crate::apply::{Look, Tables, drifted};
 use crate::doctor::{self, Hooked};
 use crate::kernel::{Kernel, KernelError, Memory};
-use crate::model::{Layer, Mark, ModeKind};
+use crate::model::{Layer, Mark, ModeKind, Model};
 use crate::operate::trial;
 use crate::ruleset::name;
+use crate::view::{ServerView, ServiceView, View, mode_of};
 
 impl Status {
     /// One reading of everything.
@@ -21,13 +24,13 @@ impl Status {
     /// Those of reading.
     pub fn read<K: Kernel>(tables: &mut Tables<K>) -> Result<Self, KernelError> {
         let name = tables.name().to_owned();
+        let look = tables.look()?;
+        let applied = AppliedState::of(&look);
         let Look {
-            mut view,
-            known,
-            drift,
-        } = tables.look()?;
+            mut view, known, ..
+        } = look;
         let traffic = tables.kernel.traffic_of(&name, &view.counted())?;
-        let mut warnings = drifted(&drift, "; the next `flbc apply` puts it right");
+        let mut warnings = applied.not_in_force.clone();
         if let Some(known) = known {
             let foreign = tables.kernel.base_chains(&name)?;
             let obstacles = doctor::obstacles(&foreign, &Hooked::by(known.model()));
@@ -41,6 +44,7 @@ impl Status {
             at: tables.kernel.clock(),
             trial: trial::notice(tables),
             warnings,
+            applied,
             ..status
         })
     }
@@ -57,6 +61,7 @@ impl Status {
         Self {
             trial: None,
             warnings: Vec::new(),
+            applied: AppliedState::default(),
             mark_shift: Some(view.layout.shift()).filter(|shift| *shift > 0),
             interval: None,
             at: 0,
@@ -73,7 +78,7 @@ impl Status {
     /// Adds what rules remember.
     fn remember(&mut self, memories: &[Memory], view: &View) {
         for memory in memories {
-            let mode = apply::mode_of(memory.family);
+            let mode = mode_of(memory.family);
             let of = if memory.map.starts_with(name::CLIENTS) {
                 Kept::Clients
             } else {
@@ -213,6 +218,43 @@ impl Service {
     }
 }
 
+impl AppliedState {
+    fn of(look: &Look) -> Self {
+        let mut reasons: Vec<String> = look.gaps.iter().map(ToString::to_string).collect();
+        reasons.extend(drifted(
+            &look.drift,
+            "; the next `flbc apply` puts it right",
+        ));
+        let [inet, netdev] = look.tables;
+        let declared = look.known.as_ref().map(|known| known.effective.declared());
+        Self {
+            in_force: look.in_force(),
+            not_in_force: reasons,
+            tables: TablesThere { inet, netdev },
+            at: look.applied_at,
+            config: declared.map(Model::digest),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+impl Default for AppliedState {
+    /// Nothing is there, and nothing was applied.
+    fn default() -> Self {
+        Self {
+            in_force: None,
+            not_in_force: Vec::new(),
+            tables: TablesThere {
+                inet: false,
+                netdev: false,
+            },
+            at: None,
+            config: None,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
 impl Beside {
     fn of(mark: &Mark) -> Self {
         let Mark {
@@ -277,6 +319,7 @@ mod tests {
         let status = Status {
             trial: None,
             warnings: Vec::new(),
+            applied: super::AppliedState::default(),
             mark_shift: None,
             interval: None,
             at: 0,

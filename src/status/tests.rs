@@ -193,7 +193,9 @@ fn programs_see_the_same_as_json_in_this_order() {
     let to = r#"{"packets":12,"bytes":1234}"#;
     let from = r#"{"packets":9,"bytes":12345}"#;
     let expected = [
-        r#"{"trial":null,"warnings":[],"services":[{"name":"www","mode":"nat","shared":false,"#,
+        r#"{"trial":null,"warnings":[],"applied":{"in_force":true,"not_in_force":[],"tables":{"inet":true,"netdev":false},"#,
+        r#""at":1767225600,"config":"c72d05853f79466c","version":"0.1.0"},"#,
+        r#""services":[{"name":"www","mode":"nat","shared":false,"#,
         r#""vips":[{"vip":"192.0.2.10 tcp 80","connections":6,"to":null,"from":null}],"#,
         &format!(r#""connections":6,"to":{to},"from":{from},"servers":["#),
         r#"{"name":"a","endpoint":"10.20.0.11","weight":3,"state":"up","file":null,"share":0.75,"#,
@@ -327,8 +329,176 @@ fn what_others_changed_is_told_and_their_chains_that_may_drop() {
     );
     let text = human(&status);
     assert!(text.starts_with(&format!(
-        "warning: {drift}\nwarning: {foreign}\n\nservice www"
+        "warning[not-in-force]: {drift}\nwarning: {foreign}\n\nservice www"
     )));
+}
+
+/// One service in each table.
+const BOTH: &str = "
+    service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }
+    service dns { vip 192.0.2.53 udp 53; mode dr on eth0; server d 10.20.0.13 }";
+
+type Deed = fn(&mut Fake);
+
+/// What somebody does, what is told of it, and which tables there are then.
+const DEEDS: [(Deed, &str, [bool; 2]); 9] = [
+    (
+        |kernel| (kernel.observed.inet, kernel.observed.netdev) = (None, None),
+        "the tables of the last apply are gone",
+        [false, false],
+    ),
+    (
+        |kernel| kernel.observed.netdev = None,
+        "missing table in netdev",
+        [true, false],
+    ),
+    (
+        |kernel| kernel.observed.inet = None,
+        "missing table in inet",
+        [false, true],
+    ),
+    (
+        |kernel| kernel.observed.inet.as_mut().unwrap().dormant = true,
+        "dormant table in inet",
+        [true, true],
+    ),
+    (
+        |kernel| {
+            let chains = &mut kernel.observed.netdev.as_mut().unwrap().chains;
+            let hooked = chains.iter_mut().find_map(|chain| chain.hook.as_mut());
+            hooked.unwrap().priority = 7;
+        },
+        "different chain `on_eth0` in netdev",
+        [true, true],
+    ),
+    (
+        |kernel| {
+            let chains = &mut kernel.observed.inet.as_mut().unwrap().chains;
+            chains
+                .iter_mut()
+                .find(|chain| &*chain.name == "svc_www_v4")
+                .unwrap()
+                .rules
+                .clear();
+        },
+        "of chain `svc_www_v4` in inet",
+        [true, true],
+    ),
+    (
+        |kernel| {
+            kernel.interfaces.insert("eth0".into(), 77);
+        },
+        "`eth0` is another interface than at the last apply",
+        [true, true],
+    ),
+    (
+        |kernel| {
+            kernel.interfaces.remove("eth0");
+        },
+        "there is no interface `eth0` any more, which service `dns` needs",
+        [true, true],
+    ),
+    (
+        |kernel| {
+            let other = Some("other".into());
+            kernel.observed.inet.as_mut().unwrap().id = other.clone();
+            kernel.observed.netdev.as_mut().unwrap().id = other;
+            let sets = &mut kernel.observed.inet.as_mut().unwrap().sets;
+            sets.iter_mut()
+                .find(|set| &*set.name == "svc4")
+                .unwrap()
+                .elements
+                .clear();
+        },
+        "the tables are not those of the last apply",
+        [true, true],
+    ),
+];
+
+#[test]
+fn what_is_not_in_force_is_told_by_every_face_of_it() {
+    for (deed, sentence, there) in DEEDS {
+        let mut host = Host::with(BOTH, 0);
+        let before = host.status();
+        assert_eq!(before.applied.in_force, Some(true), "{:?}", before.warnings);
+        assert_eq!(before.exit() as u8, 0);
+        let config = before.applied.config;
+        let kernel = &mut host.tables.kernel;
+        let interfaces = kernel.interfaces.clone();
+        deed(kernel);
+        // The kernel counts a change of the rules; of an interface it does not.
+        kernel.observed.generation += u32::from(kernel.interfaces == interfaces);
+        let status = host.status();
+        let applied = &status.applied;
+        assert_eq!(
+            (applied.in_force, status.exit() as u8),
+            (Some(false), 1),
+            "{sentence}"
+        );
+        assert_eq!(
+            [applied.tables.inet, applied.tables.netdev],
+            there,
+            "{sentence}"
+        );
+        assert_eq!(applied.config, config, "{sentence}");
+        assert!(
+            status.warnings.iter().any(|one| one.contains(sentence)),
+            "{sentence}: {:?}",
+            status.warnings
+        );
+        assert!(
+            human(&status).starts_with("warning[not-in-force]: "),
+            "{sentence}"
+        );
+        let text = prometheus(&status);
+        assert!(text.contains("\nflbc_in_force 0\n"), "{sentence}: {text}");
+        let present = format!(
+            "\nflbc_tables_present{{family=\"inet\"}} {}\n",
+            u8::from(there[0])
+        );
+        assert!(text.contains(&present), "{sentence}: {text}");
+        assert!(json(&status).contains(r#""in_force":false"#), "{sentence}");
+        let job = host.job(BOTH, 0);
+        job.commit(&mut host.tables, &mut Diagnostics::new())
+            .unwrap();
+        let after = host.status();
+        assert_eq!(
+            after.applied.in_force,
+            Some(sentence.contains("no interface")).map(|left_out| !left_out)
+        );
+    }
+}
+
+#[test]
+fn the_same_tables_from_another_hand_are_in_force() {
+    let mut host = Host::with(BOTH, 0);
+    for table in [TableFamily::Inet, TableFamily::Netdev] {
+        let table = match table {
+            TableFamily::Inet => &mut host.tables.kernel.observed.inet,
+            TableFamily::Netdev => &mut host.tables.kernel.observed.netdev,
+        };
+        table.as_mut().unwrap().id = None;
+    }
+    host.tables.kernel.observed.generation += 1;
+    let status = host.status();
+    assert_eq!(status.applied.in_force, Some(true), "{:?}", status.warnings);
+}
+
+#[test]
+fn what_was_unloaded_is_missed_by_nobody() {
+    for gone in [false, true] {
+        let mut host = Host::with(BOTH, 0);
+        if gone {
+            let observed = &mut host.tables.kernel.observed;
+            (observed.inet, observed.netdev) = (None, None);
+            observed.generation += 1;
+            assert_eq!(host.status().applied.in_force, Some(false));
+        }
+        host.tables.unload().unwrap();
+        let status = host.status();
+        assert_eq!(status.applied.in_force, None);
+        assert_eq!(human(&status), "no services\n");
+    }
 }
 
 #[test]
@@ -409,5 +579,5 @@ fn bits_that_are_left_to_others_are_told() {
     let mut host = Host::with(WWW, 8);
     let status = host.status();
     assert!(human(&status).starts_with("mark-shift 8\n\nservice www (nat)"));
-    assert!(json(&status).contains(r#""warnings":[],"mark_shift":8,"services""#));
+    assert!(json(&status).contains(r#","mark_shift":8,"services""#));
 }

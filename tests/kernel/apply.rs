@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use flbc::apply::numbers;
 use flbc::diff::{DriftKind, Drifted, Observed, diff, drift};
 use flbc::emit::netlink::change::{Change, Step};
 use flbc::emit::netlink::{Desired, Interfaces, desired};
@@ -14,6 +13,7 @@ use flbc::kernel::{KernelError, Reason};
 use flbc::model::Model;
 use flbc::ruleset::Ruleset;
 use flbc::source::Sources;
+use flbc::view::numbers;
 #[cfg(debug_assertions)]
 use rustix::io::Errno;
 

@@ -40,7 +40,7 @@ fn an_interface_that_is_not_there_is_named_with_its_place() {
         assert!(ran.err.contains("[/run/lb.flb:"), "{ran:?}");
         assert!(ran.err.contains("mode dr on eth7 via eth1"), "{ran:?}");
         // The interface itself, not the mode or the VIP that needs it.
-        assert!(ran.err.contains("[/run/lb.flb:4:16]"), "{ran:?}");
+        assert!(ran.err.contains("[/run/lb.flb:3:16]"), "{ran:?}");
     }
     // The one that packets leave by is looked up too.
     let leaving =

@@ -414,7 +414,7 @@ fn before_apply_it_says_so_and_all_is_well() {
     let file = balancer.host.write("my lb.flb", &changed);
     let before = balancer.host.state();
     let ran = balancer.host.flbc(&["doctor", &file], "");
-    let expected = "note[not-applied]: the kernel has not what the file says; it would take it\n    run  flbc apply '/run/my lb.flb'\nall well\n";
+    let expected = "note[not-applied]: the kernel has not what the file says; it would take it\n    run  flbc apply --keep '/run/my lb.flb'\nnothing stops it from working once it is applied\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
     assert_eq!(balancer.host.state(), before);
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flbc::apply::{ObservedNumbers, numbers};
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::{Interfaces, desired};
@@ -12,6 +11,7 @@ use flbc::lower::layout::Layout;
 use flbc::lower::number::{Places, SERVERS, SLOTS, assign, fresh};
 use flbc::model::{Member, Mode, Model};
 use flbc::schedule;
+use flbc::view::{ObservedNumbers, numbers};
 
 use crate::everything;
 use crate::random::{Author, compile};

@@ -275,7 +275,7 @@ fn clients_stay_through_every_change_that_keeps_their_server() {
             asked.collect()
         };
         let first = ask();
-        let plain = "service other { vip 192.0.2.99 tcp 1-60000; persist 30s by source/16/32; server x 10.20.0.77; server y 10.20.0.78 }\n";
+        let plain = "service other { vip 192.0.2.99 tcp 1000-60000; persist 30s by source/16/32; server x 10.20.0.77; server y 10.20.0.78 }\n";
         let many = |count: u32| -> String {
             let services = (0..count).map(|n| {
                 format!("service s{n} {{ vip 203.0.113.{n} tcp 80; server p 10.9.0.1; server q 10.9.0.2 }}\n")

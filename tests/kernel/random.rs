@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use flbc::apply::ObservedNumbers;
 use flbc::diagnostic::Diagnostics;
 use flbc::lower;
 use flbc::model::{
@@ -16,6 +15,7 @@ use flbc::ruleset::Ruleset;
 use flbc::schedule;
 use flbc::source::{Sources, Span};
 use flbc::syntax::{Home, Keyword, OptionWord};
+use flbc::view::ObservedNumbers;
 
 /// xorshift64*: the same numbers for the same seed everywhere.
 pub(crate) struct Dice(u64);

@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::thread;
 use std::time::Duration;
 
-use flbc::apply::{KnownServer, numbers};
 use flbc::kernel::{Balanced, Kernel, Linux};
+use flbc::view::{KnownServer, numbers};
 use serde_json::Value;
 
 use crate::apply_host::Host;

@@ -21,8 +21,11 @@ const HEADERS: [(&str, u64); 2] = [(V4, 28), (V6, 48)];
 
 fn status(host: &Host) -> Value {
     let ran = host.flbc(&["status", "--json"], "");
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    serde_json::from_str(&ran.out).unwrap()
+    let status: Value = serde_json::from_str(&ran.out).unwrap();
+    // The status tells a program what the object does.
+    let amiss = status["applied"]["in_force"] == false;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(i32::from(amiss)), ""));
+    status
 }
 
 /// The one of this name in a list.
@@ -319,7 +322,9 @@ fn a_change_by_somebody_else_is_told() {
     let host = Host::alone();
     host.apply(&format!("service www {{ {SERVERS} }}"));
     assert_eq!(status(&host)["warnings"], Value::Array(Vec::new()));
+    assert_eq!(status(&host)["applied"]["in_force"], true);
     host.namespace.nft("add rule inet flbc input accept");
+    assert_eq!(status(&host)["applied"]["in_force"], false);
     let warnings = status(&host)["warnings"].to_string();
     assert!(
         warnings.contains("rule") && warnings.contains("`input`"),
@@ -327,7 +332,7 @@ fn a_change_by_somebody_else_is_told() {
     );
     let human = host.flbc(&["status"], "").out;
     assert!(
-        human.starts_with("warning: changed by somebody else: "),
+        human.starts_with("warning[not-in-force]: changed by somebody else: "),
         "{human}"
     );
 }
@@ -614,4 +619,103 @@ fn a_full_standard_output_is_told_and_a_closed_one_is_no_crash() {
         );
         assert_eq!(ran.err, "", "{command}");
     }
+}
+
+#[test]
+fn what_is_not_in_force_is_an_alarm_of_status_and_doctor() {
+    let host = Host::alone();
+    let file = host.write(
+        "lb.flb",
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }
+service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth1; server 10.20.0.21 }\n",
+    );
+    let compiled = host.flbc(&["compile", &file], "").out;
+    let apply = || assert_eq!(host.flbc(&["apply", "--keep", &file], "").code, Some(0));
+    let alarm = |sentence: &str| {
+        let ran = host.flbc(&["status"], "");
+        assert_eq!(ran.code, Some(1), "{sentence}: {ran:?}");
+        assert!(
+            ran.out.starts_with("warning[not-in-force]: "),
+            "{sentence}: {ran:?}"
+        );
+        assert!(ran.out.contains(sentence), "{sentence}: {ran:?}");
+        let ran = host.flbc(&["status", "--json"], "");
+        assert_eq!(ran.code, Some(1), "{sentence}");
+        assert!(
+            ran.out.contains("\"in_force\":false"),
+            "{sentence}: {ran:?}"
+        );
+        let ran = host.flbc(&["status", "--format", "prometheus"], "");
+        assert_eq!(ran.code, Some(1), "{sentence}");
+        assert!(
+            ran.out.contains("\nflbc_in_force 0\n"),
+            "{sentence}: {ran:?}"
+        );
+        let ran = host.flbc(&["doctor", &file], "");
+        assert_eq!(ran.code, Some(1), "{sentence}: {ran:?}");
+        assert!(
+            ran.out.contains("error[not-in-force]: "),
+            "{sentence}: {ran:?}"
+        );
+        assert!(!ran.out.contains("all well"), "{sentence}: {ran:?}");
+    };
+    let quiet = || {
+        let ran = host.flbc(&["status"], "");
+        assert_eq!(
+            (ran.code, ran.out.contains("warning")),
+            (Some(0), false),
+            "{ran:?}"
+        );
+        let ran = host.flbc(&["status", "--format", "prometheus"], "");
+        assert!(ran.out.contains("\nflbc_in_force 1\n"), "{ran:?}");
+    };
+    apply();
+    quiet();
+    for (deed, sentence) in [
+        ("flush ruleset", "the tables of the last apply are gone"),
+        ("delete table netdev flbc", "missing table in netdev"),
+        ("delete table inet flbc", "missing table in inet"),
+        (
+            "add table inet flbc { flags dormant; }",
+            "dormant table in inet",
+        ),
+        (
+            "flush chain inet flbc svc_www_v4",
+            "of chain `svc_www_v4` in inet",
+        ),
+        (
+            "delete element inet flbc svc4 { 192.0.2.10 . tcp . 80 }",
+            "VIP 192.0.2.10 tcp 80 of service www",
+        ),
+        (
+            "flush ruleset; table inet flbc { chain other { }; }",
+            "the tables are not those of the last apply",
+        ),
+    ] {
+        host.namespace.nft(deed);
+        alarm(sentence);
+        apply();
+        quiet();
+    }
+    // What an interface takes with it is no change of the rules that the kernel would count.
+    host.namespace.ip("link del eth0");
+    alarm("there is no interface `eth0` any more, which service `dns` needs");
+    host.namespace.ip("link add eth0 type veth peer name eth1
+        link set eth0 up
+        link set eth1 up");
+    alarm("`eth0` is another interface than at the last apply");
+    apply();
+    quiet();
+    // The same from another hand is in force; others from another hand are not.
+    host.namespace.nft(&compiled);
+    quiet();
+    host.namespace
+        .nft(&compiled.replace("10.20.0.11", "10.20.0.99"));
+    alarm("the tables are not those of the last apply");
+    apply();
+    // Notes are of one namespace: what was unloaded is missed by nobody.
+    host.namespace.nft("flush ruleset");
+    assert_eq!(host.flbc(&["unload"], "").code, Some(0));
+    let ran = host.flbc(&["status"], "");
+    assert_eq!((ran.code, &*ran.out), (Some(0), "no services\n"), "{ran:?}");
 }

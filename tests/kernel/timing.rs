@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use flbc::apply::numbers;
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{Observed, diff};
 use flbc::emit::netlink::desired;
@@ -16,6 +15,7 @@ use flbc::model::{
 };
 use flbc::schedule;
 use flbc::source::Span;
+use flbc::view::numbers;
 
 use crate::everything;
 use crate::namespace::inside;

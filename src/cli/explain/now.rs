@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::apply::{ServerView, View};
 use crate::doctor;
 use crate::emit::netlink::TableFamily;
 use crate::explain::{Explanation, Question};
 use crate::kernel::{Balanced, Flow, Kernel, KernelError, Linux};
 use crate::lower::remembered::{self, Packet, Remembered};
 use crate::model::{HookedIn, Service, endpoint};
+use crate::view::{ServerView, View};
 
 /// What remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,7 +46,8 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     let Some(interval) = watch else {
         return match Status::read(&mut tables) {
             Ok(status) => {
-                Report::written(output::to_stdout(|out| write(format, &status, out)), OUTPUT)
+                let written = output::to_stdout(|out| write(format, &status, out));
+                status.exit().max(Report::written(written, OUTPUT))
             }
             Err(error) => Report::kernel(&error),
         };

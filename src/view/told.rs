@@ -13,16 +13,16 @@ use crate::outline::{Difference, Outline, ServerOutline, Servers, ServiceMoves};
 use crate::ruleset::name::{self, service_of};
 
 use super::element::{address_of, mark, port_of, value};
-use super::view::{UNKNOWN, mode_of, unabbreviate, vip};
+use super::services::{UNKNOWN, mode_of, unabbreviate, vip};
 
 /// Both tables, whoever has them.
-pub(super) trait Tables {
+pub(crate) trait Tables {
     /// What is in the table of this family, if there is one.
     fn contents(&self, family: TableFamily) -> Option<Contents<'_>>;
 }
 
 /// What is in a table.
-pub(super) struct Contents<'a> {
+pub(crate) struct Contents<'a> {
     sets: Vec<(&'a str, &'a [Element])>,
     chains: Vec<&'a str>,
 }
@@ -51,7 +51,7 @@ impl Tables for Desired {
 
 /// What differs, as far as both tell, and whom that moves; in the order of what the new ones were made from, if that is
 /// known.
-pub(super) fn difference(
+pub(crate) fn difference(
     old: &impl Tables,
     new: &impl Tables,
     (clients, order): (&[ServiceMoves], Option<&Model>),
@@ -77,7 +77,7 @@ pub(super) fn difference(
 ///
 /// The servers of a service that has a pool and servers of its own are all told as its own, and pools that are used
 /// together as one: that is how they are scheduled.
-pub(super) fn outline(tables: &impl Tables) -> Outline {
+pub(crate) fn outline(tables: &impl Tables) -> Outline {
     let mut outline = Outline::default();
     let mut servers: Vec<Told> = Vec::new();
     for family in TableFamily::BOTH {

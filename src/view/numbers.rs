@@ -67,7 +67,7 @@ impl From<&ObservedNumbers> for Places {
 }
 
 /// Which bits of marks the numbers of tables are in, as they tell themselves.
-pub(super) fn layout(observed: &Observed) -> Layout {
+pub(crate) fn layout(observed: &Observed) -> Layout {
     let tables = TableFamily::BOTH.into_iter();
     let tables = tables.filter_map(|family| observed.table(family));
     let chains = tables.flat_map(|table| &table.chains);
@@ -102,7 +102,7 @@ pub fn numbers(observed: &Observed) -> ObservedNumbers {
 
 /// The numbers of services whose clients are turned away, which go with those of servers: from the one that a service has
 /// to the one that it is to have.
-pub(super) fn turned_away(has: &Observed, changes: &[Change]) -> FxHashMap<u32, u32> {
+pub(crate) fn turned_away(has: &Observed, changes: &[Change]) -> FxHashMap<u32, u32> {
     let mut had: FxHashMap<(TableFamily, &str), u32> = FxHashMap::default();
     for family in TableFamily::BOTH {
         let elements = has.table(family).into_iter();
@@ -203,7 +203,7 @@ fn region(rule: &ObservedRule, layout: Layout) -> Option<Region> {
 
 /// Every slot that the rules of a table draw, once. Of rules that draw more than the map can hold, which none of flbc's
 /// do, nothing.
-pub(super) fn drawn_slots(table: &ObservedTable) -> Vec<u32> {
+pub(crate) fn drawn_slots(table: &ObservedTable) -> Vec<u32> {
     let room = table
         .set(name::SLOTS)
         .map_or(0, |set| u64::from(set.shape.size));
@@ -230,14 +230,14 @@ pub(super) fn drawn_slots(table: &ObservedTable) -> Vec<u32> {
 }
 
 /// What a service's chain draws from.
-pub(super) enum Draw {
+pub(crate) enum Draw {
     /// The first slot, and how many.
     Slots(u32, u32),
     /// The number of a server that is alone.
     Only(Option<u32>),
 }
 
-pub(super) fn draw(chain: &ObservedChain) -> Option<Draw> {
+pub(crate) fn draw(chain: &ObservedChain) -> Option<Draw> {
     // What comes before these two asks who may come, and whether the client is remembered.
     let [.., rule, goes] = chain.rules.as_slice() else {
         return None;

@@ -11,11 +11,13 @@ use crate::ruleset::name::{self, service_of};
 
 use super::element::{address_of, mark, port_of, word};
 use super::numbers::{Draw, draw};
-use super::view::{mode_of, vip};
-use super::words::TOLD;
+use super::services::{mode_of, vip};
+
+/// So many things that somebody else changed are told one by one.
+pub(crate) const TOLD: usize = 10;
 
 /// What others changed from what was left to what was found. Those that are told have words.
-pub(super) fn drifted_since(left: &Observed, found: &Observed) -> Vec<Drift> {
+pub(crate) fn drifted_since(left: &Observed, found: &Observed) -> Vec<Drift> {
     let mut all = drift(left, found);
     let sides = [left, found];
     let draws = LazyCell::new(|| TableFamily::BOTH.map(|family| draws(sides, family)));

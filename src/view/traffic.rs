@@ -6,7 +6,7 @@ use crate::diff::Counter;
 use crate::kernel::Traffic;
 use crate::model::ModeKind;
 
-use super::View;
+use super::services::View;
 
 impl View {
     /// The numbers of the servers in nat, each once: those under which packets are counted both ways.

@@ -27,9 +27,9 @@ pub struct View {
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
     /// Every server that the tables name, whether a service leads to it now or not.
-    pub(super) all_servers: Vec<ServerView>,
+    pub(crate) all_servers: Vec<ServerView>,
     /// What each service's chain draws.
-    pub(super) chains: FxHashMap<Arc<str>, KnownBlock>,
+    pub(crate) chains: FxHashMap<Arc<str>, KnownBlock>,
 }
 
 /// One service.
@@ -138,7 +138,7 @@ impl View {
     /// Leaves each server of a service once. A pool that services use in several ways has each of its servers under several
     /// numbers: those that the service's rules draw are its own. Of a server that no rule draws now they cannot be told
     /// apart, and it has what was counted under all of them.
-    pub(super) fn once(&mut self) {
+    pub(crate) fn once(&mut self) {
         for service in self.services.values_mut() {
             let mut places: FxHashMap<(String, String), usize> = FxHashMap::default();
             let mut kept: Vec<ServerView> = Vec::with_capacity(service.servers.len());
@@ -159,7 +159,7 @@ impl View {
         self.all_servers.iter()
     }
 
-    pub(super) fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
+    pub(crate) fn read_services(&mut self, family: TableFamily, table: &ObservedTable) {
         let mode = mode_of(family);
         let maps = table.sets.iter();
         for set in maps.filter(|set| set.name.starts_with(name::dispatch(mode))) {
@@ -187,7 +187,7 @@ impl View {
         }
     }
 
-    pub(super) fn read_turned_away(&mut self, table: &ObservedTable) {
+    pub(crate) fn read_turned_away(&mut self, table: &ObservedTable) {
         let Some(set) = table.set(name::AWAY) else {
             return;
         };
@@ -202,7 +202,7 @@ impl View {
 
 impl ServiceView {
     /// Puts the VIPs into this order, and what is not among them behind.
-    pub(super) fn arrange(&mut self, order: &[Vip]) {
+    pub(crate) fn arrange(&mut self, order: &[Vip]) {
         let places: FxHashMap<Place, usize> = order.iter().map(place).zip(0..).collect();
         let vips = std::mem::take(&mut self.vips).into_iter();
         let addressed = std::mem::take(&mut self.addressed);
@@ -236,7 +236,7 @@ const fn place(vip: &Vip) -> Place {
 }
 
 /// What stands for the address of a server that is not in the tables: in direct return, that of one with a MAC address.
-pub(super) const UNKNOWN: &str = "?";
+pub(crate) const UNKNOWN: &str = "?";
 
 impl ServerView {
     /// `10.20.0.11:8080`, `[2001:db8::1]:80`, or the address alone; `?` where the kernel does not have it.
@@ -250,7 +250,7 @@ impl ServerView {
 }
 
 /// Puts back the names of services that were too long for a comment, as their chains have them whole.
-pub(super) fn unabbreviate<'a>(
+pub(crate) fn unabbreviate<'a>(
     chains: impl Iterator<Item = &'a str>,
     groups: impl Iterator<Item = &'a mut String>,
 ) {
@@ -277,12 +277,12 @@ pub const fn mode_of(family: TableFamily) -> ModeKind {
     }
 }
 
-pub(super) fn counter(set: &ObservedSet, at: usize) -> Counter {
+pub(crate) fn counter(set: &ObservedSet, at: usize) -> Counter {
     set.counters.get(at).copied().unwrap_or_default()
 }
 
 /// The server of each slot, by their numbers.
-pub(super) fn slot_owners(table: &ObservedTable) -> FxHashMap<u32, u32> {
+pub(crate) fn slot_owners(table: &ObservedTable) -> FxHashMap<u32, u32> {
     let slots = table.set(name::SLOTS).into_iter();
     let slots = slots.flat_map(|set| &set.elements);
     slots
@@ -291,7 +291,7 @@ pub(super) fn slot_owners(table: &ObservedTable) -> FxHashMap<u32, u32> {
 }
 
 /// The VIP that a key of this dispatch map is; its family shows in the length of the key.
-pub(super) fn vip(set: &str, element: &Element) -> Option<Vip> {
+pub(crate) fn vip(set: &str, element: &Element) -> Option<Vip> {
     let key = element.key.as_slice();
     let long = key.len() >= 20;
     let width = if long { 16 } else { 4 };

@@ -39,6 +39,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
         "the kernel suite's tests of two tables",
     ),
     (Code::KernelRefused, "the kernel suite's tests of apply"),
+    (Code::StrangeTable, "the kernel suite's tests of apply"),
     (Code::TooMany, "the tests of the schedule"),
 ];
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Identities};
-use crate::emit::netlink::Interfaces;
+use crate::emit::netlink::{Interfaces, TableFamily};
 use crate::kernel::cache::Cache;
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::model::Served;
+use crate::view::strange::strange;
 
 use super::census::Census;
 use super::commit::Transaction;
@@ -50,6 +51,7 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         request: &'t Request<'r>,
         sink: &mut Diagnostics,
     ) -> Result<Self, Failure> {
+        let force = tables.force;
         let (kernel, cache, table) = tables.parts();
         let interfaces = kernel.interfaces()?;
         let left = cache.recall(kernel, table);
@@ -64,6 +66,9 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
             siblings::keep_apart(kernel, table, request)?;
             let seen = see_beside(kernel, left, table, &interfaces)?;
             let (generation, drift, strangers) = (seen.generation, seen.drift, seen.strangers);
+            if !force {
+                refuse_strangers(&seen.basis)?;
+            }
             let at = (seen.basis, generation);
             match worked_out((kernel, cache, table), at, request, &interfaces, sink)? {
                 Some(mut work) => {
@@ -162,6 +167,24 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         }
         Ok(Some(applied))
     }
+}
+
+/// Refuses to take over what another program made.
+///
+/// # Errors
+///
+/// [`Failure::Strange`].
+pub(super) fn refuse_strangers(basis: &Basis) -> Result<(), Failure> {
+    let Basis::Read(observed, None) = basis else {
+        return Ok(());
+    };
+    for family in TableFamily::BOTH {
+        let has = observed.table(family).and_then(strange);
+        if let Some(has) = has {
+            return Err(Failure::Strange { family, has });
+        }
+    }
+    Ok(())
 }
 
 /// What is to be done to tables of which so much is known at this generation; `None`: the kernel has not what was

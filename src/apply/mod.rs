@@ -128,6 +128,13 @@ pub enum Failure {
     Interfaces(Vec<MissingInterface>),
     /// Another table of flbc's has VIPs of these.
     Claimed(Vec<Claimed>),
+    /// Another program made a table of this name.
+    Strange {
+        /// The family of the table.
+        family: TableFamily,
+        /// What shows it.
+        has: String,
+    },
     /// More servers or slots than there are numbers; reported to the sink.
     Numbers,
     /// The kernel's answer.
@@ -276,6 +283,9 @@ fn apply<K: Kernel>(
 fn unload<K: Kernel>(tables: &mut Tables<K>) -> Result<Option<Applied>, Failure> {
     for _ in 0..TRIES {
         let seen = tables.see()?;
+        if !tables.force {
+            attempt::refuse_strangers(&seen.basis)?;
+        }
         let (kernel, cache, table) = tables.parts();
         let (tables, outline, before) = match &seen.basis {
             Basis::Left(remembered) => (

@@ -23,6 +23,8 @@ pub struct Tables<K> {
     cache: Cache,
     /// The name of both tables.
     name: String,
+    /// Whether a table of this name that another program made is taken over.
+    pub force: bool,
 }
 
 impl<K: Kernel> Tables<K> {
@@ -32,6 +34,7 @@ impl<K: Kernel> Tables<K> {
             kernel,
             cache,
             name: name.to_owned(),
+            force: false,
         }
     }
 

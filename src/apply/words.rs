@@ -102,7 +102,9 @@ impl Failure {
         match self {
             Self::Numbers => Exit::Bad,
             Self::Kernel(error) => error.exit(),
-            Self::Interfaces(_) | Self::Claimed(_) | Self::Crowded => Exit::Refused,
+            Self::Interfaces(_) | Self::Claimed(_) | Self::Strange { .. } | Self::Crowded => {
+                Exit::Refused
+            }
         }
     }
 
@@ -138,6 +140,12 @@ impl Failure {
                 return Some(KernelError::NoPrivilege.to_string());
             }
             Self::Kernel(error) => return Some(format!("{error}; the kernel has what it had")),
+            Self::Strange { .. } => {
+                let fault = Diagnostic::placeless(Code::StrangeTable, self.to_string());
+                sink.report(fault.help(
+                    "`--table NAME` gives flbc's tables another name; `--force` takes this one over, and what is in it is lost",
+                ));
+            }
             Self::Crowded => return Some(format!("{self}; the kernel has what it had")),
         }
         None
@@ -148,6 +156,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interfaces(_) => f.write_str("the rules name interfaces that are not there"),
+            Self::Strange { family, has } => write!(
+                f,
+                "Another program made the table of this name in {}: it has {has}, which flbc does not make",
+                family.name()
+            ),
             Self::Claimed(_) => f.write_str("another table of flbc's has VIPs of these"),
             Self::Numbers => f.write_str("there are more servers or slots than numbers"),
             Self::Kernel(error) => error.fmt(f),

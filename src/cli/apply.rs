@@ -27,6 +27,8 @@ pub(super) struct How {
     pub(super) timing: bool,
     /// A file without any service is applied too.
     pub(super) allow_empty: bool,
+    /// A table that another program made is taken over.
+    pub(super) force: bool,
 }
 
 /// `flbc apply`
@@ -63,6 +65,7 @@ fn applied(
     sink: &mut Diagnostics,
 ) -> Result<Applied, Refused> {
     let mut tables = tables::open(table)?;
+    tables.force = how.force;
     let turn = (!how.dry_run).then(|| tables::turn(&mut tables));
     let _turn = turn.transpose()?;
     let earlier = if how.keep {
@@ -88,16 +91,17 @@ fn uncompared() -> Exit {
 }
 
 /// `flbc unload`
-pub(super) fn unload(report: &Report, table: &str) -> Exit {
-    match unloaded(table) {
+pub(super) fn unload(report: &Report, table: &str, force: bool) -> Exit {
+    match unloaded(table, force) {
         Ok(Some(applied)) => told(&applied, false),
         Ok(None) => output::say("nothing to unload\n", Exit::Fine),
         Err(refused) => report.refused(&refused, Diagnostics::new(), &Sources::new()),
     }
 }
 
-fn unloaded(table: &str) -> Result<Option<Applied>, Refused> {
+fn unloaded(table: &str, force: bool) -> Result<Option<Applied>, Refused> {
     let mut tables = tables::open(table)?;
+    tables.force = force;
     let _turn = tables::turn(&mut tables)?;
     Ok(tables.unload()?)
 }

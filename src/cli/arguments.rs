@@ -122,6 +122,9 @@ pub(super) enum Command {
         /// Apply a file without any service too, which removes all that is there
         #[arg(long)]
         allow_empty: bool,
+        /// Take over a table of this name that another program made; what is in it is lost
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         table: Named,
         #[arg(long, value_name = "N", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::kept())]
@@ -225,6 +228,9 @@ pub(super) enum Command {
     },
     /// Removes flbc's own tables from the kernel, in one transaction
     Unload {
+        /// Remove a table of this name that another program made, too
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         table: Named,
     },

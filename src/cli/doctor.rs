@@ -184,7 +184,10 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
             )])
         }
         Failure::Kernel(error) => unanswered(&error),
-        told @ (Failure::Numbers | Failure::Claimed(_) | Failure::Crowded) => {
+        told @ (Failure::Numbers
+        | Failure::Claimed(_)
+        | Failure::Strange { .. }
+        | Failure::Crowded) => {
             let refused = Refused::Failed(told);
             Answer::Failed(report.refused(&refused, sink, sources))
         }

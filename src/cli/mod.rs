@@ -66,6 +66,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             keep,
             timing,
             allow_empty,
+            force,
             table,
             mark_shift,
             file,
@@ -75,6 +76,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
                 keep,
                 timing,
                 allow_empty,
+                force,
             };
             apply::run(report, how, (&table, mark_shift), &file)
         }
@@ -118,7 +120,7 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             let format = if json { status::Format::Json } else { format };
             status::run(format, watch, &table)
         }
-        Command::Unload { table } => apply::unload(report, &table),
+        Command::Unload { force, table } => apply::unload(report, &table, force),
         Command::Explain {
             from,
             to,

@@ -149,6 +149,8 @@ codes! {
     NoSuchInterface = "no-such-interface", Error;
     /// A VIP that another table of flbc's has when the rules are applied.
     VipOfAnotherTable = "vip-of-another-table", Error;
+    /// A table of flbc's name that another program made.
+    StrangeTable = "strange-table", Error;
     /// Something that the kernel does not take.
     KernelRefused = "kernel-refused", Error;
 

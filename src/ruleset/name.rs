@@ -235,6 +235,108 @@ const fn digit(family: Family) -> u8 {
     }
 }
 
+/// What names of sets begin with: the rest is a family, an interface, a size.
+const SET_STEMS: [&str; 29] = [
+    SERVERS,
+    SLOTS,
+    PORTS,
+    MACS,
+    WAYS,
+    DEVICES,
+    MASQUERADED,
+    FIXED_SOURCES,
+    KEEPERS,
+    ACCESS,
+    LOCAL,
+    SERVICES,
+    VIPS,
+    ADDRESSES,
+    AWAY,
+    CLIENTS,
+    FLOWS,
+    TRAFFIC,
+    "tracker",
+    "resting",
+    "real",
+    "errors",
+    "answers",
+    "frag",
+    "from",
+    "alive",
+    "nat",
+    "drained",
+    "down",
+];
+
+/// What names of chains begin with.
+const CHAIN_STEMS: [&str; 40] = [
+    SERVICES,
+    "err",
+    "on",
+    REFUSE,
+    RETURN,
+    KNOWN,
+    ACCESS,
+    FLOWS,
+    AWAY,
+    "input",
+    "output",
+    "prerouting",
+    "postrouting",
+    "forward",
+    "guard",
+    "slotted",
+    "untranslated",
+    "untaken",
+    "translate",
+    "source",
+    "send",
+    "errors",
+    "dispatch",
+    "balanced",
+    "unbalanced",
+    "returned",
+    "tracked",
+    "remember",
+    "lower",
+    "keep",
+    "fresh",
+    "forget",
+    "follow",
+    "denied",
+    "refused",
+    "mark_shift",
+    "frag",
+    "answers",
+    "alive",
+    "drop",
+];
+
+/// Whether flbc gives names like this to sets.
+pub fn is_own_set(name: &str) -> bool {
+    has_stem(name, &SET_STEMS)
+}
+
+/// Whether flbc gives names like this to chains.
+pub fn is_own_chain(name: &str) -> bool {
+    has_stem(name, &CHAIN_STEMS)
+}
+
+/// Whether a table of flbc's always has one of these sets.
+pub fn is_sign(name: &str) -> bool {
+    name == SERVERS
+        || name
+            .strip_prefix(LOCAL)
+            .is_some_and(|rest| rest.starts_with(['4', '6']))
+}
+
+fn has_stem(name: &str, stems: &[&str]) -> bool {
+    stems.iter().any(|stem| {
+        let rest = name.strip_prefix(*stem);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['4', '6', '_']))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ pub(crate) mod drifted;
 pub(crate) mod element;
 pub(crate) mod numbers;
 pub(crate) mod services;
+pub(crate) mod strange;
 pub(crate) mod told;
 mod traffic;
 

@@ -47,6 +47,7 @@ mod older;
 mod refused;
 mod set;
 mod shift;
+mod strange;
 mod trial;
 mod turn;
 mod wishes;

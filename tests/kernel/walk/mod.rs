@@ -179,9 +179,9 @@ impl Walk {
         let warned = self.oracle.warnings();
         let dry = self.host.flbc(
             if self.set.is_empty() {
-                &["apply", "--dry-run", FILE]
+                &["apply", "--force", "--dry-run", FILE]
             } else {
-                &["apply", "--dry-run", "--keep", FILE]
+                &["apply", "--force", "--dry-run", "--keep", FILE]
             },
             "",
         );

@@ -89,7 +89,7 @@ impl Oracle {
             let rules = self.compiled()[0].clone();
             self.host.namespace.nft(&rules);
         } else {
-            let ran = self.host.flbc(&["apply", FILE], "");
+            let ran = self.host.flbc(&["apply", "--force", FILE], "");
             assert_eq!(ran.code, Some(0), "{}", ran.err);
         }
         for command in commands(set) {

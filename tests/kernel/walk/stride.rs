@@ -57,7 +57,7 @@ impl Walk {
     fn compared(&mut self) {
         let before = self.host.state();
         let generation = self.host.generation();
-        let dry = self.flbc(&["apply", "--dry-run", FILE]);
+        let dry = self.flbc(&["apply", "--force", "--dry-run", FILE]);
         assert_eq!(
             self.host.generation(),
             generation,
@@ -80,7 +80,7 @@ impl Walk {
 
     /// Applies the file, which ends what was set; returns what is said.
     pub(super) fn apply(&mut self, touched: bool) -> String {
-        self.applied(&["apply", FILE], touched)
+        self.applied(&["apply", "--force", FILE], touched)
     }
 
     fn applied(&mut self, arguments: &[&str], touched: bool) -> String {
@@ -109,7 +109,7 @@ impl Walk {
     /// Applies the file, and what was set beside it.
     fn keep(&mut self, touched: bool) {
         self.set = self.draft.kept(&self.set);
-        self.applied(&["apply", "--keep", FILE], touched);
+        self.applied(&["apply", "--force", "--keep", FILE], touched);
     }
 
     fn foreign(&mut self) {
@@ -240,7 +240,7 @@ impl Walk {
             }
             self.count("trials that went back by themselves");
         } else {
-            let refused = self.flbc(&["apply", FILE]);
+            let refused = self.flbc(&["apply", "--force", FILE]);
             assert_eq!(refused.code, Some(5), "a trial is open: {refused:?}");
             let mut dropped = false;
             if meanwhile {
@@ -270,7 +270,7 @@ impl Walk {
         self.draft = draft;
         self.set = set;
         self.write();
-        let kept = self.flbc(&["apply", "--keep", FILE]);
+        let kept = self.flbc(&["apply", "--force", "--keep", FILE]);
         assert_eq!(
             (kept.code, &*kept.out),
             (Some(0), "no difference\n"),
@@ -303,7 +303,7 @@ impl Walk {
             self.edit();
         }
         let usual = self.usual * self.dice.below(110) as u32 / 100;
-        let mut child = self.host.start(&["apply", FILE]);
+        let mut child = self.host.start(&["apply", "--force", FILE]);
         sleep(usual);
         child.kill().expect("a child");
         child.wait().expect("a child");

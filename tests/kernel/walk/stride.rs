@@ -312,7 +312,7 @@ impl Walk {
         self.apply(false);
     }
 
-    /// Files that are at fault, and what the kernel refuses.
+    /// Files that are at fault, and a service that is left out.
     fn refused(&mut self) {
         let [text, _] = self.draft.texts();
         let before = self.host.state();
@@ -321,11 +321,11 @@ impl Walk {
             ("service { }\n", 2),
             (
                 "service none { vip 192.0.2.98 tcp 1; mode dr on eth7; server 10.20.0.11 }\n",
-                3,
+                6,
             ),
         ] {
             self.host.write("faulty.flb", &format!("{text}{fault}"));
-            let ran = self.flbc(&["apply", "/run/faulty.flb"]);
+            let ran = self.flbc(&["apply", "--keep", "/run/faulty.flb"]);
             assert_eq!(ran.code, Some(code), "{ran:?}");
             assert_eq!(self.host.state(), before, "{ran:?}");
             assert_eq!(self.host.generation(), generation, "{ran:?}");

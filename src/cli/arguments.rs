@@ -212,7 +212,7 @@ pub(super) enum Command {
     /// program takes around the rules is not counted. Tells how many clients and flows are remembered. Where
     /// the kernel has not what was applied, it warns with each reason (`not-in-force`) and ends with 1: tables that somebody
     /// removed, replaced, switched off or changed, interfaces that are gone or others, services that were left out. Warns of
-    /// maps that are nearly full, and of chains of others that may drop what is balanced.
+    /// servers in nat that are sent to and do not answer, of maps that are nearly full, and of chains of others that may drop what is balanced.
     Status {
         /// How to show it
         #[arg(long, value_name = "FORMAT", default_value = "human")]

@@ -9,6 +9,7 @@ use nlink::netlink::netfilter::{
     ConntrackBuilder, ConntrackEntry, ConntrackFilter, ConntrackStatus, ConntrackTuple, IpProtocol,
 };
 use nlink::{Route, netlink::Netfilter};
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -18,7 +19,7 @@ use crate::emit::netlink::constant::conntrack;
 use crate::model::MacAddress;
 
 use super::socket::Socket;
-use super::{Balanced, Connection, Flow, Judged, KernelError, Verdict};
+use super::{Balanced, Connection, Counted, Flow, Judged, KernelError, Verdict};
 
 pub(super) fn failed(doing: &'static str) -> impl Fn(nlink::Error) -> KernelError {
     move |error| {
@@ -173,13 +174,56 @@ pub(super) fn forget_untranslated(
     delete(&open()?, entries)
 }
 
+const FAMILIES: [u8; 2] = [2, 10];
+
+/// Counts connections; the kernel leaves out the others itself.
+pub(super) fn by_mark(
+    socket: &mut Socket,
+    which: Counted,
+) -> Result<FxHashMap<u32, usize>, KernelError> {
+    const TCP: u8 = 6;
+    const SCTP: u8 = 132;
+    let mask = match which {
+        Counted::All | Counted::Of(_) => conntrack::TRANSLATED,
+        Counted::Unanswered => conntrack::TRANSLATED | conntrack::ANSWERED,
+    };
+    let mut by_mark: FxHashMap<u32, usize> = FxHashMap::default();
+    for family in FAMILIES {
+        socket.dump_connections(
+            family,
+            |w| {
+                w.u32(conntrack::STATUS, conntrack::TRANSLATED);
+                w.u32(conntrack::STATUS_MASK, mask);
+                if let Counted::Of(mark) = which {
+                    w.u32(conntrack::MARK, mark);
+                    w.u32(conntrack::MARK_MASK, u32::MAX);
+                }
+            },
+            |attributes| {
+                let mark = attributes.find(conntrack::MARK).and_then(Attribute::u32);
+                let waits = which != Counted::Unanswered
+                    || matches!(protocol(attributes), Some(TCP | SCTP));
+                if let Some(mark) = mark.filter(|_| waits) {
+                    *by_mark.entry(mark).or_default() += 1;
+                }
+            },
+        )?;
+    }
+    Ok(by_mark)
+}
+
+fn protocol(attributes: Attributes<'_>) -> Option<u8> {
+    let original = attributes.find(conntrack::ORIGINAL)?.inside();
+    let protocol = original.find(conntrack::PROTOCOL)?.inside();
+    protocol.find(conntrack::NUMBER)?.value.first().copied()
+}
+
 /// Shows every flow whose destination is not translated, one by one: there may be millions, of which a few matter. The
 /// kernel leaves out the others itself.
 fn each_plain(
     socket: &mut Socket,
     mut each: impl FnMut(Flow, Attributes<'_>),
 ) -> Result<(), KernelError> {
-    const FAMILIES: [u8; 2] = [2, 10];
     for family in FAMILIES {
         socket.dump_connections(
             family,

@@ -24,8 +24,8 @@ use packets::{beside, remember};
 
 use super::error::Refusal;
 use super::{
-    Balanced, BaseChain, Committed, Connection, Entry, Flow, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Verdict,
+    Balanced, BaseChain, Committed, Connection, Counted, Entry, Flow, Judged, Kernel, KernelError,
+    Memory, Part, Recollection, Verdict,
 };
 
 /// What another program does to the tables in a transaction of its own; one that does nothing to them has others of its
@@ -55,6 +55,8 @@ pub struct Fake {
     pub siblings: Vec<(String, Vec<ObservedSet>)>,
     /// What its rules remember.
     pub recollections: Vec<Recollection>,
+    /// The marks of connections that got no answer yet, which stand beside `connections`.
+    pub unanswered: Vec<u32>,
     /// What it follows and does not translate.
     pub flows: Vec<Flow>,
     /// The last handle that it gave to a rule.
@@ -404,6 +406,24 @@ impl Kernel for Fake {
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
         self.track()?;
         Ok(self.matching(filter).cloned().collect())
+    }
+
+    fn connections_by_mark(
+        &mut self,
+        which: Counted,
+    ) -> Result<FxHashMap<u32, usize>, KernelError> {
+        self.track()?;
+        let mut by_mark: FxHashMap<u32, usize> = FxHashMap::default();
+        let marks: Vec<u32> = match which {
+            Counted::Unanswered => self.unanswered.clone(),
+            Counted::All | Counted::Of(_) => self.connections.iter().map(|one| one.mark).collect(),
+        };
+        for mark in marks {
+            if !matches!(which, Counted::Of(other) if other != mark) {
+                *by_mark.entry(mark).or_default() += 1;
+            }
+        }
+        Ok(by_mark)
     }
 
     fn memories(&mut self, _table: &str) -> Result<Vec<Memory>, KernelError> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diff::{Counter, Observed, ObservedSet};
 use crate::emit::netlink::change::Change;
@@ -11,8 +11,8 @@ use crate::emit::netlink::{Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
 
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory, Part,
-    Recollection, Traffic, Verdict,
+    Balanced, BaseChain, Committed, Connection, Counted, Flow, Judged, Kernel, KernelError, Memory,
+    Part, Recollection, Traffic, Verdict,
 };
 
 impl<K: Kernel> Kernel for &mut K {
@@ -92,6 +92,13 @@ impl<K: Kernel> Kernel for &mut K {
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
         (**self).connections(filter)
+    }
+
+    fn connections_by_mark(
+        &mut self,
+        which: Counted,
+    ) -> Result<FxHashMap<u32, usize>, KernelError> {
+        (**self).connections_by_mark(which)
     }
 
     fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError> {

@@ -21,8 +21,8 @@ use super::error::{Reason, Refusal};
 use super::read::{self, ATTEMPTS, RulesByChain};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Flow, Judged, Kernel, KernelError, Memory, Part,
-    Recollection, Traffic, Verdict, conntrack,
+    Balanced, BaseChain, Committed, Connection, Counted, Flow, Judged, Kernel, KernelError, Memory,
+    Part, Recollection, Traffic, Verdict, conntrack,
 };
 
 /// So many chains are asked for one by one; more, with all others.
@@ -352,6 +352,13 @@ impl Kernel for Linux {
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {
         conntrack::list(*filter)
+    }
+
+    fn connections_by_mark(
+        &mut self,
+        which: Counted,
+    ) -> Result<FxHashMap<u32, usize>, KernelError> {
+        conntrack::by_mark(&mut self.socket, which)
     }
 
     fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError> {

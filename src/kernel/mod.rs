@@ -121,6 +121,10 @@ pub trait Kernel {
     /// The connections that match.
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError>;
 
+    /// How many connections that were translated have each mark.
+    fn connections_by_mark(&mut self, which: Counted)
+    -> Result<FxHashMap<u32, usize>, KernelError>;
+
     /// What rules remember in the dynamic maps of the tables of this name.
     fn memories(&mut self, table: &str) -> Result<Vec<Memory>, KernelError>;
 
@@ -275,6 +279,17 @@ pub struct Balanced {
     pub mark: Option<u32>,
     /// The address that the client connected to. `None`: any.
     pub vip: Option<IpAddr>,
+}
+
+/// Which connections are counted, of those that were translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// All.
+    All,
+    /// Those of one mark: the number of a real server.
+    Of(u32),
+    /// Those of TCP and SCTP that got no answer yet.
+    Unanswered,
 }
 
 /// A connection that was translated.

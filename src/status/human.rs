@@ -81,7 +81,7 @@ fn write_service(service: &Service, (rates, at): (bool, u64), text: &mut String)
         }
     }
     for server in &service.servers {
-        write_server(server, (rates, at), text)?;
+        write_server(server, service.mode, (rates, at), text)?;
     }
     let label = if service.shared {
         "all (servers shared: not known)"
@@ -92,7 +92,12 @@ fn write_service(service: &Service, (rates, at): (bool, u64), text: &mut String)
     writeln!(text)
 }
 
-fn write_server(server: &Server, (rates, at): (bool, u64), text: &mut String) -> fmt::Result {
+fn write_server(
+    server: &Server,
+    mode: ModeKind,
+    (rates, at): (bool, u64),
+    text: &mut String,
+) -> fmt::Result {
     let label = if server.name == server.endpoint {
         server.name.clone()
     } else {
@@ -108,6 +113,19 @@ fn write_server(server: &Server, (rates, at): (bool, u64), text: &mut String) ->
     if let (Some(file), Some(beside)) = (&server.file, &server.beside) {
         let said = said(beside, at);
         write!(text, "  {said}; the file says {file}")?;
+    }
+    let left = match mode {
+        ModeKind::Nat => ["connection left", "connections left"],
+        ModeKind::Dr => ["flow left", "flows left"],
+    };
+    let returning = [
+        "client comes back by persist",
+        "clients come back by persist",
+    ];
+    for (count, [one, many]) in [(server.left, left), (server.returning, returning)] {
+        if let Some(count) = count {
+            write!(text, "  {count} {}", if count == 1 { one } else { many })?;
+        }
     }
     writeln!(text)
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::diagnostic::Exit;
 use crate::model::{Layer, ModeKind, State};
 
+mod alive;
 mod figures;
 mod human;
 mod json;
@@ -210,6 +211,15 @@ pub struct Server {
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
+    /// Of one that is drained or down: how many connections (nat) or flows (`track`) it still has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<usize>,
+    /// Of one that is drained: how many clients `persist` still sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returning: Option<usize>,
+    /// Of one in nat: how many connections wait for its first answer, where there are any (TCP and SCTP).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<usize>,
     /// Slots over all slots of its family, 0 to 1.
     pub share: f64,
     /// Those of all services that share it.

@@ -238,6 +238,30 @@ fn servers(status: &Status, text: &mut dyn Write) -> fmt::Result {
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
     )?;
+    type Count = fn(&Server) -> Option<usize>;
+    let counts: [(&str, &str, Count); 3] = [
+        (
+            "flbc_server_left",
+            "Connections (nat) or flows (track) that a drained or down server still has.",
+            |server| server.left,
+        ),
+        (
+            "flbc_server_returning",
+            "Clients that persist still sends to a drained server.",
+            |server| server.returning,
+        ),
+        (
+            "flbc_server_unanswered",
+            "Connections that wait for the first answer of a real server (mode nat, TCP and SCTP).",
+            |server| server.unanswered,
+        ),
+    ];
+    for (name, help, count) in counts {
+        let samples = servers.iter();
+        let samples = samples
+            .filter_map(|(of, server)| Some((Cow::Borrowed(&**of), count(server)?.to_string())));
+        metric(text, name, MetricKind::Gauge, help, samples)?;
+    }
     metric(
         text,
         "flbc_server_overridden",

@@ -38,7 +38,10 @@ impl Status {
         }
         view.count(&traffic);
         let mut status = Self::of(&view);
-        status.remember(&tables.kernel.memories(&name)?, &view);
+        let memories = tables.kernel.memories(&name)?;
+        status.remember(&memories, &view);
+        status.ask_for_connections(&mut tables.kernel, &memories, &view)?;
+        warnings.extend(status.unanswered());
         warnings.extend(status.nearly_full());
         Ok(Self {
             at: tables.kernel.clock(),
@@ -292,6 +295,9 @@ impl Server {
             state: server.state,
             file: server.mark.map(|mark| mark.file.to_string()),
             beside: server.mark.as_ref().map(Beside::of),
+            left: None,
+            returning: None,
+            unanswered: None,
             share: server.slots as f64 / server.of_slots.max(1) as f64,
             figures: Figures {
                 connections: nat.then_some(server.counter.packets),

@@ -18,7 +18,7 @@ use crate::diff::{Counter, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Bytes, Data, Element, TableFamily};
 use crate::kernel::cache::Cache;
 use crate::kernel::fake::Fake;
-use crate::kernel::{BaseChain, Entry, Recollection};
+use crate::kernel::{BaseChain, Connection, Entry, Recollection};
 use crate::lower::layout::Layout;
 use crate::model::{Model, State};
 use crate::operate::set::{Demand, set};
@@ -180,7 +180,7 @@ service www (nat)                  weight state   share     conn   pkt in  byte 
   vip 192.0.2.10 tcp 80                                       6        -        -        -        -
   a 10.20.0.11                          3 up      75.0%        4       12     1234        9    12.3k
   b 10.20.0.12                          1 up      25.0%        2        0        0        0        0
-  c 10.20.0.13:8080                     1 drain    0.0%        0        0        0        0        0
+  c 10.20.0.13:8080                     1 drain    0.0%        0        0        0        0        0  0 connections left
   all                                                         6       12     1234        9    12.3k
 "
     );
@@ -202,7 +202,7 @@ fn programs_see_the_same_as_json_in_this_order() {
         &format!(r#""connections":4,"to":{to},"from":{from}}},"#),
         r#"{"name":"b","endpoint":"10.20.0.12","weight":1,"state":"up","file":null,"share":0.25,"#,
         &format!(r#""connections":2,"to":{nothing},"from":{nothing}}},"#),
-        r#"{"name":"c","endpoint":"10.20.0.13:8080","weight":1,"state":"drain","file":null,"share":0.0,"#,
+        r#"{"name":"c","endpoint":"10.20.0.13:8080","weight":1,"state":"drain","file":null,"left":0,"share":0.0,"#,
         &format!(r#""connections":0,"to":{nothing},"from":{nothing}}}]}}]}}"#),
         "\n",
     ];
@@ -485,6 +485,79 @@ fn the_same_tables_from_another_hand_are_in_force() {
 }
 
 #[test]
+fn what_a_server_that_goes_still_has_is_told_and_who_does_not_answer() {
+    for (mode, options, left) in [
+        ("", "persist 10m;", "3 connections left"),
+        ("mode dr on eth0;", "persist 10m; track 5m;", "2 flows left"),
+    ] {
+        let up = format!(
+            "service www {{ vip 192.0.2.10 tcp 80; {mode} {options} server a 10.20.0.11; server b 10.20.0.12 }}"
+        );
+        let mut host = Host::with(&up.replace("10.20.0.11", "10.20.0.11 drain"), 0);
+        let numbers: Vec<u32> = {
+            let look = host.tables.look().unwrap();
+            let service = &look.view.services["www"];
+            service.servers.iter().map(|server| server.number).collect()
+        };
+        let kernel = &mut host.tables.kernel;
+        for mark in [numbers[0], numbers[0], numbers[1], numbers[0]] {
+            kernel.connections.push(Connection {
+                protocol: 6,
+                client: [198, 51, 100, 7].into(),
+                client_port: Some(4000),
+                vip: [192, 0, 2, 10].into(),
+                vip_port: Some(80),
+                server: [10, 20, 0, 11].into(),
+                server_port: Some(80),
+                mark,
+            });
+        }
+        kernel.unanswered = vec![numbers[1], numbers[1], numbers[1], numbers[0]];
+        let family = if mode.is_empty() {
+            TableFamily::Inet
+        } else {
+            TableFamily::Netdev
+        };
+        for (stem, count) in [("persist4", 1), ("track", 2)] {
+            let table = host.tables.kernel.observed.table(family).unwrap();
+            let Some(map) = table.sets.iter().find(|set| &*set.name == stem) else {
+                continue;
+            };
+            let map = map.name.clone();
+            let entries = (0..count).map(|n: u8| Entry {
+                key: Bytes::new(&[n; 8]).unwrap(),
+                server: numbers[0],
+                timeout: 1000,
+                left: 1000,
+            });
+            let entries = entries.collect();
+            host.tables.kernel.recollections.push(Recollection {
+                family,
+                map,
+                entries,
+            });
+        }
+        let status = host.status();
+        let text = human(&status);
+        assert!(
+            text.contains(&format!("  {left}  1 client comes back by persist\n")),
+            "{mode}: {text}"
+        );
+        let silent: Vec<&String> = status.warnings.iter().collect();
+        if mode.is_empty() {
+            assert_eq!(
+                silent,
+                [
+                    "server `b` of `www` is sent to and does not answer: 3 connections wait for its first packet"
+                ]
+            );
+        } else {
+            assert!(silent.is_empty(), "{silent:?}");
+        }
+    }
+}
+
+#[test]
 fn what_was_unloaded_is_missed_by_nobody() {
     for gone in [false, true] {
         let mut host = Host::with(BOTH, 0);
@@ -541,7 +614,10 @@ fn what_was_set_stands_beside_what_the_file_says() {
         (b.name.as_str(), b.state, b.file.as_deref()),
         ("b", State::Down, Some("weight 1"))
     );
-    assert!(human(&status).contains("        0  set 0s ago; the file says weight 1\n"));
+    assert!(
+        human(&status)
+            .contains("        0  set 0s ago; the file says weight 1  0 connections left\n")
+    );
     let b = r#""name":"b","endpoint":"10.20.0.12","weight":1,"state":"down","file":"weight 1""#;
     assert!(json(&status).contains(b), "{}", json(&status));
     let text = prometheus(&status);

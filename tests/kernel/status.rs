@@ -719,3 +719,59 @@ service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth1; server 10.20.0.21
     let ran = host.flbc(&["status"], "");
     assert_eq!((ran.code, &*ran.out), (Some(0), "no services\n"), "{ran:?}");
 }
+
+#[test]
+fn what_a_drained_server_still_has_is_counted_and_who_does_not_answer_is_told() {
+    let topology = Topology::new(Layout::Nat, 2);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    host.apply(
+        "service www { vip 192.0.2.10, 2001:db8::10 tcp 80; persist 5m
+            server a 10.20.0.11; server b 10.20.0.12; server c 2001:db8:1::11; server d 2001:db8:1::12 }
+        service dead { vip 192.0.2.53 tcp 80; server x 10.20.0.99 }",
+    );
+    for (to, families) in [(V4, ["a", "b"]), (V6, ["c", "d"])] {
+        let client = topology.source(at(to));
+        let mut open: Vec<Connection> = (0..2)
+            .map(|number| {
+                let from = std::net::SocketAddr::new(client.ip(), 30_000 + number);
+                Connection::open(&topology.client, Some(from), at(to), PATIENCE).unwrap()
+            })
+            .collect();
+        // By `persist` both went to one.
+        let name = if open[0].answer.server == "a" {
+            families[0]
+        } else {
+            families[1]
+        };
+        assert_eq!(host.flbc(&["set", "www", name, "drain"], "").code, Some(0));
+        let now = status(&host);
+        let drained = server(&now, "www", name);
+        assert_eq!(
+            (&drained["left"], &drained["returning"]),
+            (&2.into(), &1.into()),
+            "{drained}"
+        );
+        for connection in &mut open {
+            assert_eq!(connection.again().unwrap(), connection.answer);
+        }
+        let human = host.flbc(&["status"], "").out;
+        let told = "2 connections left  1 client comes back by persist\n";
+        assert!(human.contains(told), "{human}");
+        assert_eq!(host.flbc(&["set", "www", name, "up"], "").code, Some(0));
+        assert_eq!(server(&status(&host), "www", name)["left"], Value::Null);
+    }
+    assert_eq!(status(&host)["warnings"], Value::Array(Vec::new()));
+    for _ in 0..3 {
+        let to = at("192.0.2.53:80");
+        let from = Some(topology.source(to));
+        let soon = std::time::Duration::from_millis(50);
+        assert!(Connection::open(&topology.client, from, to, soon).is_err());
+    }
+    assert_eq!(
+        status(&host)["warnings"],
+        serde_json::json!([
+            "server `x` of `dead` is sent to and does not answer: 3 connections wait for its first packet"
+        ])
+    );
+}

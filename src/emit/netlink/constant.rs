@@ -26,8 +26,10 @@ pub(crate) mod conntrack {
     pub(crate) const GET: u16 = 1 << 8 | 1;
     pub(crate) const ORIGINAL: u16 = 1;
     pub(crate) const STATUS: u16 = 3;
+    pub(crate) const MARK: u16 = 8;
     pub(crate) const ID: u16 = 12;
     pub(crate) const ZONE: u16 = 18;
+    pub(crate) const MARK_MASK: u16 = 21;
     pub(crate) const STATUS_MASK: u16 = 26;
     /// In a direction.
     pub(crate) const ADDRESSES: u16 = 1;

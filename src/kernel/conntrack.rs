@@ -200,11 +200,11 @@ pub(super) fn by_mark(
                 }
             },
             |attributes| {
-                let mark = attributes.find(conntrack::MARK).and_then(Attribute::u32);
+                let number = attributes.find(conntrack::MARK).and_then(Attribute::u32);
                 let waits = which != Counted::Unanswered
                     || matches!(protocol(attributes), Some(TCP | SCTP));
-                if let Some(mark) = mark.filter(|_| waits) {
-                    *by_mark.entry(mark).or_default() += 1;
+                if let Some(number) = number.filter(|_| waits) {
+                    *by_mark.entry(number).or_default() += 1;
                 }
             },
         )?;

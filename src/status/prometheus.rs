@@ -238,7 +238,21 @@ fn servers(status: &Status, text: &mut dyn Write) -> fmt::Result {
         "1, with the state of a real server: up, drain, down or backup.",
         standing,
     )?;
-    type Count = fn(&Server) -> Option<usize>;
+    leaving(&servers, text)?;
+    metric(
+        text,
+        "flbc_server_overridden",
+        MetricKind::Gauge,
+        "Whether flbc set changed a real server from what the file says.",
+        gauge(|server| u8::from(server.file.is_some()).to_string()),
+    )
+}
+
+/// A figure that not every server has.
+type Count = fn(&Server) -> Option<usize>;
+
+/// What servers that go still have, and who does not answer. Each server comes with its labels.
+fn leaving(servers: &[(String, &Server)], text: &mut dyn Write) -> fmt::Result {
     let counts: [(&str, &str, Count); 3] = [
         (
             "flbc_server_left",
@@ -262,13 +276,7 @@ fn servers(status: &Status, text: &mut dyn Write) -> fmt::Result {
             .filter_map(|(of, server)| Some((Cow::Borrowed(&**of), count(server)?.to_string())));
         metric(text, name, MetricKind::Gauge, help, samples)?;
     }
-    metric(
-        text,
-        "flbc_server_overridden",
-        MetricKind::Gauge,
-        "Whether flbc set changed a real server from what the file says.",
-        gauge(|server| u8::from(server.file.is_some()).to_string()),
-    )
+    Ok(())
 }
 
 fn services(status: &Status, text: &mut dyn Write) -> fmt::Result {

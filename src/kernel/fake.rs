@@ -20,7 +20,7 @@ use crate::ruleset::name;
 
 mod packets;
 
-use packets::{beside, remember};
+use packets::{beside, keep, remember};
 
 use super::error::Refusal;
 use super::{
@@ -159,16 +159,6 @@ impl Fake {
     fn matching<'a>(&'a self, filter: &'a Balanced) -> impl Iterator<Item = &'a Connection> {
         self.connections.iter().filter(|c| is_match(c, filter))
     }
-}
-
-/// Keeps the elements that have these keys.
-fn keep(set: &mut ObservedSet, keys: &[u32]) {
-    let keys: HashSet<u32> = keys.iter().copied().collect();
-    let is_wanted = |element: &Element| {
-        let key = element.key.as_slice().try_into();
-        key.is_ok_and(|key| keys.contains(&u32::from_ne_bytes(key)))
-    };
-    set.retain(is_wanted);
 }
 
 fn is_match(connection: &Connection, filter: &Balanced) -> bool {
@@ -413,17 +403,8 @@ impl Kernel for Fake {
         which: Counted,
     ) -> Result<FxHashMap<u32, usize>, KernelError> {
         self.track()?;
-        let mut by_mark: FxHashMap<u32, usize> = FxHashMap::default();
-        let marks: Vec<u32> = match which {
-            Counted::Unanswered => self.unanswered.clone(),
-            Counted::All | Counted::Of(_) => self.connections.iter().map(|one| one.mark).collect(),
-        };
-        for mark in marks {
-            if !matches!(which, Counted::Of(other) if other != mark) {
-                *by_mark.entry(mark).or_default() += 1;
-            }
-        }
-        Ok(by_mark)
+        let all = self.connections.iter().map(|one| one.mark);
+        Ok(packets::by_mark(all, &self.unanswered, which))
     }
 
     fn memories(&mut self, _table: &str) -> Result<Vec<Memory>, KernelError> {

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::diff::{MisfitKind, Observed, ObservedTable};
+use rustc_hash::FxHashMap;
+
+use crate::diff::{MisfitKind, Observed, ObservedSet, ObservedTable};
 use crate::emit::netlink::change::{Carried, Change, Step};
 use crate::emit::netlink::{Counter, Data, Element};
-use crate::kernel::{Entry, Recollection};
+use crate::kernel::{Counted, Entry, Recollection};
 
 /// The change without elements that packets have put there already: these stay as they are. The kernel does so in every
 /// set, but flbc never adds to its own what is there.
@@ -102,4 +104,32 @@ fn entry(element: &Element, [timeout, left]: [u64; 2]) -> Option<Entry> {
         timeout,
         left,
     })
+}
+
+/// Counts connections as connection tracking does.
+pub(super) fn by_mark(
+    all: impl Iterator<Item = u32>,
+    unanswered: &[u32],
+    which: Counted,
+) -> FxHashMap<u32, usize> {
+    let marks: Vec<u32> = match which {
+        Counted::All => all.collect(),
+        Counted::Of(mark) => all.filter(|one| *one == mark).collect(),
+        Counted::Unanswered => unanswered.to_vec(),
+    };
+    let mut by_mark: FxHashMap<u32, usize> = FxHashMap::default();
+    for mark in marks {
+        *by_mark.entry(mark).or_default() += 1;
+    }
+    by_mark
+}
+
+/// Keeps the elements that have these keys.
+pub(super) fn keep(set: &mut ObservedSet, keys: &[u32]) {
+    let keys: HashSet<u32> = keys.iter().copied().collect();
+    let is_wanted = |element: &Element| {
+        let key = element.key.as_slice().try_into();
+        key.is_ok_and(|key| keys.contains(&u32::from_ne_bytes(key)))
+    };
+    set.retain(is_wanted);
 }

@@ -124,6 +124,11 @@ impl<K: Kernel> Tables<K> {
             }
         }
         let untouched = drift.as_ref().is_some_and(Vec::is_empty) && gaps.is_empty();
+        if untouched && !current {
+            // Others committed something of their own: to find that out once is enough.
+            let (kernel, cache, table) = self.parts();
+            cache.renew(kernel, table, observed.generation);
+        }
         let view = if untouched {
             View::left(&known, &plan, &observed)
         } else {

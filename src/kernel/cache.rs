@@ -98,14 +98,6 @@ pub enum LastTables {
     Others,
 }
 
-/// What is yet to be done.
-#[derive(Serialize, Deserialize)]
-struct Owed<'a> {
-    form: u32,
-    boot: &'a str,
-    what: &'a [u8],
-}
-
 /// What another version of flbc left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
@@ -351,13 +343,43 @@ impl Cache {
             identities: ids,
             ..now
         };
-        let stored = Stored { binding, note };
-        let mut bytes = postcard::to_stdvec(&stored).map_err(io::Error::other)?;
         let trailer = Trailer {
             lifetime: lifetime()?,
             at: kernel.clock(),
         };
-        bytes.extend(postcard::to_stdvec(&trailer).map_err(io::Error::other)?);
+        self.write(table, &Stored { binding, note }, &trailer)
+    }
+
+    /// Remembers that the kernel had the same at this generation, so that the next who looks need not compare. Nothing is
+    /// lost where that cannot be written, or where another flbc is at work on these tables.
+    pub fn renew(&self, kernel: &mut impl Kernel, table: &str, generation: u32) {
+        let Ok(Some(_lock)) = self.lock(table) else {
+            return;
+        };
+        let path = self.path(table).ok();
+        let read = path.and_then(|path| self.read_file(kernel, table, &path));
+        if let Some(Read {
+            then,
+            now,
+            note,
+            trailer: Some(trailer),
+        }) = read
+            && same_identities(&then.identities, &now.identities)
+            && (then.form, &then.version) == (now.form, &now.version)
+            && now.generation == generation
+        {
+            let binding = Binding { generation, ..then };
+            let stored = Stored {
+                binding,
+                note: &note,
+            };
+            let _ = self.write(table, &stored, &trailer);
+        }
+    }
+
+    fn write(&self, table: &str, stored: &Stored<'_>, trailer: &Trailer) -> io::Result<()> {
+        let mut bytes = postcard::to_stdvec(stored).map_err(io::Error::other)?;
+        bytes.extend(postcard::to_stdvec(trailer).map_err(io::Error::other)?);
         let mut file = self.temporary(table)?;
         file.write_all(&checksum(&bytes).to_le_bytes())?;
         file.write_all(&bytes)?;
@@ -380,44 +402,6 @@ impl Cache {
         if let (Ok(path), Ok(aside)) = (self.path(table), self.aside(table)) {
             let _ = fs::hard_link(&aside, path);
             let _ = fs::remove_file(aside);
-        }
-    }
-
-    /// What a run had yet to do outside of the tables when it was killed.
-    pub fn unfinished(&self, table: &str) -> Option<Vec<u8>> {
-        self.check().ok()?;
-        let path = self.file(table, "unfinished").ok()?;
-        let mut file = open_note(&path).ok()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        let stored: Owed<'_> = postcard::from_bytes(&bytes).ok()?;
-        // Connections do not outlive their machine.
-        (stored.form == FORM && stored.boot == boot_id().ok()?).then(|| stored.what.to_vec())
-    }
-
-    /// Remembers what is yet to be done outside of the tables, until [`Self::finish`].
-    ///
-    /// # Errors
-    ///
-    /// The folder is somebody else's, or cannot be written to.
-    pub fn begin(&self, table: &str, what: &[u8]) -> io::Result<()> {
-        self.prepare()?;
-        let boot = boot_id()?;
-        let owed = Owed {
-            form: FORM,
-            boot: &boot,
-            what,
-        };
-        let mut file = self.temporary(table)?;
-        file.write_all(&postcard::to_stdvec(&owed).map_err(io::Error::other)?)?;
-        file.persist(self.file(table, "unfinished")?)?;
-        Ok(())
-    }
-
-    /// All of it is done.
-    pub fn finish(&self, table: &str) {
-        if let Ok(path) = self.file(table, "unfinished") {
-            let _ = fs::remove_file(path);
         }
     }
 

@@ -30,6 +30,7 @@ pub mod host;
 mod lent;
 mod linux;
 mod memory;
+mod owed;
 mod read;
 mod reading;
 mod socket;

@@ -100,6 +100,35 @@ fn a_note_stays_true_beside_what_others_do_to_their_own() {
 }
 
 #[test]
+fn whoever_looks_compares_once_and_takes_no_change_for_none() {
+    let (mut host, _, _) = remembering();
+    let at = host.tables().last().unwrap().at;
+    host.kernel.now += Duration::from_secs(100);
+    host.by_hand(|_| {});
+    assert_eq!(host.tables().look().unwrap().in_force(), Some(true));
+    let (_, current) = host.tables().recall_and_compare().unwrap();
+    assert!(current, "it was compared");
+    assert_eq!(
+        host.tables().last().unwrap().at,
+        at,
+        "it was not applied again"
+    );
+    // While another flbc is at work nothing is written.
+    host.by_hand(|_| {});
+    let lock = host.tables().lock().unwrap();
+    assert!(lock.is_some());
+    assert_eq!(host.tables().look().unwrap().in_force(), Some(true));
+    assert!(!host.tables().recall_and_compare().unwrap().1);
+    drop(lock);
+    // What differs goes on to differ.
+    host.by_hand(|has| has.inet.as_mut().unwrap().dormant = true);
+    for _ in 0..2 {
+        assert_eq!(host.tables().look().unwrap().in_force(), Some(false));
+        assert!(!host.tables().recall_and_compare().unwrap().1);
+    }
+}
+
+#[test]
 fn a_note_that_is_out_of_place_is_no_reason_to_stop() {
     let (mut host, note, _) = remembering();
     fs::remove_file(&note).unwrap();

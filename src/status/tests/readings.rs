@@ -181,6 +181,7 @@ fn tell(model: &Model) {
         hook: None,
         rules: Vec::new(),
     });
+    host.disturb();
     let drifted = read(&mut host);
     assert_eq!(drifted.warnings.len(), 1, "{:?}", drifted.warnings);
     in_order(&drifted, model);

@@ -28,6 +28,7 @@ pub mod host;
 #[cfg(test)]
 mod lent;
 mod linux;
+pub mod lock;
 mod memory;
 mod read;
 mod reading;

@@ -238,7 +238,7 @@ impl Walk {
             self.count("trials that went back by themselves");
         } else {
             let refused = self.flbc(&["apply", FILE]);
-            assert_eq!(refused.code, Some(2), "a trial is open: {refused:?}");
+            assert_eq!(refused.code, Some(5), "a trial is open: {refused:?}");
             let mut dropped = false;
             if meanwhile {
                 let deed = foreign::change(&self.host, &mut self.dice);

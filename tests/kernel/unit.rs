@@ -52,7 +52,7 @@ fn what_the_unit_leaves_the_program_is_enough_to_apply_and_to_reload() {
     let ran = host.confined(&capabilities.join(","), &start);
     assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{}", ran.out);
     assert!(
-        ran.out.starts_with("+ service dns\n+ service www\n"),
+        ran.out.starts_with("+ service www\n+ service dns\n"),
         "{}",
         ran.out
     );

@@ -36,7 +36,7 @@ FUZZ_SECONDS = 600
 # The tests that need neither root nor a kernel: all but one.
 QUICK_TESTS = $(filter-out kernel,$(basename $(notdir $(wildcard tests/*.rs tests/*/main.rs)))) cli
 
-.PHONY: help build quick bless kernel deny test test-nft test-vm demo bench bench-full bench-vm soak man install clean toolchain
+.PHONY: help build quick bless kernel deny test test-nft test-vm test-unit demo bench bench-full bench-vm soak man install install-units clean toolchain
 
 help:
 	@echo 'make build    the program, in $(TARGET)/release'
@@ -47,6 +47,7 @@ help:
 	@echo 'make test     format, lints and every test; the kernel tests need root'
 	@echo 'make test-nft the kernel tests with the nft of Debian 13, both beside each other, and an independent witness; needs root'
 	@echo 'make test-vm  the kernel tests on the kernel of Debian 12, in a guest of qemu, or of Debian 13 with KERNEL=6.12; needs root'
+	@echo 'make test-unit  the systemd unit beside nftables.service, in a Debian that is booted for it; SUITE=trixie: Debian 13; needs root'
 	@echo 'make demo     traffic through examples/lb.flb in network namespaces; needs root'
 	@echo 'make bench    what flbc costs beside others; needs root'
 	@echo 'make bench-full  the same with more rounds, up to 100,000 services of 10 servers; needs root and 16 GB'
@@ -114,6 +115,13 @@ test-vm: toolchain
 	    KERNEL=$(KERNEL) GUEST_PROGRAMS='$(TEST_PROGRAMS) $(TARGET)/release/flbc' tests/vm/guest \
 	    "$$($(CARGO) test --locked --release --test kernel --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$$/\1/p')" --include-ignored --skip timing:: --skip versions:: $(TESTS)
 
+# Which Debian is booted: SUITE=trixie is Debian 13.
+SUITE = bookworm
+test-unit: toolchain
+	@.ci/packages $(BUILD_PACKAGES)
+	$(CARGO) build --locked --bin flbc
+	@SUITE=$(SUITE) TARGET=$(TARGET) tests/unit/run
+
 demo: toolchain
 	@.ci/packages $(BUILD_PACKAGES) $(TRAFFIC_PACKAGES)
 	$(CARGO) build --locked --release --bin flbc --example demo
@@ -148,18 +156,21 @@ man: build
 	$(TARGET)/release/flbc man $(TARGET)/man
 	cp man/flb.5 $(TARGET)/man/
 
-install: man
+install-units:
+	$(INSTALL) -d $(DESTDIR)$(UNITS)/nftables.service.d
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/flbc.service >$(DESTDIR)$(UNITS)/flbc.service
+	$(INSTALL) -m 644 systemd/nftables.service.d/flbc.conf $(DESTDIR)$(UNITS)/nftables.service.d/
+
+install: man install-units
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man5 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
-	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
-	    $(DESTDIR)$(UNITS)
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(INSTALL) -m 755 $(TARGET)/release/flbc $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 $(TARGET)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	$(INSTALL) -m 644 $(TARGET)/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/flbc.service >$(DESTDIR)$(UNITS)/flbc.service
 	$(TARGET)/release/flbc completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/flbc
 	$(TARGET)/release/flbc completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_flbc
 	$(TARGET)/release/flbc completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/flbc.fish

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
-use crate::kernel::cache::{Cache, Last, Lock};
+use crate::kernel::cache::{Cache, Last};
+use crate::kernel::lock::{Holder, Lock};
 use crate::kernel::trial::{Before, Trials};
 use crate::kernel::wishes::{Unreadable, Wishes};
 use crate::kernel::{Kernel, KernelError};
@@ -60,6 +61,11 @@ impl<K: Kernel> Tables<K> {
     /// The folder of the notes is somebody else's, or cannot be written to.
     pub fn lock(&self) -> io::Result<Option<Lock>> {
         self.cache.lock(&self.name)
+    }
+
+    /// Who keeps others from these tables, or did so last.
+    pub fn holder(&self) -> Option<Holder> {
+        self.cache.holder(&self.name)
     }
 
     /// Trials of these tables.

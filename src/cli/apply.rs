@@ -64,10 +64,16 @@ fn applied(
     model: Model,
     sink: &mut Diagnostics,
 ) -> Result<Applied, Refused> {
-    let mut tables = tables::open(table)?;
-    tables.force = how.force;
-    let turn = (!how.dry_run).then(|| tables::turn(&mut tables));
-    let _turn = turn.transpose()?;
+    let (mut tables, _turn) = if how.dry_run {
+        let mut tables = tables::open_to_look(table)?;
+        tables.force = how.force;
+        (tables, None)
+    } else {
+        let mut tables = tables::open(table)?;
+        tables.force = how.force;
+        let turn = tables::turn(&mut tables)?;
+        (tables, Some(turn))
+    };
     let earlier = if how.keep {
         Earlier::Kept
     } else {

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::lower::layout::Layout;
 
-use super::{check, compile, doctor, explain, mark_shift, real_server, set, status, trial};
+use super::{check, compile, doctor, explain, mark_shift, real_server, set, status, tables, trial};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit status:
@@ -138,7 +138,8 @@ pub(super) enum Command {
     /// keeps what is there now, waits, and puts it back when the time is over: also when the terminal or the
     /// connection to it dies, or flbc is killed. The command itself ends at once. Going back is one transaction;
     /// it forgets the connections to servers that only the tried file had. While a trial is open, apply, set, unload
-    /// and another try are refused. Time that the machine sleeps counts. Where the system kills all processes of a
+    /// and another try are refused. If something kills the process that waits, the next flbc command starts another one, or
+    /// goes back first where the time is over. Time that the machine sleeps counts. Where the system kills all processes of a
     /// user who logs out (`KillUserProcesses=yes` in logind.conf), run it by `systemd-run --scope`.
     Try {
         /// How long to wait for `flbc confirm`: `90s`, `5m`
@@ -187,7 +188,7 @@ pub(super) enum Command {
         table: Named,
     },
     /// Waits for the end of a trial, for `flbc try`
-    #[command(name = trial::WATCH, hide = true)]
+    #[command(name = tables::WATCH, hide = true)]
     WatchTrial {
         #[command(flatten)]
         table: Named,

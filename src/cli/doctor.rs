@@ -140,7 +140,7 @@ fn privileged<T>(result: Result<T, KernelError>) -> Result<Option<T>, KernelErro
 /// Lets the kernel check what `flbc apply` would send it.
 fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sources) -> Answer {
     let mut sink = Diagnostics::new();
-    let mut tables = match tables::open(table) {
+    let mut tables = match tables::open_to_look(table) {
         Ok(tables) => tables,
         Err(error) => return unanswered(&error),
     };

@@ -6,9 +6,17 @@ use std::time::{Duration, Instant};
 use super::report::Report;
 use crate::apply::Tables;
 use crate::kernel::cache::Cache;
+use crate::kernel::lock::Holder;
+use crate::kernel::trial::start_watcher;
 use crate::kernel::{KernelError, Linux};
+use crate::model::DurationWords;
 use crate::operate::Refused;
+use crate::operate::refused::HolderWords;
+use crate::operate::trial::is_orphaned;
 use crate::operate::turn::{Turn, take};
+
+/// The hidden command that the watcher of a trial runs.
+pub(super) const WATCH: &str = "watch-trial";
 
 /// Where notes are kept.
 const NOTES: &str = "/run/flbc";
@@ -16,6 +24,9 @@ const NOTES: &str = "/run/flbc";
 /// How long a run waits for another one, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long it waits without a word.
+const TELL: Duration = Duration::from_secs(1);
 
 /// The notes.
 pub(super) fn notes() -> Cache {
@@ -27,27 +38,81 @@ pub(super) fn open(table: &str) -> Result<Tables<Linux>, KernelError> {
     Ok(Tables::new(Linux::open()?, notes(), table))
 }
 
+/// The same, for a command that only looks. If a trial is open whose watcher was killed, another one takes its place: it goes
+/// back in time, or at once where that is over.
+pub(super) fn open_to_look(table: &str) -> Result<Tables<Linux>, KernelError> {
+    let mut tables = open(table)?;
+    if is_orphaned(&mut tables) {
+        watch_again(table);
+    }
+    Ok(tables)
+}
+
 /// Waits for the turn to change these tables.
 pub(super) fn turn(tables: &mut Tables<Linux>) -> Result<Turn, Refused> {
-    let turn = patiently(|| take(tables))?;
-    if turn.orphaned {
+    let taken = patiently(|| take(tables));
+    if let Err(Refused::OnTrial { table, open }) = &taken
+        && !open.watched
+    {
+        watch_again(table);
+    }
+    let turn = taken?;
+    if let Some(applied) = &turn.went_back {
         Report::warning(
-            "a trial was open, but the process that was to go back was killed: what it tried was still there",
+            "the time of a trial was over, and the process that was to go back had been killed: went back first to what was before",
         );
+        Report::warnings(&applied.warnings());
     }
     Ok(turn)
 }
 
-/// Tries until no other flbc is busy with these tables, for a minute at most.
+/// Starts another watcher for a trial whose own was killed.
+fn watch_again(table: &str) {
+    // Where it cannot be started, what is said of the trial says what to do.
+    if start_watcher(&[WATCH, "--table", table]).is_ok() {
+        Report::warning(
+            "the process that was to go back from a trial had been killed: another one takes its place",
+        );
+    }
+}
+
+/// Tries until no other flbc is busy with these tables, for a minute at most. Who it is is told after a second.
 pub(super) fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Refused>) -> Result<T, Refused> {
+    let start = Instant::now();
     let mut wait = waiting(PATIENCE, LOOK_AGAIN);
+    let mut told = false;
     loop {
         match attempt() {
-            Err(Refused::Busy { .. }) if wait() => {}
-            Err(Refused::Busy { .. }) => return Err(Refused::Busy { waited: PATIENCE }),
+            Err(Refused::Busy { holder, .. }) => {
+                if !wait() {
+                    return Err(Refused::Busy {
+                        waited: PATIENCE,
+                        holder,
+                    });
+                }
+                if !told && start.elapsed() >= TELL {
+                    told = true;
+                    Report::print(&format!("{}\n", waits_for(holder.as_ref())));
+                }
+            }
             outcome => return outcome,
         }
     }
+}
+
+/// For whom a run waits.
+fn waits_for(holder: Option<&Holder>) -> String {
+    let who = holder.map_or_else(String::new, |holder| {
+        let since = DurationWords(Duration::from_secs(holder.held.as_secs()));
+        format!(
+            ", which has been at work for {since}: {}",
+            HolderWords(holder)
+        )
+    });
+    format!(
+        "waiting for another flbc that changes the same tables, for {} at most{who}",
+        DurationWords(PATIENCE)
+    )
 }
 
 /// What waits a moment each time, and says whether that was within the time.

@@ -17,9 +17,6 @@ use crate::operate::trial::{Begun, Next, Watcher, back as go_back, begin, confir
 use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
-/// The hidden command that the watcher runs.
-pub(super) const WATCH: &str = "watch-trial";
-
 /// The longest time to confirm.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
@@ -93,7 +90,7 @@ fn begun(
     let _turn = tables::turn(&mut tables)?;
     // Whoever tries something sits there and wants all of it.
     let job = Job::new(&mut tables, model, Earlier::Dropped, layout, sink)?.whole();
-    let watch = || trial::start_watcher(&[WATCH, "--table", table]);
+    let watch = || trial::start_watcher(&[tables::WATCH, "--table", table]);
     begin(&mut tables, &job, timeout, watch, sink)
 }
 

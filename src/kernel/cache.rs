@@ -4,16 +4,15 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
-use rustix::io::Errno;
+use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
-use super::files::{boot_id, checksum, flag_bits, lifetime, network_namespace, open_note, secure};
+use super::files::{boot_id, checksum, lifetime, network_namespace, open_note, secure};
 use super::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
@@ -25,10 +24,6 @@ pub struct Cache {
     directory: PathBuf,
 }
 
-/// Nobody else changes the tables while this is there.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open")] File);
-
 /// How names of files of a table in this network namespace begin.
 fn stem(table: &str) -> io::Result<String> {
     let (_, namespace) = network_namespace()?;
@@ -36,7 +31,7 @@ fn stem(table: &str) -> io::Result<String> {
 }
 
 /// How they begin while they are not whole yet.
-fn temporary_stem(table: &str) -> io::Result<String> {
+pub(super) fn temporary_stem(table: &str) -> io::Result<String> {
     Ok(format!(".{}.new.", stem(table)?))
 }
 
@@ -164,42 +159,14 @@ impl Cache {
         )
     }
 
-    /// Sees to it that no other flbc changes tables of this name; `None`: another one does so now.
-    ///
-    /// The lock is free again when what this returns is dropped, and when this process dies.
-    ///
-    /// # Errors
-    ///
-    /// The folder is somebody else's, or cannot be written to.
-    pub fn lock(&self, table: &str) -> io::Result<Option<Lock>> {
-        self.prepare()?;
-        let path = self.file(table, "lock")?;
-        let mut options = File::options();
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        options.create(true).append(true).mode(0o600);
-        let file = options.custom_flags(flag_bits(flags)).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                self.clean(table);
-                Ok(Some(Lock(file)))
-            }
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Removes what runs that were killed left half written: whoever writes files of this table holds its lock.
-    fn clean(&self, table: &str) {
-        let Ok(stem) = temporary_stem(table) else {
-            return;
-        };
-        let entries = fs::read_dir(&self.directory).into_iter().flatten();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(stem.as_bytes()) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+    /// Whether what lies in the folder, and says that it is of this boot, is. A folder in memory outlives none. There a
+    /// container's own id of the boot does not count, which whoever is confined in the container does not see.
+    pub(super) fn is_of_this_boot(&self, then: &str) -> io::Result<bool> {
+        const TMPFS: u32 = 0x0102_1994;
+        const RAMFS: u32 = 0x8584_58f6;
+        let kind = u32::try_from(statfs(&self.directory)?.f_type);
+        let in_memory = kind.is_ok_and(|kind| [TMPFS, RAMFS].contains(&kind));
+        Ok(in_memory || then == boot_id()?)
     }
 
     /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
@@ -293,11 +260,14 @@ impl Cache {
         self.check().ok()?;
         let mut file = open_note(path).ok()?;
         let metadata = file.metadata().ok()?;
-        let now = binding(kernel, table).ok()?;
+        let mut now = binding(kernel, table).ok()?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
         let (sum, bytes) = bytes.split_at_checked(8)?;
         let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
+        if self.is_of_this_boot(&then.boot).ok()? {
+            now.boot.clone_from(&then.boot);
+        }
         let same_tables = Binding {
             form: then.form,
             version: then.version.clone(),

@@ -63,9 +63,14 @@ pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
 /// one. It is the number of the socket by which this namespace's kernel talks of nf_tables, which counts on with every
 /// socket, pipe and the like of the whole machine.
 pub(super) fn lifetime() -> io::Result<u32> {
+    lifetime_in(Path::new("/proc/thread-self"))
+}
+
+/// The same of the namespace that a process is in, by its folder in `/proc`.
+pub(super) fn lifetime_in(process: &Path) -> io::Result<u32> {
     const NETFILTER: &str = "12";
     const KERNEL: &str = "0";
-    let sockets = fs::read_to_string("/proc/thread-self/net/netlink")?;
+    let sockets = fs::read_to_string(process.join("net/netlink"))?;
     let number = sockets.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let is_it = words.nth(1) == Some(NETFILTER) && words.next() == Some(KERNEL);

@@ -312,10 +312,7 @@ impl Kernel for Linux {
     }
 
     fn now(&mut self) -> Duration {
-        let time = clock_gettime(ClockId::Boottime);
-        let whole = u64::try_from(time.tv_sec).unwrap_or_default();
-        let rest = u32::try_from(time.tv_nsec).unwrap_or_default();
-        Duration::new(whole, rest)
+        since_boot()
     }
 
     fn clock(&mut self) -> u64 {
@@ -429,4 +426,12 @@ fn hook_name(family: &str, hook: &Hook) -> &'static str {
     };
     let place = usize::try_from(hook.number).unwrap_or(usize::MAX);
     names.get(place).copied().unwrap_or("ingress")
+}
+
+/// The time since boot, that in suspend too.
+pub(super) fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let whole = u64::try_from(time.tv_sec).unwrap_or_default();
+    let rest = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(whole, rest)
 }

@@ -29,6 +29,7 @@ pub mod host;
 #[cfg(test)]
 mod lent;
 mod linux;
+pub mod lock;
 mod memory;
 mod owed;
 mod read;

@@ -26,7 +26,8 @@ impl Cache {
         file.read_to_end(&mut bytes).ok()?;
         let stored: Owed<'_> = postcard::from_bytes(&bytes).ok()?;
         // Connections do not outlive their machine.
-        (stored.form == FORM && stored.boot == boot_id().ok()?).then(|| stored.what.to_vec())
+        let is_now = self.is_of_this_boot(stored.boot).ok()?;
+        (stored.form == FORM && is_now).then(|| stored.what.to_vec())
     }
 
     /// Remembers what is yet to be done outside of the tables, until [`Self::finish`].

@@ -4,6 +4,7 @@
 //! lock on that file, so that everybody sees whether it still lives. Time is counted from boot, the time in suspend
 //! too: who sleeps does not confirm.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::diff::Observed;
 
 use super::cache::Cache;
-use super::files::{boot_id, open_note};
+use super::files::{boot_id, checksum, lifetime, open_note};
 use super::wishes::Wishes;
 
 /// What the watcher says when it watches.
@@ -37,8 +38,8 @@ pub struct Trials {
 /// A trial that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
-    /// How long until it goes back.
-    pub remaining: Duration,
+    /// How long until it goes back; `None`: the file that says so is damaged.
+    pub remaining: Option<Duration>,
     /// Whether the process that will go back is there.
     pub watched: bool,
 }
@@ -68,6 +69,11 @@ pub struct Before {
 #[derive(Serialize, Deserialize)]
 struct Head {
     boot: String,
+    /// What no other network namespace of this boot has: one that got the number of one that is gone must not go back to
+    /// what that one had.
+    namespace: u32,
+    /// Whether somebody watches, or was killed: before that nothing is tried.
+    watched: bool,
     /// Nanoseconds since boot.
     deadline: u64,
 }
@@ -108,16 +114,40 @@ impl Trials {
     }
 
     /// The trial that is open `now`, if one is; times are those since boot, see [`Kernel::now`](super::Kernel::now).
-    pub fn open(&self, now: Duration) -> Option<Open> {
-        self.cache.check().ok()?;
-        let head: Head = postcard::from_bytes(&read(&self.head).ok()?).ok()?;
-        if head.boot != self.boot {
-            return None;
+    ///
+    /// # Errors
+    ///
+    /// Whether one is cannot be told: the folder or the file of the trial is closed to this process, or others may write
+    /// to it.
+    pub fn open(&self, now: Duration) -> io::Result<Option<Open>> {
+        match fs::symlink_metadata(&self.head) {
+            Ok(_) => {}
+            Err(error) if is_nowhere(&error) => return Ok(None),
+            Err(error) => return Err(of(&self.head, &error)),
         }
-        Some(Open {
-            remaining: Duration::from_nanos(head.deadline.saturating_sub(nanoseconds(now))),
-            watched: self.is_watched(),
-        })
+        self.cache.check()?;
+        let bytes = match read(&self.head) {
+            Ok(bytes) => bytes,
+            // It was ended just now.
+            Err(error) if is_nowhere(&error) => return Ok(None),
+            Err(error) => return Err(of(&self.head, &error)),
+        };
+        let head: Option<Head> = whole(&bytes).and_then(|bytes| postcard::from_bytes(bytes).ok());
+        if let Some(head) = &head
+            && (!self.cache.is_of_this_boot(&head.boot)? || head.namespace != lifetime()?)
+        {
+            return Ok(None);
+        }
+        let watched = self.is_watched();
+        // Whoever began was killed before the watcher was there, and had changed nothing, or is just about to start it.
+        if head.as_ref().is_some_and(|head| !head.watched && !watched) {
+            return Ok(None);
+        }
+        let remaining = head.map(|head| head.deadline.saturating_sub(nanoseconds(now)));
+        Ok(Some(Open {
+            remaining: remaining.map(Duration::from_nanos),
+            watched,
+        }))
     }
 
     fn is_watched(&self) -> bool {
@@ -125,7 +155,7 @@ impl Trials {
             .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
     }
 
-    /// Opens a trial: keeps what was before, where a watcher finds it.
+    /// Prepares a trial: keeps what was before, where a watcher finds it. It is open once somebody watches.
     ///
     /// # Errors
     ///
@@ -134,17 +164,23 @@ impl Trials {
         self.cache.prepare()?;
         let bytes = postcard::to_stdvec(before).map_err(io::Error::other)?;
         self.replace(&self.before, &bytes)?;
-        self.extend(deadline)
+        self.write(deadline, false)
     }
 
-    /// Puts off when it goes back.
+    /// Puts off when it goes back. From now on it is open, also where its watcher is killed.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub fn extend(&self, deadline: Duration) -> io::Result<()> {
+        self.write(deadline, true)
+    }
+
+    fn write(&self, deadline: Duration, watched: bool) -> io::Result<()> {
         let head = Head {
             boot: self.boot.clone(),
+            namespace: lifetime()?,
+            watched,
             deadline: nanoseconds(deadline),
         };
         let bytes = postcard::to_stdvec(&head).map_err(io::Error::other)?;
@@ -153,6 +189,7 @@ impl Trials {
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.cache.temporary(&self.table)?;
+        file.write_all(&checksum(bytes).to_le_bytes())?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
@@ -165,7 +202,15 @@ impl Trials {
     /// It cannot be read.
     pub fn before(&self) -> io::Result<Before> {
         self.cache.check()?;
-        read_before(&mut open_note(&self.before)?)
+        let mut file = open_note(&self.before).map_err(|error| of(&self.before, &error))?;
+        self.read_before(&mut file)
+    }
+
+    fn read_before(&self, file: &mut File) -> io::Result<Before> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let before = whole(&bytes).and_then(|bytes| postcard::from_bytes(bytes).ok());
+        before.ok_or_else(|| of(&self.before, &"it is damaged"))
     }
 
     /// What was before, held as long as the file that comes with it is open: this process is the watcher.
@@ -177,7 +222,7 @@ impl Trials {
         self.cache.check()?;
         let mut file = open_note(&self.before)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok((read_before(&mut file)?, file))
+        Ok((self.read_before(&mut file)?, file))
     }
 
     /// Ends the trial that is open.
@@ -206,16 +251,31 @@ impl Trials {
     /// How the last trial ended, and how long ago.
     pub fn last(&self, now: Duration) -> Option<(Outcome, Duration)> {
         self.cache.check().ok()?;
-        let last: Last = postcard::from_bytes(&read(&self.last).ok()?).ok()?;
+        let bytes = read(&self.last).ok()?;
+        let last: Last = postcard::from_bytes(whole(&bytes)?).ok()?;
         let ago = Duration::from_nanos(nanoseconds(now).saturating_sub(last.at));
-        (last.boot == self.boot).then_some((last.outcome, ago))
+        let is_now = self.cache.is_of_this_boot(&last.boot).ok()?;
+        is_now.then_some((last.outcome, ago))
     }
 }
 
-fn read_before(file: &mut File) -> io::Result<Before> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    postcard::from_bytes(&bytes).map_err(io::Error::other)
+/// The bytes behind their checksum, if they are what was written.
+fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    let (sum, bytes) = bytes.split_at_checked(8)?;
+    (sum == checksum(bytes).to_le_bytes()).then_some(bytes)
+}
+
+/// Whether there is no such file, and can be none.
+fn is_nowhere(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// What is wrong with a file, with its name.
+fn of(path: &Path, why: &dyn fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {why}", path.display()))
 }
 
 /// Starts this very program again with these arguments, as a watcher, and waits until it says that it watches.

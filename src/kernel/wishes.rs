@@ -104,9 +104,11 @@ impl Cache {
         if sum(&written) != written.checksum {
             return Err(damaged());
         }
-        let here = place_and_time().map_err(|error| unreadable(error.to_string()))?;
+        let failed = |error: io::Error| unreadable(error.to_string());
+        let (_, here) = place_and_time().map_err(failed)?;
+        let is_now = self.is_of_this_boot(&written.boot).map_err(failed)?;
         // Those of another boot, or of a namespace that is gone, are about tables that are gone with it.
-        if here != (written.boot, written.namespace) || written.table != table {
+        if !is_now || here != written.namespace || written.table != table {
             return Ok(None);
         }
         let wishes: Option<Wishes> = written.wishes.into_iter().map(One::read).collect();

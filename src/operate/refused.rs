@@ -8,7 +8,8 @@ use std::{fmt, io};
 use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, Exit, quote};
 use crate::kernel::KernelError;
-use crate::kernel::trial::Outcome;
+use crate::kernel::lock::Holder;
+use crate::kernel::trial::{Open, Outcome};
 use crate::kernel::wishes::Unreadable;
 use crate::model::DurationWords;
 use crate::ruleset::name::DEFAULT_TABLE;
@@ -25,13 +26,27 @@ pub enum Refused {
     Busy {
         /// How long it was waited for.
         waited: Duration,
+        /// Who that is, where it can be read.
+        holder: Option<Holder>,
     },
     /// A trial is open: what it tries is confirmed or taken back first.
     OnTrial {
         /// The tables.
         table: String,
-        /// How long until it goes back.
-        remaining: Duration,
+        /// The trial.
+        open: Open,
+    },
+    /// Whether a trial is open cannot be told.
+    TrialUnknown {
+        /// Why.
+        error: io::Error,
+    },
+    /// What was before the trial that is open is not known.
+    NoWayBack {
+        /// The tables.
+        table: String,
+        /// Why.
+        error: io::Error,
     },
     /// No trial is open.
     NoTrial {
@@ -85,7 +100,10 @@ impl Refused {
     /// How a run that was refused so ends.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Busy { .. } | Self::OnTrial { .. } => Exit::Busy,
+            Self::Busy { .. }
+            | Self::OnTrial { .. }
+            | Self::TrialUnknown { .. }
+            | Self::NoWayBack { .. } => Exit::Busy,
             Self::Failed(failure) => failure.exit(),
             Self::Faulty
             | Self::NoTrial { .. }
@@ -105,6 +123,8 @@ impl Refused {
             Self::Failed(failure) => failure.report(sink),
             Self::Busy { .. }
             | Self::OnTrial { .. }
+            | Self::TrialUnknown { .. }
+            | Self::NoWayBack { .. }
             | Self::NoTrial { .. }
             | Self::Trial { .. }
             | Self::NothingRemembered { .. }
@@ -120,19 +140,17 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Faulty => f.write_str("the file has a fault"),
-            Self::Busy { waited } => write!(
+            Self::Busy { waited, holder } => busy(f, *waited, holder.as_ref()),
+            Self::OnTrial { table, open } => on_trial(f, &option(table), *open),
+            Self::TrialUnknown { error } => write!(
                 f,
-                "another flbc has been changing these tables for {}; wait for it or end it",
-                DurationWords(*waited)
+                "whether a trial is open cannot be told: {error}; nothing was changed: run this as the user whose folder that is"
             ),
-            Self::OnTrial { table, remaining } => {
-                let option = option(table);
-                write!(
-                    f,
-                    "a trial is open for another {}: `flbc confirm{option}` keeps what it tries, `flbc try --back{option}` goes back at once; then try again",
-                    seconds(*remaining)
-                )
-            }
+            Self::NoWayBack { table, error } => write!(
+                f,
+                "a trial is open, and what was before it is not known: {error}; nothing was changed: `flbc confirm{}` keeps what it tries",
+                option(table)
+            ),
             Self::NoTrial { last } => {
                 f.write_str("no trial is open")?;
                 match last {
@@ -190,6 +208,38 @@ impl fmt::Display for Refused {
     }
 }
 
+fn busy(f: &mut fmt::Formatter<'_>, waited: Duration, holder: Option<&Holder>) -> fmt::Result {
+    let held = holder.map_or(waited, |holder| holder.held);
+    let held = DurationWords(Duration::from_secs(held.as_secs()));
+    write!(f, "another flbc has been changing these tables for {held}")?;
+    match holder {
+        Some(holder) => write!(
+            f,
+            ": {}; wait for it or end it (`kill {}`)",
+            HolderWords(holder),
+            holder.pid
+        ),
+        None => f.write_str("; wait for it or end it"),
+    }
+}
+
+fn on_trial(f: &mut fmt::Formatter<'_>, option: &str, open: Open) -> fmt::Result {
+    f.write_str("a trial is open")?;
+    if let Some(left) = open.remaining {
+        write!(f, " for another {}", seconds(left))?;
+    }
+    if !open.watched {
+        f.write_str(", but the process that was to go back was killed")?;
+    }
+    if open.remaining.is_none() {
+        f.write_str(", and the note that says until when is damaged")?;
+    }
+    write!(
+        f,
+        ": `flbc confirm{option}` keeps what it tries, `flbc try --back{option}` goes back at once; then try again"
+    )
+}
+
 impl Error for Refused {}
 
 impl From<Failure> for Refused {
@@ -219,6 +269,20 @@ pub fn option(table: &str) -> String {
         String::new()
     } else {
         format!(" --table {table}")
+    }
+}
+
+/// Which process has the lock: its number and its command line.
+pub struct HolderWords<'h>(pub &'h Holder);
+
+impl fmt::Display for HolderWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder {
+            pid,
+            command,
+            held: _,
+        } = self.0;
+        write!(f, "process {pid}, {}", quote(command))
     }
 }
 

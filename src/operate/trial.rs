@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::apply::{Applied, Tables};
 use crate::diagnostic::Diagnostics;
-use crate::kernel::cache::Lock;
-use crate::kernel::trial::{Before, Outcome, Trials};
+use crate::kernel::lock::Lock;
+use crate::kernel::trial::{Before, Open, Outcome, Trials};
 use crate::kernel::{Kernel, KernelError};
 
 use super::refused::{Refused, option, seconds};
@@ -60,7 +60,7 @@ pub fn begin<K: Kernel>(
     let trials = tables.trials().map_err(unwatched)?;
     let deadline = tables.kernel.now() + timeout;
     trials.begin(&before, deadline).map_err(unwatched)?;
-    if let Err(error) = watch() {
+    if let Err(error) = watch().and_then(|()| trials.extend(deadline)) {
         let _ = trials.end(Outcome::Void, tables.kernel.now());
         return Err(unwatched(error));
     }
@@ -95,52 +95,70 @@ pub fn confirm<K: Kernel>(tables: &mut Tables<K>) -> Result<(), Refused> {
 ///
 /// # Errors
 ///
-/// [`Refused::Busy`], [`Refused::NoTrial`], or why the kernel cannot go back.
+/// [`Refused::Busy`], [`Refused::NoTrial`], [`Refused::TrialUnknown`], [`Refused::NoWayBack`], or why the kernel cannot go
+/// back.
 pub fn back<K: Kernel>(tables: &mut Tables<K>) -> Result<(Applied, Option<io::Error>), Refused> {
     let (trials, _lock) = open(tables)?;
-    let before = trials.before().map_err(|error| Refused::Trial {
-        doing: "what was before cannot be read",
-        error,
-    })?;
-    let applied = tables.restore(&before)?;
-    let ended = trials.end(Outcome::WentBack, tables.kernel.now());
-    Ok((applied, ended.err()))
+    turn::restore(tables, &trials)
 }
 
 /// The trial that is open, and the right to end it.
 fn open<K: Kernel>(tables: &mut Tables<K>) -> Result<(Trials, Option<Lock>), Refused> {
     let lock = turn::locked(tables)?;
-    let trials = tables.trials().map_err(|error| Refused::Trial {
-        doing: "cannot look for a trial",
-        error,
-    })?;
-    let now = tables.kernel.now();
-    if trials.open(now).is_some() {
+    let (trials, open) = turn::look(tables)?;
+    if open.is_some() {
         return Ok((trials, lock));
     }
-    // Without the privilege the folder of root's notes is closed, and no trial is seen.
+    // Without the privilege this is no answer that anybody could use.
     let name = tables.name().to_owned();
     tables.kernel.identities(&name)?;
     Err(Refused::NoTrial {
-        last: trials.last(now),
+        last: trials.last(tables.kernel.now()),
     })
 }
 
-/// What there is to say of a trial of these tables, if one is open.
+/// What there is to say of a trial of these tables, if one is open, or if that cannot be told.
 pub fn notice<K: Kernel>(tables: &mut Tables<K>) -> Option<String> {
-    let trials = tables.trials().ok()?;
-    let open = trials.open(tables.kernel.now())?;
+    let open = match turn::look(tables) {
+        Ok((_, open)) => open?,
+        Err(refused) => return Some(refused.to_string()),
+    };
     let option = option(tables.name());
-    Some(if open.watched {
-        format!(
+    let keep = format!("`flbc confirm{option}` keeps this, `flbc try --back{option}` goes back");
+    Some(match open {
+        Open {
+            remaining: Some(left),
+            watched: true,
+        } => format!(
             "on trial: goes back in {} unless `flbc confirm{option}` comes",
-            seconds(open.remaining)
-        )
-    } else {
-        format!(
-            "on trial, but the process that was to go back was killed: `flbc confirm{option}` keeps this, `flbc try --back{option}` goes back"
-        )
+            seconds(left)
+        ),
+        Open {
+            remaining: None,
+            watched: true,
+        } => {
+            format!("on trial: goes back by itself, and the note that says when is damaged; {keep}")
+        }
+        Open {
+            remaining,
+            watched: false,
+        } => {
+            let left = match remaining {
+                Some(Duration::ZERO) => {
+                    ", and the time is over: the next command that changes the tables goes back first".to_owned()
+                }
+                Some(left) => format!(", with {} left", seconds(left)),
+                None => ", and the note that says until when is damaged".to_owned(),
+            };
+            format!("on trial, but the process that was to go back was killed{left}; {keep}")
+        }
     })
+}
+
+/// Whether a trial is open whose watcher was killed, so that another one is to take its place.
+pub fn is_orphaned<K: Kernel>(tables: &mut Tables<K>) -> bool {
+    let looked = turn::look(tables);
+    looked.is_ok_and(|(_, open)| open.is_some_and(|open| !open.watched))
 }
 
 /// What waits for the end of a trial. It has no clock, and waits for nothing by itself.
@@ -148,6 +166,8 @@ pub fn notice<K: Kernel>(tables: &mut Tables<K>) -> Option<String> {
 pub struct Watcher {
     trials: Trials,
     before: Before,
+    /// When it goes back, in time since boot, as it was told last: the note that says so may be damaged meanwhile.
+    deadline: Duration,
     /// Held as long as it watches: so others see that it lives.
     _held: File,
     /// Since when it waits for a run that is at work.
@@ -177,12 +197,16 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or somebody watches already.
+    /// It cannot be read, its end is not known, or somebody watches already.
     pub fn new(trials: Trials) -> io::Result<Self> {
         let (before, held) = trials.watch()?;
+        let open = trials.open(Duration::ZERO)?;
+        let deadline = open.and_then(|open| open.remaining);
+        let deadline = deadline.ok_or_else(|| io::Error::other("it is not known until when"))?;
         Ok(Self {
             trials,
             before,
+            deadline,
             _held: held,
             waiting: None,
         })
@@ -196,13 +220,9 @@ impl Watcher {
         lock: impl FnOnce() -> io::Result<Option<Lock>>,
         tables: impl FnOnce() -> Result<Tables<K>, KernelError>,
     ) -> Next {
-        match self.trials.open(now) {
-            None => return Next::Over,
-            Some(open) if !open.remaining.is_zero() => {
-                self.waiting = None;
-                return Next::Look(Self::EACH);
-            }
-            Some(_) => {}
+        if let Some(next) = self.early(now) {
+            self.waiting = None;
+            return next;
         }
         // Whoever is at work may be about to confirm. But one that hangs must not keep what was tried in place; and as it
         // may still go on, and commit, the trial is not over before it has ended.
@@ -213,10 +233,8 @@ impl Watcher {
             return Next::Look(Self::WHILE_BUSY);
         }
         // Confirmed or put off, just before it was this one's turn.
-        match self.trials.open(now) {
-            None => return Next::Over,
-            Some(open) if !open.remaining.is_zero() => return Next::Look(Self::EACH),
-            Some(_) => {}
+        if let Some(next) = self.early(now) {
+            return next;
         }
         self.waiting = None;
         let restored = tables()
@@ -228,5 +246,19 @@ impl Watcher {
         // There is no giving up.
         drop(lock);
         Next::Look(Self::AFTER_FAILURE)
+    }
+
+    /// What it does while it is not time to go back.
+    fn early(&mut self, now: Duration) -> Option<Next> {
+        // What cannot be read was not confirmed: that removes it.
+        let told = match self.trials.open(now) {
+            Ok(None) => return Some(Next::Over),
+            Ok(Some(open)) => open.remaining,
+            Err(_) => None,
+        };
+        if let Some(left) = told {
+            self.deadline = now + left;
+        }
+        (now < self.deadline).then_some(Next::Look(Self::EACH))
     }
 }

@@ -270,3 +270,58 @@ fn another_tool_that_commits_all_the_time_does_not_stop_apply() {
     fresh.apply(last);
     assert_eq!(host.unnumbered(), fresh.unnumbered());
 }
+
+/// A run that hangs while it has the lock: whoever waits says for whom.
+#[test]
+fn who_waits_for_another_run_says_for_whom() {
+    let host = Host::alone();
+    host.apply("service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }\n");
+    let notes = std::fs::read_dir(host.folder().join("flbc")).expect("notes");
+    let mut paths = notes.map(|entry| entry.expect("an entry").path());
+    let lock = paths
+        .find(|path| path.extension().is_some_and(|what| what == "lock"))
+        .expect("a lock");
+    // It takes a while.
+    let mut large = String::new();
+    for n in 0..2_000 {
+        let (high, low) = (n / 250, n % 250);
+        let _ = writeln!(
+            large,
+            "service s{n} {{ vip 192.0.{high}.{low} tcp 81; server a 10.20.0.11; server b 10.20.0.12 }}"
+        );
+    }
+    let file = host.write("large.flb", &large);
+    let first = host.start(&["apply", &file]);
+    let signal = |name: &str| {
+        let pid = first.id().to_string();
+        let done = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(done.expect("kill (procps)").success());
+    };
+    let start = Instant::now();
+    let mine = format!("\"pid\":{},", first.id());
+    while !std::fs::read_to_string(&lock).is_ok_and(|text| text.contains(&mine)) {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never had it");
+    }
+    signal("-STOP");
+    let second = host.start(&["set", "www", "a", "drain"]);
+    thread::sleep(Duration::from_millis(2_500));
+    signal("-CONT");
+    let pid = first.id();
+    let first = finish(first, "");
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    // The large file has no such service.
+    let second = finish(second, "");
+    assert_eq!(second.code, Some(2), "{second:?}");
+    let told: Vec<&str> = second.err.lines().collect();
+    let [waiting, _] = told[..] else {
+        panic!("{told:?}")
+    };
+    let start = "waiting for another flbc that changes the same tables, for 1m at most, which has been at work for ";
+    let end = format!("s: process {pid}, `flbc apply /run/large.flb`");
+    assert!(
+        waiting.starts_with(start) && waiting.ends_with(&end),
+        "{waiting}"
+    );
+}

@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flbc::diff::{Identities, Observed, diff, drift};
 use flbc::emit::netlink::desired;
 use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
 
-use crate::apply_host::states;
+use crate::apply_host::{Host, states};
 use crate::everything;
+use crate::lab::namespace::Namespace;
 use crate::namespace::{Elsewhere, inside, run};
 
 #[test]
@@ -144,4 +146,73 @@ fn another_namespace_is_another_kernel() {
         });
         assert_eq!(elsewhere.join().expect("no panic"), None);
     });
+}
+
+/// `ip netns del`, and somebody makes another one: it gets the number of the first, and must not find its notes. As long as
+/// the first may live they stay.
+#[test]
+fn notes_of_a_namespace_that_is_gone_go_once_another_has_its_number() {
+    const FILE: &str =
+        "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }\n";
+    let number = |namespace: &Namespace| {
+        let namespace = fs::metadata(namespace.path()).expect("it is open");
+        std::os::unix::fs::MetadataExt::ino(&namespace)
+    };
+    let host = Host::alone();
+    host.apply(FILE);
+    let first = Namespace::new("first");
+    let old = number(&first);
+    let notes = || {
+        let entries = fs::read_dir(host.folder().join("flbc")).expect("notes");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());
+        let names = names.map(|name| name.expect("a name"));
+        let of_it = names.filter(|name| name.starts_with(&format!("flbc.{old}.")));
+        let mut of_it: Vec<String> = of_it
+            .filter(|name| *name != format!("flbc.{old}.lock"))
+            .collect();
+        of_it.sort();
+        of_it
+    };
+    let there = host.beside(&first);
+    there.apply(FILE);
+    assert_eq!(there.flbc(&["set", "www", "a", "drain"], "").code, Some(0));
+    let all = notes();
+    assert_eq!(all.len(), 2, "{all:?}");
+    // Nobody is in it, but it lives: this test has it open.
+    host.apply(&FILE.replace(":80", ":81"));
+    assert_eq!(notes(), all);
+    drop((there, first));
+    let start = std::time::Instant::now();
+    let second = loop {
+        let second = Namespace::new("second");
+        if number(&second) == old {
+            break second;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "no namespace got the number"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    host.apply(FILE);
+    assert_eq!(
+        notes(),
+        all,
+        "nobody is in it, so that nobody knows which it is"
+    );
+    let mut someone = second.run(|| {
+        std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat")
+    });
+    host.apply(FILE);
+    assert!(notes().is_empty(), "{:?}", notes());
+    assert!(host.remembers());
+    someone.kill().expect("it runs");
+    someone.wait().expect("it ends");
+    let there = host.beside(&second);
+    there.apply(FILE);
+    assert!(!there.flbc(&["status"], "").out.contains("drain"));
+    assert_eq!(notes().len(), 1);
 }

@@ -59,3 +59,38 @@ fn a_rival_at_the_usual_priorities_comes_after() {
         }
     }
 }
+
+/// What flb.5 has an operator tell Docker, which drops what it does not know on its way, and firewalld says by itself.
+#[test]
+fn a_firewall_that_lets_through_what_was_translated_lets_nat_through() {
+    // As iptables of nf_tables writes `-I DOCKER-USER -m conntrack --ctstate DNAT -j ACCEPT`.
+    const LET: &str = "insert rule inet filter DOCKER-USER ct status dnat accept\n";
+    const DOCKER: &str = "table inet filter {
+        chain DOCKER-USER { }
+        chain FORWARD { type filter hook forward priority filter; policy drop; jump DOCKER-USER; }
+    }
+    ";
+    let refused = |topology: &Topology| {
+        let to = crate::operator::at(VIPS[0]);
+        let patience = std::time::Duration::from_millis(500);
+        crate::lab::client::ask(&topology.client, Protocol::Tcp, None, to, patience).is_err()
+    };
+    for mode in ["nat", "dr on eth0"] {
+        let layout = if mode == "nat" {
+            Layout::Nat
+        } else {
+            Layout::DrOneInterface
+        };
+        let topology = Topology::new(layout, 2);
+        let _serving = topology.serve(&[80]);
+        let host = Host::new(&topology.balancer);
+        host.apply(&format!(
+            "service www {{ vip 192.0.2.10 tcp 80; mode {mode}; server a 10.20.0.11 }}"
+        ));
+        host.namespace.nft(DOCKER);
+        // Direct return passes it by.
+        assert_eq!(refused(&topology), mode == "nat", "{mode}");
+        host.namespace.nft(LET);
+        assert!(!refused(&topology), "{mode}");
+    }
+}

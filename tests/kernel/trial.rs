@@ -382,38 +382,150 @@ fn a_kill_at_any_moment_of_a_try_leaves_the_way_back() {
     assert!(caught > 0, "no kill was late enough");
 }
 
+/// Kills the watcher of the trial that is open.
+#[track_caller]
+fn kill_watcher(host: &Host) {
+    let [watcher] = watchers(host)[..] else {
+        panic!("one watcher")
+    };
+    kill("-KILL", &watcher.to_string());
+    // One that dies has no command line any more, and for a moment its lock.
+    becomes("its end", || {
+        let state = fs::read_to_string(format!("/proc/{watcher}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    });
+}
+
+const TAKEN: &str = "warning: the process that was to go back from a trial had been killed: another one takes its place\n";
+
 #[test]
-fn a_watcher_that_was_killed_is_told_of() {
+fn another_watcher_takes_the_place_of_one_that_was_killed() {
     let host = Host::alone();
     let first = served_by("a", 11);
     host.apply(&first);
     let before = host.state();
-    for by_hand in [true, false] {
+    assert_eq!(
+        host.flbc(&["try", "--timeout", "1h", "-"], SECOND).code,
+        Some(0)
+    );
+    let tried = host.state();
+    for (arguments, file, code) in [
+        (&["status"][..], "", 0),
+        (&["apply", "--dry-run", "-"], &*first, 1),
+        (&["apply", "-"], &first, 5),
+        (&["set", "www", "b", "drain"], "", 5),
+        (&["unload"], "", 5),
+        (&["try", "-"], &first, 5),
+    ] {
+        kill_watcher(&host);
+        let ran = host.flbc(arguments, file);
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
+        assert!(ran.err.starts_with(TAKEN), "{arguments:?}: {ran:?}");
+        assert_eq!(watchers(&host).len(), 1, "{arguments:?}");
+        assert_eq!(host.state(), tried, "{arguments:?}");
+    }
+    let status = host.flbc(&["status"], "");
+    assert!(status.err.is_empty() && status.out.starts_with("on trial: goes back in "));
+    // Whoever decides needs none.
+    kill_watcher(&host);
+    let back = host.flbc(&["try", "--back"], "");
+    assert_eq!((back.code, &*back.err), (Some(0), ""), "{back:?}");
+    assert_eq!(host.state(), before);
+    assert!(watchers(&host).is_empty());
+}
+
+/// The trial cut the operator off, and its watcher was killed: whatever command comes next goes back.
+#[test]
+fn a_trial_that_nobody_watched_goes_back_once_its_time_is_over() {
+    let host = Host::alone();
+    let first = served_by("a", 11);
+    host.apply(&first);
+    let before = host.state();
+    let emulated = std::env::var_os("FLBC_GUEST").is_some();
+    let (timeout, time) = if emulated { ("15s", 16) } else { ("2s", 3) };
+    for by in ["apply", "status"] {
         assert_eq!(
-            host.flbc(&["try", "--timeout", "1h", "-"], SECOND).code,
+            host.flbc(&["try", "--timeout", timeout, "-"], SECOND).code,
             Some(0)
         );
-        let [watcher] = watchers(&host)[..] else {
-            panic!("one watcher")
-        };
-        kill("-KILL", &watcher.to_string());
-        becomes("its end", || watchers(&host).is_empty());
-        let status = host.flbc(&["status"], "").out;
-        assert!(
-            status.contains("trial") && status.contains("killed"),
-            "{status}"
-        );
-        if by_hand {
-            assert_eq!(host.flbc(&["try", "--back"], "").code, Some(0));
-            assert_eq!(host.state(), before);
-        } else {
+        kill_watcher(&host);
+        let tried = host.state();
+        sleep(Duration::from_secs(time));
+        assert_eq!(host.state(), tried);
+        if by == "apply" {
             let ran = host.flbc(&["apply", "-"], &first);
-            assert!(
-                ran.err.starts_with("warning: ") && ran.err.contains("trial"),
-                "{ran:?}"
+            assert_eq!(
+                (ran.code, &*ran.out, &*ran.err),
+                (
+                    Some(0),
+                    "no difference\n",
+                    "warning: the time of a trial was over, and the process that was to go back had been killed: went back first to what was before\n"
+                )
             );
-            assert_eq!((ran.code, host.state()), (Some(0), before.clone()));
-            assert_eq!(host.apply(&first), "no difference\n");
+        } else {
+            let ran = host.flbc(&["status"], "");
+            assert!(ran.code == Some(0) && ran.err == TAKEN, "{ran:?}");
+            becomes("back", || host.state() == before);
+            becomes("the watcher's end", || watchers(&host).is_empty());
         }
+        assert_eq!(host.state(), before);
     }
+}
+
+/// It may administer the network and cannot look into the folder of the notes: that is not to say that there is no trial.
+#[test]
+fn who_cannot_see_whether_a_trial_is_open_changes_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::alone();
+    let first = served_by("a", 11);
+    let file = host.write("first.flb", &first);
+    for path in [host.folder(), &host.folder().join("first.flb")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let program = host.folder().join("flbc.program");
+    fs::copy(env!("CARGO_BIN_EXE_flbc"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let other = |capabilities: &str, arguments: &[&str]| {
+        let inherited = format!("--inh-caps={capabilities}");
+        let ambient = format!("--ambient-caps={capabilities}");
+        let wrapper = [
+            "setpriv",
+            "--reuid=1000",
+            "--regid=1000",
+            "--clear-groups",
+            &inherited,
+            &ambient,
+            "/run/flbc.program",
+        ];
+        host.command(&[&wrapper, arguments].concat())
+    };
+    // Where there is no folder there is no trial, whoever asks.
+    let alone = other("+net_admin", &["apply", &file]);
+    assert_eq!(alone.code, Some(0), "{alone:?}");
+    assert_eq!(
+        host.flbc(&["try", "--timeout", "1h", "-"], SECOND).code,
+        Some(0)
+    );
+    let tried = host.state();
+    for arguments in [
+        &["apply", &file][..],
+        &["unload"],
+        &["confirm"],
+        &["try", "--back"],
+        &["try", &file],
+    ] {
+        let ran = other("+net_admin", arguments);
+        assert_eq!(ran.code, Some(5), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.err
+                .starts_with("error: whether a trial is open cannot be told: "),
+            "{ran:?}"
+        );
+        let ran = other("-all", arguments);
+        assert_eq!(ran.code, Some(4), "{arguments:?}: {ran:?}");
+        assert_eq!(host.state(), tried);
+    }
+    assert_eq!(watchers(&host).len(), 1);
+    assert_eq!(host.flbc(&["try", "--back"], "").code, Some(0));
+    becomes("the watcher's end", || watchers(&host).is_empty());
 }

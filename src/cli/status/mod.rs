@@ -39,7 +39,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         Report::failure("metrics are written once: `--watch` goes with human and json");
         return Exit::Bad;
     }
-    let mut tables = match tables::open(table) {
+    let mut tables = match tables::open_to_look(table) {
         Ok(tables) => tables,
         Err(error) => return Report::kernel(&error),
     };

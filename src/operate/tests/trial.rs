@@ -179,7 +179,7 @@ fn while_a_trial_is_open_nothing_else_changes_the_tables() {
     ] {
         let refused = refused.unwrap_err();
         assert!(
-            matches!(&refused, Refused::OnTrial { table, remaining } if table == "flbc" && *remaining == seconds(60))
+            matches!(&refused, Refused::OnTrial { table, open } if table == "flbc" && open.remaining == Some(seconds(60)))
         );
     }
     assert_eq!(host.has(), tried);
@@ -197,7 +197,7 @@ fn what_changes_nothing_is_no_trial() {
     let mut host = Host::new();
     host.apply(SECOND);
     assert!(host.attempt(SECOND).unwrap().is_none());
-    assert!(host.trials().open(seconds(1000)).is_none());
+    assert!(host.trials().open(seconds(1000)).unwrap().is_none());
     assert!(matches!(
         confirm(&mut host.tables()),
         Err(Refused::NoTrial { last: None })
@@ -233,7 +233,7 @@ fn what_is_refused_is_no_trial() {
             Some((Outcome::Void, seconds(0)))
         );
     }
-    assert!(host.trials().open(seconds(1000)).is_none());
+    assert!(host.trials().open(seconds(1000)).unwrap().is_none());
     same(&host.has(), &before);
     assert!(host.apply(&first()).is_nothing());
     // Of those nobody needs to know.
@@ -259,7 +259,7 @@ fn what_nobody_would_take_back_is_not_tried() {
     );
     assert_eq!(refused.exit() as u8, 2);
     assert_eq!(host.has(), before);
-    assert!(host.trials().open(seconds(1000)).is_none());
+    assert!(host.trials().open(seconds(1000)).unwrap().is_none());
     host.apply(SECOND);
 }
 
@@ -273,7 +273,8 @@ fn the_time_to_confirm_counts_from_the_commit_on() {
         let mut sink = Diagnostics::new();
         let job = Job::new(tables, model(SECOND), Earlier::Dropped, None, &mut sink)?.whole();
         let watch = || {
-            kernel.set(trials.open(seconds(1000)));
+            let _watching = trials.watch()?;
+            kernel.set(trials.open(seconds(1000)).unwrap());
             Ok(())
         };
         let begun = begin(tables, &job, seconds(60), watch, &mut sink)?;
@@ -282,8 +283,11 @@ fn the_time_to_confirm_counts_from_the_commit_on() {
     })
     .unwrap();
     // It was open before anything was changed, so that whoever is killed leaves the way back.
-    assert_eq!(kernel.take().unwrap().remaining, seconds(60));
-    assert_eq!(trials.open(seconds(1000)).unwrap().remaining, seconds(60));
+    assert_eq!(kernel.take().unwrap().remaining, Some(seconds(60)));
+    assert_eq!(
+        trials.open(seconds(1000)).unwrap().unwrap().remaining,
+        Some(seconds(60))
+    );
 }
 
 #[test]
@@ -317,15 +321,20 @@ fn a_watcher_that_was_killed_is_told_of() {
         drop(host.begin(SECOND));
         assert_eq!(
             notice(&mut host.tables()).unwrap(),
-            "on trial, but the process that was to go back was killed: `flbc confirm` keeps this, `flbc try --back` goes back"
+            "on trial, but the process that was to go back was killed, with 1m left; `flbc confirm` keeps this, `flbc try --back` goes back"
         );
         if by_hand {
             host.back().unwrap();
         } else {
-            let mut tables = host.tables();
-            let turn = take(&mut tables).unwrap();
-            assert!(turn.orphaned, "and what it tried is still there");
+            host.kernel.now += seconds(60);
+            assert_eq!(
+                notice(&mut host.tables()).unwrap(),
+                "on trial, but the process that was to go back was killed, and the time is over: the next command that changes the tables goes back first; `flbc confirm` keeps this, `flbc try --back` goes back"
+            );
+            let turn = take(&mut host.tables()).unwrap();
+            assert!(turn.went_back.is_some());
             drop(turn);
+            same(&host.has(), &before);
             host.apply(&first());
         }
         same(&host.has(), &before);
@@ -381,7 +390,7 @@ fn a_watcher_waits_for_a_run_that_is_at_work_but_not_for_ever() {
     // One that hangs must not keep what was tried in place, but it may still commit: the trial is not over.
     assert_eq!(host.look(&mut watching, 1), Next::Look(seconds(1)));
     same(&host.has(), &before);
-    assert!(host.trials().open(host.kernel.now).is_some());
+    assert!(host.trials().open(host.kernel.now).unwrap().is_some());
     // It commits indeed, and ends.
     host.by_hand(|has| *has = tried.clone());
     drop(busy);
@@ -418,6 +427,30 @@ fn who_confirms_while_the_watcher_waits_for_its_turn_is_in_time() {
     assert!(host.apply(SECOND).is_nothing());
 }
 
+/// It keeps what it was told: the note is for others.
+#[test]
+fn a_watcher_goes_back_though_notes_are_damaged() {
+    for which in [".trial", ".before"] {
+        let mut host = Host::new();
+        host.apply(&first());
+        let before = host.has();
+        let mut watching = host.begin(SECOND);
+        // It looks once, after the commit.
+        assert_eq!(host.look(&mut watching, 1), EACH);
+        let [note] = &host.notes(which)[..] else {
+            panic!("{which}")
+        };
+        std::fs::write(note, b"x").unwrap();
+        let said = notice(&mut host.tables()).unwrap();
+        assert!(said.starts_with("on trial: goes back "), "{said}");
+        assert!(take(&mut host.tables()).is_err());
+        assert_eq!(host.look(&mut watching, 58), EACH);
+        assert_eq!(host.look(&mut watching, 1), Next::Over);
+        same(&host.has(), &before);
+        assert!(host.apply(&first()).is_nothing());
+    }
+}
+
 #[test]
 fn a_kernel_that_refuses_the_way_back_is_asked_again() {
     let mut host = Host::new();
@@ -432,7 +465,7 @@ fn a_kernel_that_refuses_the_way_back_is_asked_again() {
     let refused = host.back().unwrap_err();
     assert_eq!(refused.exit() as u8, 3);
     host.kernel.refuse = None;
-    assert!(host.trials().open(host.kernel.now).is_some());
+    assert!(host.trials().open(host.kernel.now).unwrap().is_some());
     assert_eq!(host.look(&mut watching, 1), Next::Over);
     same(&host.has(), &before);
 }
@@ -465,12 +498,22 @@ fn a_trial_of_another_boot_is_none() {
         panic!()
     };
     let bytes = std::fs::read(head).unwrap();
+    // Behind the checksum: the length of the id, and the id.
     let mut other = bytes.clone();
-    other[1] ^= 1;
+    other[9] ^= 1;
+    let sum = super::notes::sum_of(&other[8..]).to_le_bytes();
+    other[..8].copy_from_slice(&sum);
     std::fs::write(head, other).unwrap();
-    assert!(host.trials().open(host.kernel.now).is_none());
+    let in_memory = rustix::fs::statfs(head).unwrap().f_type == 0x0102_1994;
+    assert!(in_memory || host.trials().open(host.kernel.now).unwrap().is_none());
     std::fs::write(head, bytes).unwrap();
-    assert!(host.trials().open(host.kernel.now).unwrap().watched);
+    assert!(
+        host.trials()
+            .open(host.kernel.now)
+            .unwrap()
+            .unwrap()
+            .watched
+    );
     drop(watching);
 }
 
@@ -487,10 +530,13 @@ fn what_was_before_must_be_readable_to_go_back() {
     let refused = host.back().unwrap_err();
     let told = refused.to_string();
     assert!(
-        told.starts_with("what was before cannot be read: "),
+        told.starts_with("a trial is open, and what was before it is not known: ")
+            && told.ends_with(
+                ".before: it is damaged; nothing was changed: `flbc confirm` keeps what it tries"
+            ),
         "{told}"
     );
-    assert_eq!(refused.exit() as u8, 2);
+    assert_eq!(refused.exit() as u8, 5);
     same(&host.has(), &tried);
     confirm(&mut host.tables()).unwrap();
 }

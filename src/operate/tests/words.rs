@@ -7,6 +7,8 @@ use rustix::io::Errno;
 use super::*;
 use crate::apply::Totals;
 use crate::kernel::KernelError;
+use crate::kernel::lock::Holder;
+use crate::kernel::trial::Open;
 use crate::kernel::trial::Outcome;
 use crate::operate::refused::few;
 
@@ -73,13 +75,30 @@ fn every_refusal_has_its_exit() {
         (
             Refused::Busy {
                 waited: seconds(60),
+                holder: None,
             },
             5,
         ),
         (
             Refused::OnTrial {
                 table: "flbc".to_owned(),
-                remaining: seconds(1),
+                open: Open {
+                    remaining: Some(seconds(1)),
+                    watched: true,
+                },
+            },
+            5,
+        ),
+        (
+            Refused::TrialUnknown {
+                error: io::Error::other("no"),
+            },
+            5,
+        ),
+        (
+            Refused::NoWayBack {
+                table: "flbc".to_owned(),
+                error: io::Error::other("no"),
             },
             5,
         ),
@@ -126,12 +145,24 @@ fn a_refusal_by_the_kernel_says_that_it_has_what_it_had() {
 
 #[test]
 fn a_run_that_waited_in_vain_says_how_long() {
-    let busy = Refused::Busy {
+    let busy = |holder| Refused::Busy {
         waited: seconds(60),
+        holder,
     };
     assert_eq!(
-        told(&busy),
+        told(&busy(None)),
         ["another flbc has been changing these tables for 1m; wait for it or end it"]
+    );
+    let holder = Holder {
+        pid: 4711,
+        command: "flbc apply \u{1b}[2Jlb.flb".to_owned(),
+        held: Duration::from_millis(3_725_900),
+    };
+    assert_eq!(
+        told(&busy(Some(holder))),
+        [
+            "another flbc has been changing these tables for 1h2m5s: process 4711, `flbc apply \\u{1b}[2Jlb.flb`; wait for it or end it (`kill 4711`)"
+        ]
     );
 }
 
@@ -140,7 +171,10 @@ fn commands_that_are_told_name_the_table_where_it_must_be_said() {
     let on_trial = |table: &str| {
         let refused = Refused::OnTrial {
             table: table.to_owned(),
-            remaining: Duration::from_millis(59_001),
+            open: Open {
+                remaining: Some(Duration::from_millis(59_001)),
+                watched: true,
+            },
         };
         refused.to_string()
     };

@@ -1,5 +1,6 @@
 //! The kernel's tables as the commands open them, and the waiting for one's turn.
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use super::report::Report;
 use crate::apply::Tables;
 use crate::kernel::cache::Cache;
 use crate::kernel::{KernelError, Linux};
+use crate::model::{Effective, Lacking, Layers, Model};
 use crate::operate::Refused;
 use crate::operate::turn::{Turn, take};
 
@@ -25,6 +27,25 @@ pub(super) fn notes() -> Cache {
 /// The tables of this name in the kernel of this machine.
 pub(super) fn open(table: &str) -> Result<Tables<Linux>, KernelError> {
     Ok(Tables::new(Linux::open()?, notes(), table))
+}
+
+/// What holds: what the file says, with what was set beside it. Where that cannot be read it is the file alone, with a
+/// sentence that says so.
+pub(super) fn held(table: &str, declared: &Model) -> (Effective, Option<String>) {
+    let alone = || Effective::of(declared.clone(), Layers::default(), Lacking::new());
+    let unread = |why: &dyn fmt::Display| Some(format!("what was set with `flbc set`: {why}"));
+    let mut tables = match open(table) {
+        Ok(tables) => tables,
+        Err(error) => return (alone(), unread(&error)),
+    };
+    match tables.layers() {
+        Ok((layers, _)) => {
+            let (layers, _) = layers.beside(declared);
+            let effective = Effective::of(declared.clone(), layers, Lacking::new());
+            (effective, None)
+        }
+        Err(unreadable) => (alone(), unread(&unreadable)),
+    }
 }
 
 /// Waits for the turn to change these tables.

@@ -372,7 +372,7 @@ const LARGER_ROOMS: [(&str, usize); 6] = [
     ("lower", 5_500),
     ("emit", 5_000),
     ("apply", 5_500),
-    ("kernel", 5_000),
+    ("kernel", 5_500),
     ("check", 5_000),
     ("syntax", 5_500),
 ];

@@ -17,6 +17,7 @@ use crate::diagnostic::{Diagnostics, argument, escape, escape_json};
 use crate::doctor::{self, Facts, Finding, FindingCode};
 use crate::explain::Location;
 use crate::kernel::host::{self, Host};
+use crate::kernel::neighbour;
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::model::{Model, Served};
 use crate::operate::{Earlier, Job, Refused};
@@ -75,14 +76,19 @@ pub(super) fn run(
         Ok(model) => model,
         Err(exit) => return exit,
     };
-    let host = match host::look(&doctor::destinations(&model), &doctor::vips_of(&model)) {
-        Ok(host) => host,
-        Err(error) => return Report::kernel(&error),
-    };
-    let (mut findings, mut lacking) = match examined(&model, &host, table) {
+    let (effective, unread) = tables::held(table, &model);
+    let holding = effective.model();
+    let seen = host::look(&doctor::destinations(holding), &doctor::vips_of(holding));
+    let examined = seen.and_then(|host| examined(holding, &host, table));
+    let Examined {
+        mut findings,
+        mut lacking,
+        mut after,
+    } = match examined {
         Ok(examined) => examined,
         Err(error) => return Report::kernel(&error),
     };
+    after.unseen.splice(..0, unread);
     match asked(report, &model, table, file, &sources) {
         Answer::Findings(more) => findings.extend(more),
         Answer::Unprivileged => lacking = true,
@@ -91,8 +97,8 @@ pub(super) fn run(
     findings.retain(|finding| !except.contains(&finding.code));
     findings.sort_by_key(|finding| finding.code);
     let text = match format {
-        Format::Human => human(&findings, lacking, &sources),
-        Format::Json => as_json(&findings, lacking, &sources),
+        Format::Human => human(&findings, lacking, &sources) + &after.human(file),
+        Format::Json => as_json(&findings, lacking, &after, file, &sources),
     };
     let written = output::to_stdout(output::bytes(text.as_bytes()));
     let exit = if lacking {
@@ -109,22 +115,84 @@ pub(super) fn run(
     exit.max(Report::written(written, "standard output"))
 }
 
-/// What the machine has, and whether something could not be looked at.
-fn examined(model: &Model, host: &Host, table: &str) -> Result<(Vec<Finding>, bool), KernelError> {
+/// What was found on the machine.
+struct Examined {
+    findings: Vec<Finding>,
+    /// Whether something could not be looked at for want of privilege.
+    lacking: bool,
+    after: After,
+}
+
+/// What cannot be seen from here.
+struct After {
+    /// What was not looked at.
+    unseen: Vec<String>,
+    /// The commands that write what servers need, without the file's name, and how many servers more there are.
+    servers: (Vec<String>, usize),
+}
+
+impl After {
+    /// The commands that write what servers need.
+    fn commands(&self, file: &Path) -> impl Iterator<Item = String> {
+        let file = file.to_string_lossy();
+        // What was read from standard input cannot be read again.
+        let named = if file == "-" {
+            "FILE".to_owned()
+        } else {
+            argument(&file)
+        };
+        let commands = self.servers.0.iter();
+        commands.map(move |command| format!("{command} {named}"))
+    }
+
+    /// The lines at the end.
+    fn human(&self, file: &Path) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        for what in &self.unseen {
+            let _ = writeln!(text, "not looked at: {}", escape(what));
+        }
+        let (commands, mut more) = (self.commands(file), self.servers.1);
+        let mut told = 0;
+        for command in commands {
+            if told == 0 {
+                let _ = writeln!(text, "what to run on each server as root is written by:");
+            }
+            told += 1;
+            if told > TOLD {
+                more += 1;
+            } else {
+                let _ = writeln!(text, "    {}", escape(&command));
+            }
+        }
+        if more > 0 {
+            let _ = writeln!(text, "    and so on for {more} more");
+        }
+        text
+    }
+}
+
+fn examined(model: &Model, host: &Host, table: &str) -> Result<Examined, KernelError> {
     let contacts: BTreeSet<_> = doctor::contacts(model, host)
         .into_iter()
         .take(ASKED)
         .collect();
-    let unresolved = privileged(host::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
-    let foreign = Linux::open().and_then(|mut kernel| kernel.base_chains(table));
+    let unresolved = privileged(neighbour::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
+    let foreign = Linux::open().and_then(|mut kernel| kernel.foreign_chains(table));
     let foreign = privileged(foreign)?;
     let facts = Facts {
         host,
         unresolved: unresolved.as_ref(),
         foreign: foreign.as_deref(),
     };
-    let lacking = unresolved.is_none() || foreign.is_none();
-    Ok((doctor::examine(model, &facts), lacking))
+    Ok(Examined {
+        findings: doctor::examine(model, &facts),
+        lacking: unresolved.is_none() || foreign.is_none(),
+        after: After {
+            unseen: doctor::unseen(model, &facts, ASKED),
+            servers: doctor::on_servers(model, host),
+        },
+    })
 }
 
 /// `None` where only the privilege is missing.
@@ -173,7 +241,13 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
             )])
         }
         Failure::Kernel(error) => unanswered(&error),
-        told @ (Failure::Numbers | Failure::Claimed(_) | Failure::Crowded) => {
+        Failure::Claimed(claimed) => Answer::Findings(
+            claimed
+                .iter()
+                .map(|one| doctor::claimed(&one.vip, &one.by, &one.table))
+                .collect(),
+        ),
+        told @ (Failure::Numbers | Failure::Crowded) => {
             let refused = Refused::Failed(told);
             Answer::Failed(report.refused(&refused, sink, sources))
         }
@@ -256,7 +330,13 @@ fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
     text
 }
 
-fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
+fn as_json(
+    findings: &[Finding],
+    lacking: bool,
+    after: &After,
+    file: &Path,
+    sources: &Sources,
+) -> String {
     let all: Vec<_> = findings
         .iter()
         .map(|finding| {
@@ -270,6 +350,12 @@ fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
         })
         .collect();
     let well = !lacking && findings.iter().all(|finding| !finding.mend);
-    let value = json!({ "well": well, "complete": !lacking, "findings": all });
+    let value = json!({
+        "well": well,
+        "complete": !lacking,
+        "findings": all,
+        "unseen": after.unseen,
+        "servers": after.commands(file).collect::<Vec<_>>(),
+    });
     format!("{}\n", escape_json(&format!("{value:#}")))
 }

@@ -24,11 +24,13 @@ mod error;
 // For tests: no release has it.
 #[cfg(any(test, debug_assertions))]
 pub mod fake;
+mod foreign;
 pub mod host;
 #[cfg(test)]
 mod lent;
 mod linux;
 mod memory;
+pub mod neighbour;
 mod read;
 mod reading;
 mod socket;
@@ -36,6 +38,7 @@ pub mod trial;
 pub mod wishes;
 
 pub use error::{KernelError, Reason, Refusal};
+pub use foreign::{Deed, ForeignChain};
 pub use linux::Linux;
 
 /// What flbc asks of a kernel.

@@ -19,7 +19,9 @@ use crate::explain::Location;
 use crate::kernel::host::{self, Host};
 use crate::kernel::neighbour;
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
+use crate::lower::layout::Layout;
 use crate::model::{Model, Served};
+use crate::operate::refused::option;
 use crate::operate::{Earlier, Job, Refused};
 use crate::source::Sources;
 
@@ -89,10 +91,14 @@ pub(super) fn run(
         Err(error) => return Report::kernel(&error),
     };
     after.unseen.splice(..0, unread);
+    let set = !effective.layers().is_empty();
     match asked(report, &model, table, file, &sources) {
         Answer::Findings(more) => findings.extend(more),
         Answer::Unprivileged => lacking = true,
         Answer::Failed(exit) => return exit,
+    }
+    for command in findings.iter_mut().flat_map(|finding| &mut finding.remedy) {
+        *command = complete(command, table, set, file);
     }
     findings.retain(|finding| !except.contains(&finding.code));
     findings.sort_by_key(|finding| finding.code);
@@ -113,6 +119,29 @@ pub(super) fn run(
         Exit::Fine
     };
     exit.max(Report::written(written, "standard output"))
+}
+
+/// A command as it is to be run here: `flbc apply` names the tables that it is for, and ends nothing that was set.
+fn complete(command: &str, table: &str, set: bool, file: &Path) -> String {
+    let Some(rest) = command.strip_prefix("flbc apply ") else {
+        return command.to_owned();
+    };
+    let table = if command.contains("--table") {
+        String::new()
+    } else {
+        option(table)
+    };
+    let keep = if set && !command.contains("--keep") {
+        " --keep"
+    } else {
+        ""
+    };
+    let file = file.to_string_lossy();
+    let rest = match rest.strip_suffix("FILE") {
+        Some(before) if file != "-" => format!("{before}{}", argument(&file)),
+        Some(_) | None => rest.to_owned(),
+    };
+    format!("flbc apply{table}{keep} {rest}")
 }
 
 /// What was found on the machine.
@@ -178,12 +207,17 @@ fn examined(model: &Model, host: &Host, table: &str) -> Result<Examined, KernelE
         .take(ASKED)
         .collect();
     let unresolved = privileged(neighbour::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
-    let foreign = Linux::open().and_then(|mut kernel| kernel.foreign_chains(table));
-    let foreign = privileged(foreign)?;
+    let rules = Linux::open().and_then(|mut kernel| {
+        let own = kernel.own_chains(table)?;
+        Ok((kernel.foreign_chains(table)?, own))
+    });
+    let (foreign, own) = privileged(rules)?.unzip();
+    let own = own.unwrap_or_default();
     let facts = Facts {
         host,
         unresolved: unresolved.as_ref(),
         foreign: foreign.as_deref(),
+        layout: Layout::of_chains(own.iter().map(|name| &**name)),
     };
     Ok(Examined {
         findings: doctor::examine(model, &facts),

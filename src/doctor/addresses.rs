@@ -146,10 +146,11 @@ fn routed(
     }
 }
 
-/// Whether a rule of the loop guard stops packets for the VIP that come in from outside.
+/// Whether packets for the VIP that come in from outside have a table of their own, and are stopped: by the loop guard or
+/// one like it.
 fn is_guarded(host: &Host, vip: IpAddr) -> bool {
     let family = Family::of(vip);
-    host.guarded.contains(&family) && forwards(host, family) && !host.circling.contains(&vip)
+    host.apart.contains(&family) && forwards(host, family) && !host.circling.contains(&vip)
 }
 
 /// Whether what no service takes of the VIP's packets is sent on to where it comes from.

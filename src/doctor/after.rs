@@ -124,6 +124,7 @@ mod tests {
     use crate::diagnostic::Diagnostics;
     use crate::doctor::machine::tests::host;
     use crate::kernel::host::{Address, Nft, Settings};
+    use crate::lower::layout::Layout;
     use crate::source::Sources;
     use crate::syntax::Input;
 
@@ -177,6 +178,7 @@ mod tests {
                 host,
                 unresolved: seen.then_some(&nobody),
                 foreign: seen.then_some(&[]),
+                layout: Layout::default(),
             };
             let unseen = unseen(&file, &facts, asked);
             unseen.join("; ")

@@ -338,11 +338,13 @@ fn carriers<'h>(service: &Service, vip: IpAddr, host: &'h Host) -> Vec<&'h Link>
 fn lengths(model: &Model, service: &Service, mode: &DirectReturn, host: &Host) -> Vec<Finding> {
     let mut pairs = BTreeSet::new();
     for server in live(model, service) {
-        for out in ways_out(mode, server, host) {
-            let on = mode.on.iter().filter_map(|name| host.link(name));
-            let longer = on.filter(|on| out.mtu > 0 && on.mtu > out.mtu && on.name != "lo");
-            pairs.extend(longer.map(|on| (on.index, out.index)));
-        }
+        // Without one, they leave by the interface that they came in by.
+        let Some(out) = mode.interface_to(server).and_then(|name| host.link(name)) else {
+            continue;
+        };
+        let on = mode.on.iter().filter_map(|name| host.link(name));
+        let longer = on.filter(|on| out.mtu > 0 && on.mtu > out.mtu && on.name != "lo");
+        pairs.extend(longer.map(|on| (on.index, out.index)));
     }
     let named = pairs
         .into_iter()

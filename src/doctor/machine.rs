@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Finding, FindingCode, nat, paths};
+use super::{Facts, Finding, FindingCode, nat, paths};
 use crate::diagnostic::{quote, word};
 use crate::kernel::host::{Host, LinkState, Nft};
 use crate::lower::layout::Layout;
@@ -12,12 +12,13 @@ use crate::model::{Family, Model, Protocol, Service};
 /// The oldest `nft` that lists the rules: Debian 12's, the oldest that they were listed with.
 const OLDEST_NFT: [u32; 3] = [1, 0, 6];
 
-pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let host = facts.host;
     interfaces(model, host, findings);
     neighbour_tables(model, host, findings);
     connections(model, host, findings);
     invalid(model, host, findings);
-    marks(model, host, findings);
+    marks(model, facts, findings);
     nft(host, findings);
 }
 
@@ -154,13 +155,14 @@ const BITS: u32 = 16;
 
 /// Rules that choose routes by some bits of a mark. They see connection marks, which flbc gives in nat, where other rules
 /// copy those to packets, as with several uplinks.
-fn marks(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+fn marks(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let mut told = BTreeSet::new();
-    for rule in &host.mark_rules {
+    let left = (1 << facts.layout.shift()) - 1;
+    for rule in &facts.host.mark_rules {
         let (mark, bits) = (rule.mark, rule.mask);
         let of_family = |service: &Service| service.families().any(|its| its == rule.family);
-        // Without a bit that is set it is for packets without a mark.
-        let may_match = mark != 0 && bits.count_ones() <= BITS;
+        // Without a bit that is set it is for packets without a mark. One among those that flbc leaves 0 is never flbc's.
+        let may_match = mark != 0 && mark & left == 0 && bits.count_ones() <= BITS;
         if !may_match || !nat(model).any(of_family) || !told.insert((rule.priority, mark, bits)) {
             continue;
         }
@@ -262,6 +264,7 @@ pub(super) mod tests {
                 .collect(),
             circling: BTreeSet::new(),
             guarded: BTreeSet::new(),
+            apart: BTreeSet::new(),
             mark_rules: Vec::new(),
             legacy_tables: Vec::new(),
             settings,
@@ -270,16 +273,22 @@ pub(super) mod tests {
     }
 
     fn found(file: &str, settings: Settings, nft: Nft) -> Vec<(FindingCode, String)> {
-        found_on(file, &host(settings, nft))
+        found_on(file, &host(settings, nft), Layout::default())
     }
 
-    fn found_on(file: &str, host: &Host) -> Vec<(FindingCode, String)> {
+    fn found_on(file: &str, host: &Host, layout: Layout) -> Vec<(FindingCode, String)> {
         let mut sink = Diagnostics::new();
         let input = Input::Stdin(file.as_bytes().to_vec());
         let model = crate::read(input, &mut Sources::new(), &mut sink).unwrap_or_default();
         assert_eq!(model.services.len(), 1);
         let mut findings = Vec::new();
-        examine(&model, host, &mut findings);
+        let facts = Facts {
+            host,
+            unresolved: None,
+            foreign: None,
+            layout,
+        };
+        examine(&model, &facts, &mut findings);
         let told = findings.into_iter().map(|finding| {
             let remedy = finding.remedy.join("; ");
             (finding.code, remedy)
@@ -381,7 +390,12 @@ pub(super) mod tests {
                 mark,
                 mask: bits,
             });
-            let found = found_on(file, &host);
+            let found = found_on(file, &host, Layout::default());
+            // What the command does ends it.
+            let low = Layout::new(8).filter(|_| bits <= 0xff);
+            if let Some(layout) = low {
+                assert_eq!(found_on(file, &host, layout), []);
+            }
             let expected: Vec<_> = remedy
                 .map(|remedy| (FindingCode::RuleMatchesMarks, remedy.to_owned()))
                 .into_iter()

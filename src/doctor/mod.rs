@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use crate::diagnostic::word;
 use crate::kernel::ForeignChain;
 use crate::kernel::host::Host;
+use crate::lower::layout::Layout;
 use crate::model::{Model, Service};
 use crate::source::Span;
 
@@ -342,12 +343,14 @@ pub struct Facts<'a> {
     pub unresolved: Option<&'a BTreeSet<(u32, IpAddr)>>,
     /// Chains of others; `None` where the privilege to read them is missing.
     pub foreign: Option<&'a [ForeignChain]>,
+    /// Which bits of marks flbc's tables leave to others.
+    pub layout: Layout,
 }
 
 /// All that would stop the file from working on this machine, sorted by what it is about.
 pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    machine::examine(model, facts.host, &mut findings);
+    machine::examine(model, facts, &mut findings);
     addresses::examine(model, facts.host, &mut findings);
     paths::examine(model, facts, &mut findings);
     direct::examine(model, facts.host, &mut findings);

@@ -4,9 +4,11 @@
 //! what is balanced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::linux::Linux;
 use super::{BaseChain, Kernel, KernelError};
+use crate::emit::netlink::TableFamily;
 use crate::emit::netlink::attribute::{Attribute, Attributes};
 use crate::emit::netlink::constant::{
     cmp, ct, data, element, expr, immediate, lookup, message, nat, rule, table, verdict,
@@ -97,6 +99,17 @@ impl Linux {
             });
         }
         Ok(foreign)
+    }
+
+    /// The chains of flbc's own table of nat, by their names.
+    ///
+    /// # Errors
+    ///
+    /// Those of netlink; [`KernelError::NoPrivilege`] without `CAP_NET_ADMIN`.
+    pub fn own_chains(&mut self, table: &str) -> Result<Vec<Arc<str>>, KernelError> {
+        let read = |kernel: &mut Self| kernel.read_chains(TableFamily::Inet, table);
+        let (chains, _) = self.undisturbed(read)?;
+        Ok(chains.into_iter().map(|chain| chain.name).collect())
     }
 
     /// The tables whose rules no packet meets.

@@ -166,6 +166,8 @@ pub struct Host {
     pub circling: BTreeSet<IpAddr>,
     /// The families whose packets from outside are looked up in the table [`LOOP_GUARD`] first.
     pub guarded: BTreeSet<Family>,
+    /// The families whose packets from outside are looked up in any table of their own.
+    pub apart: BTreeSet<Family>,
     /// The rules that choose routes by a mark.
     pub mark_rules: Vec<MarkRule>,
     /// The tables of iptables that do not stand in nf_tables, where nobody sees their rules but `iptables-legacy`.
@@ -268,7 +270,8 @@ pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<
         links: links.collect(),
         addresses: addresses.collect(),
         circling: circling(&ways, vips)?,
-        guarded: guarded(&rules),
+        guarded: guarded(&rules, |rule| rule.table() == LOOP_GUARD),
+        apart: guarded(&rules, RuleMessage::is_lookup),
         mark_rules: rules.iter().filter_map(mark_rule).collect(),
         legacy_tables: legacy_tables(),
         ways,
@@ -315,12 +318,11 @@ fn circling(
     Ok(circling)
 }
 
-/// The families that have the rule `not iif lo lookup LOOP_GUARD`.
-fn guarded(rules: &[RuleMessage]) -> BTreeSet<Family> {
-    let guards = rules.iter().filter(|rule| {
-        rule.is_invert() && rule.iifname() == Some("lo") && rule.table() == LOOP_GUARD
-    });
-    guards.map(family).collect()
+/// The families that have a rule `not iif lo` of this kind.
+fn guarded(rules: &[RuleMessage], is_it: impl Fn(&RuleMessage) -> bool) -> BTreeSet<Family> {
+    let from_outside = |rule: &&RuleMessage| rule.is_invert() && rule.iifname() == Some("lo");
+    let guards = rules.iter().filter(from_outside);
+    guards.filter(|rule| is_it(rule)).map(family).collect()
 }
 
 fn family(rule: &RuleMessage) -> Family {

@@ -81,6 +81,10 @@ fn what_was_set_holds_for_the_doctor_and_for_a_live_explanation() {
     balancer.shell("ip route add unreachable 10.20.0.11/32");
     let said = balancer.doctor();
     assert_eq!((said.code, said.all()), (0, vec![]));
+    let changed = host.write("changed.flb", &NAT.replace("80\n", "81\n"));
+    let ran = host.flbc(&["doctor", &changed], "");
+    let keeps = format!("    run  flbc apply --keep {changed}\n");
+    assert!(ran.out.contains(&keeps), "{}", ran.out);
     let set = host.flbc(&["set", "www", "a", "up"], "");
     assert_eq!(set.code, Some(0), "{}", set.err);
     let said = balancer.doctor();
@@ -96,6 +100,14 @@ fn a_vip_of_another_table_is_one_finding_among_others() {
     let ran = balancer.host.flbc(&other, file);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     balancer.assert_well();
+    let changed = balancer
+        .host
+        .write("dns.flb", &file.replace("11 }", "12 }"));
+    let ran = balancer
+        .host
+        .flbc(&["doctor", "--table", "other", &changed], "");
+    let names = format!("    run  flbc apply --table other {changed}\n");
+    assert!(ran.out.contains(&names), "{}", ran.out);
     balancer.shell("sysctl -w net.ipv4.ip_forward=0");
     let both = NAT
         .replace("vip 192.0.2.10,", "vip 192.0.2.10, 192.0.2.53,")
@@ -223,6 +235,10 @@ fn rules_for_marks_that_flbc_sets_too_are_told() {
     assert_eq!(said.all(), [("rule-matches-marks", true)]);
     let remedy = "flbc apply --keep --mark-shift 8 FILE";
     assert_eq!(said.remedies(), [remedy]);
+    let shifted = ["apply", "--keep", "--mark-shift", "8", "-"];
+    let ran = balancer.host.flbc(&shifted, NAT);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    balancer.assert_well();
     balancer.shell("ip rule del pref 90; ip rule add pref 91 not fwmark 0xca6c lookup 100; ip rule add pref 92 fwmark 0xca6c lookup 100");
     balancer.assert_well();
 }
@@ -322,8 +338,8 @@ fn a_vip_in_a_network_of_the_balancers_that_the_loop_guard_covers_is_taken_for_r
     );
     assert_eq!(balancer.doctor().to_mend(), BTreeSet::from(["vip-nowhere"]));
     balancer.shell(
-        "ip rule add pref 100 not iif lo lookup 4243
-         ip route add blackhole 192.0.2.10/32 table 4243",
+        "ip rule add pref 100 not iif lo lookup 4300
+         ip route add blackhole 192.0.2.10/32 table 4300",
     );
     balancer.assert_well();
 }

@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostics;
 use crate::doctor::machine::tests::{host, link};
 use crate::doctor::paths;
 use crate::kernel::host::{Address, Nft, Settings};
+use crate::lower::layout::Layout;
 use crate::source::Sources;
 use crate::syntax::Input;
 
@@ -22,6 +23,7 @@ fn found(file: &str, host: &Host) -> Vec<Finding> {
         host,
         unresolved: Some(&unresolved),
         foreign: None,
+        layout: Layout::default(),
     };
     let mut findings = Vec::new();
     paths::examine(&model, &facts, &mut findings);
@@ -237,6 +239,17 @@ fn packets_that_are_too_long_to_be_sent_on_are_told() {
             );
         }
     }
+}
+
+#[test]
+fn packets_leave_by_the_interface_that_they_came_in_by_where_none_is_named() {
+    let mut host = stacked(7);
+    host.links[3].mtu = 9000;
+    let findings = found(&service("on eth2, br0"), &host);
+    assert!(
+        !codes(&findings).contains(&FindingCode::SmallerMtu),
+        "{findings:#?}"
+    );
 }
 
 #[test]

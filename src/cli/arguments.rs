@@ -242,7 +242,7 @@ pub(super) enum Command {
         /// By which protocol
         #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
         protocol: explain::Transport,
-        /// Also look in the kernel: whether this very connection exists, and what `persist` and `track` remember
+        /// Also look on this machine: what `flbc set` changed beside the file, whether this very connection exists, and what `persist` and `track` remember
         #[arg(long)]
         live: bool,
         /// The name of both tables, for `--live`

@@ -285,11 +285,13 @@ fn coming(service: &Service, mode: &DirectReturn, host: &Host) -> Vec<Finding> {
         let Some((upper, lower)) = upper else {
             continue;
         };
-        let instead = if shares(upper) {
+        let instead = if shares(upper) && mode.via.is_none() {
             // Its neighbours are those of what it stands on, where the addresses for it are.
             format!("write `on {} via {}`", upper.name, lower.name)
-        } else {
+        } else if mode.via.is_none() {
             format!("write {} in place of {}", upper.name, lower.name)
+        } else {
+            format!("write `on {}` in place of `on {}`", upper.name, lower.name)
         };
         let is = relation(host, upper, lower).unwrap_or_default();
         findings.push(Finding::new(

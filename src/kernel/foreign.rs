@@ -14,9 +14,6 @@ use crate::emit::netlink::constant::{
     cmp, ct, data, element, expr, immediate, lookup, message, nat, rule, table, verdict,
 };
 
-/// So many maps of verdicts are read. What lies behind more of them counts as seen by nobody.
-const MAPS: usize = 4096;
-
 /// What rules may do to a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
@@ -157,16 +154,11 @@ impl Linux {
 
     /// Puts what the elements of maps lead to beside the rules that look them up.
     fn follow_maps(&mut self, all: &mut BTreeMap<Place, Chains>) -> Result<(), KernelError> {
-        let mut read = 0;
         for ((family, table), chains) in all {
             let rules = || chains.values().flatten();
             let maps: BTreeSet<String> = rules().flat_map(|one| one.maps.clone()).collect();
             let mut ends: BTreeMap<String, Sketch> = BTreeMap::new();
             for map in maps {
-                read += 1;
-                if read > MAPS {
-                    return Ok(());
-                }
                 let mut end = Sketch::default();
                 self.socket.dump(
                     message::GET_ELEMENTS,

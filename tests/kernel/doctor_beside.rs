@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::doctor::{Balancer, Said};
+use crate::lab::SILENCE;
+use crate::lab::client::{self, Protocol};
 use crate::lab::topology::Layout;
+use crate::operator::at;
 
 const NAT: &str = "service www {
     vip 192.0.2.10, 2001:db8::10 tcp, udp 80
@@ -260,7 +263,7 @@ fn what_stands_on_another_interface_is_told_with_the_one_to_write() {
         "{:#?}",
         said.findings
     );
-    let words = "vrrp.51, a macvlan of eth0, and eth0 does not see them as its own: write `on vrrp.51 via eth0`";
+    let words = "vrrp.51, a macvlan of eth0, and eth0 does not see them as its own: write `on vrrp.51` in place of `on eth0`";
     assert!(said.sentences().contains(words), "{}", said.sentences());
     let better = DR.replace("on eth0", "on vrrp.51");
     assert_eq!(balancer.doctor_of(&better, &[]).to_mend(), BTreeSet::new());
@@ -342,4 +345,78 @@ fn a_vip_in_a_network_of_the_balancers_that_the_loop_guard_covers_is_taken_for_r
          ip route add blackhole 192.0.2.10/32 table 4300",
     );
     balancer.assert_well();
+}
+
+#[test]
+fn what_is_told_to_write_of_a_macvlan_carries_packets() {
+    let file = "service www { vip 192.0.2.10 udp 80; mode dr on eth0; server a 10.20.0.11 }";
+    let balancer = balancer(Layout::DrOneInterface, file);
+    let topology = &balancer.topology;
+    let _serving = topology.serve(&[80]);
+    let answers = || {
+        let to = at("192.0.2.10:80");
+        let from = Some(topology.source(to));
+        client::ask(&topology.client, Protocol::Udp, from, to, SILENCE).is_ok()
+    };
+    assert!(answers());
+    balancer.shell(
+        "ip address del 192.0.2.10/32 dev lo
+         ip link add vrrp.51 link eth0 address 00:00:5e:00:01:33 type macvlan mode private
+         ip link set vrrp.51 up
+         ip address add 192.0.2.10/32 dev vrrp.51",
+    );
+    topology.router.ip(
+        "neigh replace 10.20.0.51 lladdr 00:00:5e:00:01:33 nud permanent dev lan
+        route replace 192.0.2.10/32 via 10.20.0.51",
+    );
+    assert!(!answers());
+    let said = balancer.doctor();
+    let words = "write `on vrrp.51 via eth0`";
+    assert!(said.sentences().contains(words), "{}", said.sentences());
+    let better = file.replace("on eth0", "on vrrp.51 via eth0");
+    balancer.host.apply(&better);
+    assert_eq!(balancer.doctor_of(&better, &[]).to_mend(), BTreeSet::new());
+    assert!(answers());
+}
+
+#[test]
+fn commands_are_right_whatever_interfaces_are_called() {
+    let balancer = balancer(Layout::Nat, NAT);
+    let name = r"'e;h$'\''x&='";
+    balancer.shell(&format!(
+        "ip link add {name} type veth peer name peer0
+         ip link set {name} up
+         ip link set peer0 up
+         ip address add 198.18.0.1/24 dev {name}
+         ip neighbour add 198.18.0.2 lladdr 02:00:00:00:00:77 nud permanent dev {name}"
+    ));
+    let file = NAT.replace("vip 192.0.2.10,", "vip 192.0.2.10, 198.18.0.10,");
+    let file = file.replace("10.20.0.12", "198.18.0.2");
+    let settings = format!("/proc/sys/net/ipv4/conf/{name}");
+    let cases = [
+        ("true".to_owned(), "vip-nowhere"),
+        (format!("echo 0 > {settings}/forwarding"), "forwarding-off"),
+        (
+            format!("ip link set {name} up; echo 1 > {settings}/rp_filter"),
+            "strict-rp-filter",
+        ),
+    ];
+    for (fault, code) in cases {
+        balancer.shell(&fault);
+        let said = balancer.doctor_of(&file, &[]);
+        assert_eq!(
+            said.to_mend(),
+            BTreeSet::from([code]),
+            "{:#?}",
+            said.findings
+        );
+        for remedy in said.remedies() {
+            balancer.shell(remedy);
+        }
+        assert_eq!(
+            balancer.doctor_of(&file, &[]).to_mend(),
+            BTreeSet::new(),
+            "{code}"
+        );
+    }
 }

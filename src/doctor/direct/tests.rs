@@ -168,6 +168,25 @@ fn frames_come_by_the_interface_that_the_vip_is_on() {
 }
 
 #[test]
+fn a_part_of_a_bond_or_bridge_sees_some_of_the_frames() {
+    let told = |mode: &str, change: &dyn Fn(&mut Host)| {
+        let mut host = stacked(7);
+        change(&mut host);
+        let findings = found(&service(mode), &host);
+        let mut sentences = findings.into_iter().map(|one| one.sentence);
+        sentences.find(|sentence| sentence.contains("is a port of br0"))
+    };
+    let same_mac = |host: &mut Host| host.links[3].mac = host.links[2].mac;
+    // By eth1 come others, and those are not seen.
+    assert!(told("on eth0 via eth2", &|_| {}).is_some());
+    assert!(told("on eth0 via eth2", &|host| host.links[1].port_of = None).is_none());
+    // What is for br0 is for a stranger on bond0, unless both have one MAC address.
+    assert!(told("on bond0 via eth2", &|_| {}).is_some());
+    assert!(told("on bond0 via eth2", &same_mac).is_none());
+    assert!(told("on bond0, br0 via eth2", &|_| {}).is_none());
+}
+
+#[test]
 fn a_server_is_another_machine() {
     let mut host = stacked(7);
     assert_eq!(found(&service("on eth2"), &host), []);

@@ -55,8 +55,9 @@ pub(super) fn to_server(
     let mut findings = Vec::new();
     for link in links_to(mode, server, host) {
         if link.port_of.is_some() {
-            let top = whose_neighbours(host, link, address);
-            findings.push(port_of_another(link, top, true));
+            let top = topmost(host, link);
+            let has = whose_neighbours(host, link, address);
+            findings.push(port_of_another(link, top, has, true));
             continue;
         }
         let hop = (link.index, address);
@@ -119,18 +120,31 @@ fn elsewhere(mode: &DirectReturn, link: &Link, interface: u32, host: &Host) -> S
     format!("the routes put it on {name}{related}: {write}")
 }
 
-fn port_of_another(port: &Link, top: &Link, by_mac: bool) -> Finding {
-    let (name, top) = (&port.name, &top.name);
+/// That an interface is a port of another one, `top`, and `has` has the neighbours.
+fn port_of_another(port: &Link, top: &Link, has: &Link, by_mac: bool) -> Finding {
+    let name = &port.name;
     let or = if by_mac {
         ", or give the servers by `mac`"
     } else {
         ""
     };
+    let (of, write) = if has.index == top.index {
+        let of = format!("{}, which has the neighbours", top.name);
+        (of, format!("{} in its place", top.name))
+    } else {
+        let of = format!(
+            "{}, on which {} stands, which has the neighbours",
+            top.name, has.name
+        );
+        if shares(has) {
+            (of, format!("`on {} via {}`", top.name, has.name))
+        } else {
+            (of, format!("{} in its place", has.name))
+        }
+    };
     Finding::new(
         FindingCode::PortOfAnother,
-        format!(
-            "{name} is a port of {top}, which has the neighbours: write {top} in its place{or}"
-        ),
+        format!("{name} is a port of {of}: write {write}{or}"),
         format!("ip -details link show dev {}", word(name)),
     )
 }
@@ -267,7 +281,7 @@ fn coming(service: &Service, mode: &DirectReturn, host: &Host) -> Vec<Finding> {
         let strangers = master.kind == "bridge" && master.mac != link.mac;
         let split = matches!(&*master.kind, "bond" | "team") && fellows.count() > 1;
         if (strangers || split) && !is_on(top) {
-            findings.push(port_of_another(link, top, false));
+            findings.push(port_of_another(link, top, top, false));
         }
     }
     for vip in &service.vips {

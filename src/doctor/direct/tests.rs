@@ -283,6 +283,7 @@ fn what_a_port_is_called_is_one_word_of_the_shell() {
             .contains("write odd 'name in its place")
     );
     host.links[5].name = "eth 2;ls".to_owned();
-    let port = port_of_another(&host.links[5], &host.links[8], true);
+    let (port, bridge) = (&host.links[5], &host.links[8]);
+    let port = port_of_another(port, bridge, bridge, true);
     assert_eq!(port.remedy, ["ip -details link show dev 'eth 2;ls'"]);
 }

@@ -57,7 +57,9 @@ pub(super) fn to_server(
         if link.port_of.is_some() {
             let top = topmost(host, link);
             let has = whose_neighbours(host, link, address);
-            findings.push(port_of_another(link, top, has, true));
+            let comes = mode.on.iter().any(|on| **on == *link.name);
+            let by_mac = !(comes && misses(host, link));
+            findings.push(port_of_another(link, top, has, by_mac));
             continue;
         }
         let hop = (link.index, address);
@@ -228,6 +230,12 @@ pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
         let mut found = nowhere(model, service, mode, host);
         found.extend(coming(service, mode, host));
         found.extend(lengths(model, service, mode, host));
+        // Of a port it is told once what to write.
+        let ports = findings
+            .iter()
+            .filter(|one| one.code == FindingCode::PortOfAnother);
+        let ports: BTreeSet<_> = ports.map(|one| one.remedy.clone()).collect();
+        found.retain(|one| one.code != FindingCode::PortOfAnother || !ports.contains(&one.remedy));
         found.retain(|finding| told.insert(finding.sentence.clone()));
         findings.extend(found.into_iter().map(|finding| finding.at(service.span)));
     }
@@ -262,25 +270,31 @@ fn nowhere(model: &Model, service: &Service, mode: &DirectReturn, host: &Host) -
     .collect()
 }
 
+/// Whether frames for what an interface is a port of are not all seen on it. Those for a bridge have its MAC address, and
+/// are strangers on a port with another; those for a bond come by any of its ports.
+fn misses(host: &Host, port: &Link) -> bool {
+    let Some(master) = port.port_of.and_then(|index| host.link_at(index)) else {
+        return false;
+    };
+    let mut ports = host
+        .links
+        .iter()
+        .filter(|link| link.port_of == port.port_of);
+    match &*master.kind {
+        "bridge" => master.mac != port.mac,
+        "bond" | "team" => ports.nth(1).is_some(),
+        _ => false,
+    }
+}
+
 /// Whether frames for the VIPs come by the interfaces that are named for it.
 fn coming(service: &Service, mode: &DirectReturn, host: &Host) -> Vec<Finding> {
     let on: Vec<&Link> = mode.on.iter().filter_map(|name| host.link(name)).collect();
     let is_on = |link: &Link| on.iter().any(|one| one.index == link.index);
     let mut findings = Vec::new();
     for link in &on {
-        let Some(master) = link.port_of.and_then(|index| host.link_at(index)) else {
-            continue;
-        };
         let top = topmost(host, link);
-        let fellows = host
-            .links
-            .iter()
-            .filter(|other| other.port_of == link.port_of);
-        // Frames for the bridge have its MAC address, and are strangers on a port with another. Those for a bond come by
-        // any of its ports.
-        let strangers = master.kind == "bridge" && master.mac != link.mac;
-        let split = matches!(&*master.kind, "bond" | "team") && fellows.count() > 1;
-        if (strangers || split) && !is_on(top) {
+        if misses(host, link) && !is_on(top) {
             findings.push(port_of_another(link, top, top, false));
         }
     }

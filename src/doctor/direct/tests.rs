@@ -184,6 +184,18 @@ fn a_part_of_a_bond_or_bridge_sees_some_of_the_frames() {
     assert!(told("on bond0 via eth2", &|_| {}).is_some());
     assert!(told("on bond0 via eth2", &same_mac).is_none());
     assert!(told("on bond0, br0 via eth2", &|_| {}).is_none());
+    // It is told once, and a MAC address of the server's would not help.
+    let findings = found(&service("on eth0"), &stacked(5));
+    assert_eq!(codes(&findings), [FindingCode::PortOfAnother]);
+    assert!(findings[0].sentence.ends_with("write br0 in its place"));
+    let mut host = stacked(5);
+    host.links[1].port_of = None;
+    let findings = found(&service("on eth0"), &host);
+    assert!(
+        findings[0]
+            .sentence
+            .ends_with("or give the servers by `mac`")
+    );
 }
 
 #[test]

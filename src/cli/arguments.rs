@@ -251,7 +251,7 @@ pub(super) enum Command {
         /// By which protocol
         #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
         protocol: explain::Transport,
-        /// Also look in the kernel: whether this very connection exists, and what `persist` and `track` remember
+        /// Also look on this machine: what `flbc set` changed beside the file, whether this very connection exists, and what `persist` and `track` remember
         #[arg(long)]
         live: bool,
         /// The name of both tables, for `--live`
@@ -265,13 +265,16 @@ pub(super) enum Command {
     },
     /// Says what on this machine would stop a file from working, and how to mend it
     ///
-    /// For the balancer, before or after the file is applied. Looks at interfaces, bridges, VIPs and what circles around them, forwarding, reverse path
-    /// filters, routes to servers and back to clients, neighbours, the table of connections, chains of other programs,
-    /// and `nft`, lets the kernel check the rules, and, where it has them, looks for flows that pass their service by. Changes nothing; asks servers and routers for their MAC
-    /// addresses (1,024 at most), and waits for them for two and a half seconds. A way
+    /// For the balancer, before or after the file is applied. Looks at interfaces and what they stand on, VIPs and what circles around them,
+    /// forwarding, reverse path filters, routes to servers and back to clients, rules that choose routes by marks, neighbours, lengths of
+    /// packets, the table of connections, chains of other programs, and `nft`, lets the kernel check the rules, and, where it has them,
+    /// looks for flows that pass their service by. What was set with `flbc set` counts as if the file said it. Changes nothing; asks servers and
+    /// routers for their MAC addresses (1,024 at most), and waits for them for two and a half seconds. A way
     /// back to clients is looked for by the routes to the first 256 prefixes of `allow from`, or without it to root name
-    /// servers; nothing is sent to them. Rules of other programs are not read, only where their chains begin. Each finding comes
-    /// with commands that mend it, or that show more where a person has to decide; words in capitals are to be filled in.
+    /// servers; nothing is sent to them. Of rules of other programs it is read whether they refuse, translate or take packets away from
+    /// connection tracking, not for which packets. Each finding comes
+    /// with commands that mend it, or that show more where a person has to decide; words in capitals are to be filled in. At the end
+    /// stands what was not looked at, and the commands that write what the servers need.
     /// Exit status 0: all well; 1: something is to be mended; 4: without the privilege, only a part was looked at.
     Doctor {
         /// Leave out findings of this kind: what is known, and meant to be so; may be given again

@@ -17,7 +17,9 @@ use crate::diagnostic::{Diagnostics, argument, escape, escape_json};
 use crate::doctor::{self, Facts, Finding, FindingCode};
 use crate::explain::Location;
 use crate::kernel::host::{self, Host};
+use crate::kernel::neighbour;
 use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
+use crate::lower::layout::Layout;
 use crate::model::{Model, Served};
 use crate::operate::refused::option;
 use crate::operate::{Earlier, Job, Refused};
@@ -76,24 +78,33 @@ pub(super) fn run(
         Ok(model) => model,
         Err(exit) => return exit,
     };
-    let host = match host::look(&doctor::destinations(&model), &doctor::vips_of(&model)) {
-        Ok(host) => host,
-        Err(error) => return Report::kernel(&error),
-    };
-    let (mut findings, mut lacking) = match examined(&model, &host, table) {
+    let (effective, unread) = tables::held(table, &model);
+    let holding = effective.model();
+    let seen = host::look(&doctor::destinations(holding), &doctor::vips_of(holding));
+    let examined = seen.and_then(|host| examined(holding, &host, table));
+    let Examined {
+        mut findings,
+        mut lacking,
+        mut after,
+    } = match examined {
         Ok(examined) => examined,
         Err(error) => return Report::kernel(&error),
     };
+    after.unseen.splice(..0, unread);
+    let set = !effective.layers().is_empty();
     match asked(report, &model, table, file, &sources) {
         Answer::Findings(more) => findings.extend(more),
         Answer::Unprivileged => lacking = true,
         Answer::Failed(exit) => return exit,
     }
+    for command in findings.iter_mut().flat_map(|finding| &mut finding.remedy) {
+        *command = complete(command, table, set, file);
+    }
     findings.retain(|finding| !except.contains(&finding.code));
     findings.sort_by_key(|finding| finding.code);
     let text = match format {
-        Format::Human => human(&findings, lacking, &sources),
-        Format::Json => as_json(&findings, lacking, &sources),
+        Format::Human => human(&findings, lacking, &sources) + &after.human(file),
+        Format::Json => as_json(&findings, lacking, &after, file, &sources),
     };
     let written = output::to_stdout(output::bytes(text.as_bytes()));
     let exit = if lacking {
@@ -110,22 +121,112 @@ pub(super) fn run(
     exit.max(Report::written(written, "standard output"))
 }
 
-/// What the machine has, and whether something could not be looked at.
-fn examined(model: &Model, host: &Host, table: &str) -> Result<(Vec<Finding>, bool), KernelError> {
+/// A command as it is to be run here: `flbc apply` names the tables that it is for, and ends nothing that was set.
+fn complete(command: &str, table: &str, set: bool, file: &Path) -> String {
+    let Some(rest) = command.strip_prefix("flbc apply ") else {
+        return command.to_owned();
+    };
+    let table = if command.contains("--table") {
+        String::new()
+    } else {
+        option(table)
+    };
+    let keep = if set && !command.contains("--keep") {
+        " --keep"
+    } else {
+        ""
+    };
+    let file = file.to_string_lossy();
+    let rest = match rest.strip_suffix("FILE") {
+        Some(before) if file != "-" => format!("{before}{}", argument(&file)),
+        Some(_) | None => rest.to_owned(),
+    };
+    format!("flbc apply{table}{keep} {rest}")
+}
+
+/// What was found on the machine.
+struct Examined {
+    findings: Vec<Finding>,
+    /// Whether something could not be looked at for want of privilege.
+    lacking: bool,
+    after: After,
+}
+
+/// What cannot be seen from here.
+struct After {
+    /// What was not looked at.
+    unseen: Vec<String>,
+    /// The commands that write what servers need, without the file's name, and how many servers more there are.
+    servers: (Vec<String>, usize),
+}
+
+impl After {
+    /// The commands that write what servers need.
+    fn commands(&self, file: &Path) -> impl Iterator<Item = String> {
+        let file = file.to_string_lossy();
+        // What was read from standard input cannot be read again.
+        let named = if file == "-" {
+            "FILE".to_owned()
+        } else {
+            argument(&file)
+        };
+        let commands = self.servers.0.iter();
+        commands.map(move |command| format!("{command} {named}"))
+    }
+
+    /// The lines at the end.
+    fn human(&self, file: &Path) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        for what in &self.unseen {
+            let _ = writeln!(text, "not looked at: {}", escape(what));
+        }
+        let (commands, mut more) = (self.commands(file), self.servers.1);
+        let mut told = 0;
+        for command in commands {
+            if told == 0 {
+                let _ = writeln!(text, "what to run on each server as root is written by:");
+            }
+            told += 1;
+            if told > TOLD {
+                more += 1;
+            } else {
+                let _ = writeln!(text, "    {}", escape(&command));
+            }
+        }
+        if more > 0 {
+            let _ = writeln!(text, "    and so on for {more} more");
+        }
+        text
+    }
+}
+
+fn examined(model: &Model, host: &Host, table: &str) -> Result<Examined, KernelError> {
     let contacts: BTreeSet<_> = doctor::contacts(model, host)
         .into_iter()
         .take(ASKED)
         .collect();
-    let unresolved = privileged(host::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
-    let foreign = Linux::open().and_then(|mut kernel| kernel.base_chains(table));
-    let foreign = privileged(foreign)?;
+    let unresolved = privileged(neighbour::unresolved(&contacts, waiting(PATIENCE, PAUSE)))?;
+    let rules = Linux::open().and_then(|mut kernel| {
+        let own = kernel.own_chains(table)?;
+        Ok((kernel.foreign_chains(table)?, own))
+    });
+    let (foreign, own) = privileged(rules)?.unzip();
+    let own = own.unwrap_or_default();
     let facts = Facts {
         host,
         unresolved: unresolved.as_ref(),
         foreign: foreign.as_deref(),
+        layout: Layout::of_chains(own.iter().map(|name| &**name)),
     };
-    let lacking = unresolved.is_none() || foreign.is_none();
-    Ok((doctor::examine(model, &facts), lacking))
+    Ok(Examined {
+        findings: doctor::examine(model, &facts),
+        lacking: unresolved.is_none() || foreign.is_none(),
+        after: After {
+            unseen: doctor::unseen(model, &facts, ASKED),
+            servers: doctor::on_servers(model, host),
+        },
+    })
 }
 
 /// `None` where only the privilege is missing.
@@ -148,7 +249,7 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
     let checked = job.and_then(|job| Ok((job.check(&mut tables, &mut sink)?, job)));
     let failure = match checked {
         Ok((applied, job)) => {
-            let remedy = apply_again(table, file);
+            let remedy = format!("flbc apply {}", argument(&file.to_string_lossy()));
             let mut findings = match not_in_force(&mut tables, &remedy) {
                 Ok(findings) => findings,
                 Err(error) => return unanswered(&error),
@@ -184,10 +285,13 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
             )])
         }
         Failure::Kernel(error) => unanswered(&error),
-        told @ (Failure::Numbers
-        | Failure::Claimed(_)
-        | Failure::Strange { .. }
-        | Failure::Crowded) => {
+        Failure::Claimed(claimed) => Answer::Findings(
+            claimed
+                .iter()
+                .map(|one| doctor::claimed(&one.vip, &one.by, &one.table))
+                .collect(),
+        ),
+        told @ (Failure::Numbers | Failure::Strange { .. } | Failure::Crowded) => {
             let refused = Refused::Failed(told);
             Answer::Failed(report.refused(&refused, sink, sources))
         }
@@ -195,15 +299,6 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
 }
 
 /// What connection tracking follows and nat should balance.
-/// What brings the kernel to what the file says, with what was set.
-fn apply_again(table: &str, file: &Path) -> String {
-    format!(
-        "flbc apply --keep{} {}",
-        option(table),
-        argument(&file.to_string_lossy())
-    )
-}
-
 /// Why the kernel has not what was applied.
 fn not_in_force(tables: &mut Tables<Linux>, remedy: &str) -> Result<Vec<Finding>, KernelError> {
     let look = tables.look()?;
@@ -297,7 +392,13 @@ fn human(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
     text
 }
 
-fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
+fn as_json(
+    findings: &[Finding],
+    lacking: bool,
+    after: &After,
+    file: &Path,
+    sources: &Sources,
+) -> String {
     let all: Vec<_> = findings
         .iter()
         .map(|finding| {
@@ -311,6 +412,12 @@ fn as_json(findings: &[Finding], lacking: bool, sources: &Sources) -> String {
         })
         .collect();
     let well = !lacking && findings.iter().all(|finding| !finding.mend);
-    let value = json!({ "well": well, "complete": !lacking, "findings": all });
+    let value = json!({
+        "well": well,
+        "complete": !lacking,
+        "findings": all,
+        "unseen": after.unseen,
+        "servers": after.commands(file).collect::<Vec<_>>(),
+    });
     format!("{}\n", escape_json(&format!("{value:#}")))
 }

@@ -1,5 +1,6 @@
 //! The kernel's tables as the commands open them, and the waiting for one's turn.
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::lock::Holder;
 use crate::kernel::trial::start_watcher;
 use crate::kernel::{KernelError, Linux};
-use crate::model::DurationWords;
+use crate::model::{DurationWords, Effective, Lacking, Layers, Model};
 use crate::operate::Refused;
 use crate::operate::refused::HolderWords;
 use crate::operate::trial::is_orphaned;
@@ -46,6 +47,25 @@ pub(super) fn open_to_look(table: &str) -> Result<Tables<Linux>, KernelError> {
         watch_again(table);
     }
     Ok(tables)
+}
+
+/// What holds: what the file says, with what was set beside it. Where that cannot be read it is the file alone, with a
+/// sentence that says so.
+pub(super) fn held(table: &str, declared: &Model) -> (Effective, Option<String>) {
+    let alone = || Effective::of(declared.clone(), Layers::default(), Lacking::new());
+    let unread = |why: &dyn fmt::Display| Some(format!("what was set with `flbc set`: {why}"));
+    let mut tables = match open(table) {
+        Ok(tables) => tables,
+        Err(error) => return (alone(), unread(&error)),
+    };
+    match tables.layers() {
+        Ok((layers, _)) => {
+            let (layers, _) = layers.beside(declared);
+            let effective = Effective::of(declared.clone(), layers, Lacking::new());
+            (effective, None)
+        }
+        Err(unreadable) => (alone(), unread(&unreadable)),
+    }
 }
 
 /// Waits for the turn to change these tables.

@@ -12,7 +12,7 @@ pub use code::Code;
 pub use exit::Exit;
 pub use nearest::{is_one_slip, nearest};
 pub use text::{
-    argument, clip, escape, escape_json, escape_lines, is_treacherous, listed, quote, reason,
+    argument, clip, escape, escape_json, escape_lines, is_treacherous, listed, quote, reason, word,
 };
 
 /// Whether a fault stops compilation.

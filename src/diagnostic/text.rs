@@ -108,17 +108,21 @@ fn push_safe(out: &mut String, character: char) {
     }
 }
 
-/// A path as a shell takes it for one word, however it is called.
-pub fn argument(name: &str) -> String {
+/// A name as a shell takes it for one word, however it is called.
+pub fn word(name: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&b);
-    let word = if name.bytes().all(is_plain) {
+    if !name.is_empty() && name.bytes().all(is_plain) {
         name.to_owned()
     } else {
         format!("'{}'", name.replace('\'', "'\\''"))
-    };
+    }
+}
+
+/// A path as a shell takes it for one argument that is no option.
+pub fn argument(name: &str) -> String {
     // A word that begins with `-` would be an option.
     let dashes = if name.starts_with('-') { "-- " } else { "" };
-    format!("{dashes}{word}")
+    format!("{dashes}{}", word(name))
 }
 
 /// What the system says of an error, without its number and what stands behind that.

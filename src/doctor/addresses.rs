@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Finding, FindingCode};
+use crate::diagnostic::word;
 use crate::kernel::host::{Address, Host, LOOP_GUARD, Link, Way};
 use crate::model::{Family, Model, Prefix, Service, Vip};
 
@@ -35,19 +36,34 @@ pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
             (None, _, Way::Local) => None,
             // A new address of IPv6 has no route until the kernel begins to look whether another machine has it.
             (None, _, _) if has(false).is_some() => None,
+            // What guards it from circling says that a router sends it here.
+            (None, Some(_), way @ Way::Out { .. }) if is_guarded(host, address) => {
+                routed(host, service, address, way, &mut guarded).map(Finding::known)
+            }
             (None, Some(near), Way::Nowhere | Way::Out { .. }) => Some(Finding::new(
                 FindingCode::VipNowhere,
                 format!("no interface has the VIP {address}, so nobody on its network can find it"),
                 format!(
                     "ip address add {address}/{} dev {}",
                     Family::of(address).bits(),
-                    near.name
+                    word(&near.name)
                 ),
             )),
             (None, _, way) => routed(host, service, address, way, &mut guarded),
         };
         findings.extend(finding.map(|finding| finding.at(vip.span)));
     }
+}
+
+/// That another table of flbc's has a VIP of the file; `by` is the VIP there, in the words of a file.
+pub fn claimed(vip: &Vip, by: &str, table: &str) -> Finding {
+    Finding::new(
+        FindingCode::VipOfAnotherTable,
+        format!("the VIP {vip} meets {by} of flbc's table {table}: a VIP, protocol and port belong to one table, and the kernel is not given a second one"),
+        // Which of them is right is for a person to say.
+        format!("flbc status --table {}", word(table)),
+    )
+    .at(vip.span)
 }
 
 fn duplicate(host: &Host, own: &Address) -> Finding {
@@ -58,12 +74,13 @@ fn duplicate(host: &Host, own: &Address) -> Finding {
         format!(
             "another machine on {name} answers for {address}: a real server of direct return has to hide it (`flbc real-server` writes how)"
         ),
-        format!("ip address del {address}/{} dev {name}", own.prefix),
+        format!("ip address del {address}/{} dev {}", own.prefix, word(name)),
     );
     let bits = Family::of(address).bits();
-    finding
-        .remedy
-        .push(format!("ip address add {address}/{bits} dev {name} nodad"));
+    finding.remedy.push(format!(
+        "ip address add {address}/{bits} dev {} nodad",
+        word(name)
+    ));
     finding
 }
 
@@ -127,6 +144,13 @@ fn routed(
             )
         }),
     }
+}
+
+/// Whether packets for the VIP that come in from outside have a table of their own, and are stopped: by the loop guard or
+/// one like it.
+fn is_guarded(host: &Host, vip: IpAddr) -> bool {
+    let family = Family::of(vip);
+    host.apart.contains(&family) && forwards(host, family) && !host.circling.contains(&vip)
 }
 
 /// Whether what no service takes of the VIP's packets is sent on to where it comes from.

@@ -1,29 +1,12 @@
-//! Base chains of others: which may drop balanced traffic, or take it first.
+//! Base chains of others: which are on the way of balanced traffic, and may drop it by their policy.
 //!
-//! flbc sees where such a chain hooks and its policy, never its rules. So an accepting chain says nothing, and a
-//! dropping one only that it *may* drop: its rules may accept what matters.
+//! An accepting policy says nothing, and a dropping one only that the chain *may* drop: its rules may accept what matters.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
-use super::{Finding, FindingCode};
-use crate::diagnostic::escape;
 use crate::kernel::BaseChain;
-use crate::model::{Family, Interface, Model};
-
-/// The priority of flbc's own chain that translates, among those that do, and at ingress (`filter`).
-const OWN_NAT: i32 = -150;
-const OWN_INGRESS: i32 = 0;
-
-/// The priority at which the kernel asks the chains that translate.
-const TRANSLATION: i32 = -100;
-
-/// The priority at which the kernel finds the connection of a packet.
-const CONNTRACK: i32 = -200;
-
-/// So many addresses are named in a command.
-const NAMED: usize = 8;
+use crate::model::{Interface, Model};
 
 /// Which traffic a configuration lets through the kernel, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +45,7 @@ impl Hooked {
     }
 
     /// Whether chains of tables of this family see connections that nat balances.
-    fn nat_in(&self, family: &str) -> bool {
+    pub(super) fn nat_in(&self, family: &str) -> bool {
         match family {
             "ip" => self.nat4,
             "ip6" => self.nat6,
@@ -121,7 +104,8 @@ pub fn obstacles<'a>(foreign: &'a [BaseChain], hooked: &Hooked) -> Vec<Obstacle<
         .collect()
 }
 
-fn trouble_of(chain: &BaseChain, hooked: &Hooked) -> Option<Trouble> {
+/// What a chain that drops something may do to what is hooked.
+pub(super) fn trouble_of(chain: &BaseChain, hooked: &Hooked) -> Option<Trouble> {
     let on_one_of = |interfaces: &BTreeSet<Interface>| {
         let mut devices = chain.devices.iter();
         devices.any(|device| interfaces.contains(device.as_str()))
@@ -136,98 +120,6 @@ fn trouble_of(chain: &BaseChain, hooked: &Hooked) -> Option<Trouble> {
     // A connection from outside passes these three; `input` and `output` see only the balancer's own.
     let on_its_way = matches!(chain.hook, "prerouting" | "forward" | "postrouting");
     (on_its_way && hooked.nat_in(chain.family)).then_some(Trouble::MayDropNat)
-}
-
-/// Chains that may drop, and chains that may take packets before flbc sees them.
-pub(super) fn examine(model: &Model, foreign: &[BaseChain], findings: &mut Vec<Finding>) {
-    let hooked = Hooked::by(model);
-    for obstacle in obstacles(foreign, &hooked) {
-        let mut finding = Finding::new(FindingCode::ForeignDrop, obstacle.to_string(), "");
-        finding.remedy = accepting(model, &obstacle);
-        findings.push(finding);
-    }
-    for chain in foreign {
-        let first = match (chain.hook, chain.kind.as_str()) {
-            ("prerouting", "nat") => chain.priority <= OWN_NAT && hooked.nat_in(chain.family),
-            ("ingress", _) => {
-                let mut devices = chain.devices.iter();
-                chain.priority < OWN_INGRESS
-                    && devices.any(|device| hooked.ingress.contains(device.as_str()))
-            }
-            _ => false,
-        };
-        if first {
-            let BaseChain {
-                family,
-                table,
-                chain: name,
-                hook,
-                priority,
-                ..
-            } = chain;
-            findings.push(Finding::new(
-                FindingCode::ForeignFirst,
-                format!(
-                    "chain {name} of table {family} {table} comes before flbc in {hook} (priority {priority}): what its rules take is not balanced"
-                ),
-                format!("nft list chain {family} {} {}", escape(table), escape(name)),
-            ));
-        }
-    }
-}
-
-/// Commands that let balanced packets pass a chain.
-fn accepting(model: &Model, obstacle: &Obstacle<'_>) -> Vec<String> {
-    let BaseChain {
-        family,
-        table,
-        chain,
-        hook,
-        priority,
-        ..
-    } = obstacle.chain;
-    let insert = format!(
-        "nft insert rule {family} {} {}",
-        escape(table),
-        escape(chain)
-    );
-    let is_direct = obstacle.trouble == Trouble::MayDropDirectReturn;
-    let concerned = model
-        .services
-        .iter()
-        .filter(|service| service.mode.direct().is_some() == is_direct);
-    let mut commands = Vec::new();
-    let mut accept = |what: &str, addresses: &BTreeSet<IpAddr>| {
-        for (of, word) in [(Family::V4, "ip"), (Family::V6, "ip6")] {
-            let fits = matches!(*family, "inet" | "netdev") || *family == word;
-            let named = addresses
-                .iter()
-                .filter(|address| Family::of(**address) == of);
-            let mut named: Vec<String> = named.take(NAMED + 1).map(IpAddr::to_string).collect();
-            if !fits || named.is_empty() {
-                continue;
-            }
-            if let Some(last) = named.get_mut(NAMED) {
-                "...".clone_into(last);
-            }
-            let named = named.join(", ");
-            commands.push(format!("{insert} {word} {what} '{{' {named} '}}' accept"));
-        }
-    };
-    // A new connection is known by its VIP alone until it is translated.
-    if is_direct || (*hook == "prerouting" && *priority <= TRANSLATION) {
-        let vips = concerned.clone().flat_map(|service| &service.vips);
-        accept("daddr", &vips.map(|vip| vip.address).collect());
-    }
-    // Before the kernel finds its connection, an answer is known by its server alone.
-    if !is_direct && *hook == "prerouting" && *priority <= CONNTRACK {
-        let servers = concerned.flat_map(|service| model.real_servers(service));
-        accept("saddr", &servers.map(|server| server.address).collect());
-    }
-    if !is_direct {
-        commands.push(format!("{insert} ct status dnat accept"));
-    }
-    commands
 }
 
 #[cfg(test)]

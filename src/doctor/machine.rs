@@ -1,21 +1,24 @@
 //! The machine's interfaces, tables and tools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Finding, FindingCode, nat, paths};
-use crate::diagnostic::quote;
+use super::{Facts, Finding, FindingCode, nat, paths};
+use crate::diagnostic::{quote, word};
 use crate::kernel::host::{Host, LinkState, Nft};
+use crate::lower::layout::Layout;
 use crate::model::{Family, Model, Protocol, Service};
 
 /// The oldest `nft` that lists the rules: Debian 12's, the oldest that they were listed with.
 const OLDEST_NFT: [u32; 3] = [1, 0, 6];
 
-pub(super) fn examine(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let host = facts.host;
     interfaces(model, host, findings);
     neighbour_tables(model, host, findings);
     connections(model, host, findings);
     invalid(model, host, findings);
+    marks(model, facts, findings);
     nft(host, findings);
 }
 
@@ -49,7 +52,7 @@ fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                     "the interface {name} is down, which {} needs",
                     quote(&service.name)
                 ),
-                format!("ip link set dev {name} up"),
+                format!("ip link set dev {} up", word(name)),
             ),
             Some(link) if link.state == LinkState::Unconnected => Finding::new(
                 FindingCode::InterfaceDown,
@@ -57,7 +60,7 @@ fn interfaces(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                     "nothing is connected to the interface {name}, which {} needs",
                     quote(&service.name)
                 ),
-                format!("ip -statistics link show dev {name}"),
+                format!("ip -statistics link show dev {}", word(name)),
             ),
             Some(_) => continue,
         };
@@ -147,6 +150,49 @@ fn invalid(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
     ));
 }
 
+/// A rule that looks at more bits than so many meets one of flbc's marks by a rare accident only.
+const BITS: u32 = 16;
+
+/// Rules that choose routes by some bits of a mark. They see connection marks, which flbc gives in nat, where other rules
+/// copy those to packets, as with several uplinks.
+fn marks(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let mut told = BTreeSet::new();
+    let left = (1 << facts.layout.shift()) - 1;
+    for rule in &facts.host.mark_rules {
+        let (mark, bits) = (rule.mark, rule.mask);
+        let of_family = |service: &Service| service.families().any(|its| its == rule.family);
+        // Without a bit that is set it is for packets without a mark. One among those that flbc leaves 0 is never flbc's.
+        let may_match = mark != 0 && mark & left == 0 && bits.count_ones() <= BITS;
+        if !may_match || !nat(model).any(of_family) || !told.insert((rule.priority, mark, bits)) {
+            continue;
+        }
+        let ip = match rule.family {
+            Family::V4 => "ip",
+            Family::V6 => "ip -6",
+        };
+        let high = u32::BITS - bits.leading_zeros();
+        let (how, remedy) = if high <= Layout::MOST.into() {
+            (
+                "the marks of flbc can leave these bits 0",
+                format!("flbc apply --keep --mark-shift {high} FILE"),
+            )
+        } else {
+            (
+                "only the low 8 bits can be left to others",
+                format!("{ip} rule show pref {}", rule.priority),
+            )
+        };
+        findings.push(Finding::new(
+            FindingCode::RuleMatchesMarks,
+            format!(
+                "`ip rule` {} chooses a route by the mark {mark:#x}/{bits:#x}, which connections may have that flbc balances: {how}",
+                rule.priority
+            ),
+            remedy,
+        ));
+    }
+}
+
 fn nft(host: &Host, findings: &mut Vec<Finding>) {
     let dotted = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
     match host.nft {
@@ -171,11 +217,10 @@ fn nft(host: &Host, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::diagnostic::Diagnostics;
-    use crate::kernel::host::{Link, Settings, Way};
+    use crate::kernel::host::{Link, MarkRule, Settings, Way};
+    use crate::model::MacAddress;
     use crate::source::Sources;
     use crate::syntax::Input;
 
@@ -183,6 +228,25 @@ pub(super) mod tests {
         "service www { vip 192.0.2.10 tcp 80; mode nat; server web[1-3] 10.0.0.[1-3] }";
     const DR: &str =
         "service www { vip 192.0.2.10 tcp 80; mode dr on eth0; server web[1-3] 10.0.0.[1-3] }";
+
+    /// An Ethernet card.
+    pub(in crate::doctor) fn link(name: &str, index: u32) -> Link {
+        let [.., last] = index.to_be_bytes();
+        Link {
+            name: name.to_owned(),
+            index,
+            state: LinkState::Up,
+            has_neighbours: true,
+            kind: String::new(),
+            mac: Some(MacAddress([2, 0, 0, 0, 0, last])),
+            mtu: 1500,
+            stands_on: None,
+            port_of: None,
+            hairpin: None,
+            forwards_ipv4: true,
+            rp_filter: 0,
+        }
+    }
 
     /// A machine with one interface and routes to the servers.
     pub(in crate::doctor) fn host(settings: Settings, nft: Nft) -> Host {
@@ -192,16 +256,7 @@ pub(super) mod tests {
         };
         let servers: [IpAddr; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]].map(IpAddr::from);
         Host {
-            links: vec![Link {
-                name: "eth0".to_owned(),
-                index: 2,
-                state: LinkState::Up,
-                has_neighbours: true,
-                port_of: None,
-                hairpin: None,
-                forwards_ipv4: true,
-                rp_filter: 0,
-            }],
+            links: vec![link("eth0", 2)],
             addresses: Vec::new(),
             ways: servers
                 .into_iter()
@@ -209,18 +264,31 @@ pub(super) mod tests {
                 .collect(),
             circling: BTreeSet::new(),
             guarded: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            mark_rules: Vec::new(),
+            legacy_tables: Vec::new(),
             settings,
             nft,
         }
     }
 
     fn found(file: &str, settings: Settings, nft: Nft) -> Vec<(FindingCode, String)> {
+        found_on(file, &host(settings, nft), Layout::default())
+    }
+
+    fn found_on(file: &str, host: &Host, layout: Layout) -> Vec<(FindingCode, String)> {
         let mut sink = Diagnostics::new();
         let input = Input::Stdin(file.as_bytes().to_vec());
         let model = crate::read(input, &mut Sources::new(), &mut sink).unwrap_or_default();
         assert_eq!(model.services.len(), 1);
         let mut findings = Vec::new();
-        examine(&model, &host(settings, nft), &mut findings);
+        let facts = Facts {
+            host,
+            unresolved: None,
+            foreign: None,
+            layout,
+        };
+        examine(&model, &facts, &mut findings);
         let told = findings.into_iter().map(|finding| {
             let remedy = finding.remedy.join("; ");
             (finding.code, remedy)
@@ -287,6 +355,52 @@ pub(super) mod tests {
                 found(file, room(2), Nft::Unknown),
                 [(FindingCode::NeighbourTableSmall, wanted.clone())]
             );
+        }
+    }
+
+    #[test]
+    fn rules_that_look_at_some_bits_of_a_mark_may_meet_those_of_flbc() {
+        let low = "flbc apply --keep --mark-shift 8 FILE";
+        let cases = [
+            (NAT, Family::V4, 0x1, 0xff, Some(low)),
+            (
+                NAT,
+                Family::V4,
+                0x1,
+                0x7,
+                Some("flbc apply --keep --mark-shift 3 FILE"),
+            ),
+            (
+                NAT,
+                Family::V4,
+                0x8_0000,
+                0xff_0000,
+                Some("ip rule show pref 99"),
+            ),
+            (NAT, Family::V6, 0x1, 0xff, None),
+            (NAT, Family::V4, 0xca6c, u32::MAX, None),
+            (NAT, Family::V4, 0, 0xff, None),
+            (DR, Family::V4, 0x1, 0xff, None),
+        ];
+        for (file, family, mark, bits, remedy) in cases {
+            let mut host = host(Settings::default(), Nft::Unknown);
+            host.mark_rules.push(MarkRule {
+                family,
+                priority: 99,
+                mark,
+                mask: bits,
+            });
+            let found = found_on(file, &host, Layout::default());
+            // What the command does ends it.
+            let low = Layout::new(8).filter(|_| bits <= 0xff);
+            if let Some(layout) = low {
+                assert_eq!(found_on(file, &host, layout), []);
+            }
+            let expected: Vec<_> = remedy
+                .map(|remedy| (FindingCode::RuleMatchesMarks, remedy.to_owned()))
+                .into_iter()
+                .collect();
+            assert_eq!(found, expected, "{file} {mark:#x}/{bits:#x}");
         }
     }
 

@@ -8,18 +8,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::kernel::BaseChain;
+use crate::diagnostic::word;
+use crate::kernel::ForeignChain;
 use crate::kernel::host::Host;
+use crate::lower::layout::Layout;
 use crate::model::{Model, Service};
 use crate::source::Span;
 
 mod addresses;
+mod after;
+mod chains;
+mod direct;
 mod foreign;
 mod machine;
 mod older;
 mod paths;
+mod reach;
+mod stack;
 
-pub use addresses::vips_of;
+pub use addresses::{claimed, vips_of};
+pub use after::{on_servers, unseen};
 pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
 pub use older::{forgetting, older};
 pub use paths::{contacts, destinations};
@@ -51,10 +59,20 @@ pub enum FindingCode {
     BehindRouter,
     /// A real server on a bridge that is its own client waits a second.
     BridgeWithoutHairpin,
+    /// Packets for a VIP come in by an interface that stands on the one that is named.
+    ComesByAnother,
+    /// An interface that leads to this machine alone.
+    LoopbackInterface,
     /// A real server is not on the link that direct return sends it packets by.
     NotOnLink,
     /// The link that direct return sends packets by is a port of another, which has the neighbours.
     PortOfAnother,
+    /// A real server of direct return is this machine.
+    ServerIsHere,
+    /// A real server of direct return is the router that sends the VIP's packets here.
+    ServerRoutesBack,
+    /// Longer packets come in than the interface to a real server takes.
+    SmallerMtu,
     /// Nobody answers for the MAC address of a neighbour.
     NeighbourUnresolved,
     /// More neighbours than the kernel keeps.
@@ -69,8 +87,14 @@ pub enum FindingCode {
     ForeignDrop,
     /// A chain of others sees packets before flbc.
     ForeignFirst,
+    /// A chain of others keeps connection tracking away from packets.
+    ForeignNotrack,
+    /// An `ip rule` chooses routes by bits that marks of flbc have.
+    RuleMatchesMarks,
     /// A flow that the kernel followed before its service came is not balanced.
     OlderFlow,
+    /// Another table of flbc's has a VIP of the file.
+    VipOfAnotherTable,
     /// The kernel does not take the rules.
     KernelRefuses,
     /// There is no `nft`.
@@ -85,7 +109,7 @@ pub enum FindingCode {
 
 impl FindingCode {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 35] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -98,8 +122,13 @@ impl FindingCode {
         Self::NoRouteToClients,
         Self::BehindRouter,
         Self::BridgeWithoutHairpin,
+        Self::ComesByAnother,
+        Self::LoopbackInterface,
         Self::NotOnLink,
         Self::PortOfAnother,
+        Self::ServerIsHere,
+        Self::ServerRoutesBack,
+        Self::SmallerMtu,
         Self::NeighbourUnresolved,
         Self::NeighbourTableSmall,
         Self::ConnectionsNearlyFull,
@@ -107,7 +136,10 @@ impl FindingCode {
         Self::InvalidPackets,
         Self::ForeignDrop,
         Self::ForeignFirst,
+        Self::ForeignNotrack,
+        Self::RuleMatchesMarks,
         Self::OlderFlow,
+        Self::VipOfAnotherTable,
         Self::KernelRefuses,
         Self::NftMissing,
         Self::NftOld,
@@ -130,8 +162,13 @@ impl FindingCode {
             Self::NoRouteToClients => "no-route-to-clients",
             Self::BehindRouter => "behind-router",
             Self::BridgeWithoutHairpin => "bridge-without-hairpin",
+            Self::ComesByAnother => "comes-by-another",
+            Self::LoopbackInterface => "loopback-interface",
             Self::NotOnLink => "not-on-link",
             Self::PortOfAnother => "port-of-another",
+            Self::ServerIsHere => "server-is-this-machine",
+            Self::ServerRoutesBack => "server-routes-back",
+            Self::SmallerMtu => "smaller-mtu",
             Self::NeighbourUnresolved => "neighbour-unresolved",
             Self::NeighbourTableSmall => "neighbour-table-small",
             Self::ConnectionsNearlyFull => "connections-nearly-full",
@@ -139,7 +176,10 @@ impl FindingCode {
             Self::InvalidPackets => "invalid-packets",
             Self::ForeignDrop => "foreign-drop",
             Self::ForeignFirst => "foreign-first",
+            Self::ForeignNotrack => "foreign-notrack",
+            Self::RuleMatchesMarks => "rule-matches-marks",
             Self::OlderFlow => "older-flow",
+            Self::VipOfAnotherTable => "vip-of-another-table",
             Self::KernelRefuses => "kernel-refuses",
             Self::NftMissing => "nft-missing",
             Self::NftOld => "nft-old",
@@ -175,9 +215,24 @@ impl FindingCode {
             Self::BridgeWithoutHairpin => {
                 "In nat, a server on a bridge that is its own client waits a second (to know)"
             }
+            Self::ComesByAnother => {
+                "In dr, packets for a VIP come in by a VLAN or macvlan of the interface that is named"
+            }
+            Self::LoopbackInterface => {
+                "In dr, an interface is `lo`, which leads to this machine alone"
+            }
             Self::NotOnLink => "In dr, a server is not on the link by which it is sent packets",
             Self::PortOfAnother => {
                 "In dr, an interface is a port of a bridge or bond, which has the neighbours"
+            }
+            Self::ServerIsHere => {
+                "In dr, a server is this machine, by its address or its MAC address"
+            }
+            Self::ServerRoutesBack => {
+                "In dr, a server is the router that sends what is for the VIP here again"
+            }
+            Self::SmallerMtu => {
+                "In dr, longer packets come in than the interface to the servers takes"
             }
             Self::NeighbourUnresolved => "Nobody answers for the MAC address of a server or router",
             Self::NeighbourTableSmall => {
@@ -193,12 +248,19 @@ impl FindingCode {
                 "In nat, many packets fit no connection, and are dropped where they are balanced (to know)"
             }
             Self::ForeignDrop => {
-                "A chain of others has policy drop: its rules have to accept what is balanced"
+                "A chain of others refuses, by its policy or its rules: they have to accept what is balanced"
             }
             Self::ForeignFirst => "A chain of others sees packets before flbc and may take them",
+            Self::ForeignNotrack => {
+                "In nat, rules of others keep connection tracking away from packets, which are not balanced then"
+            }
+            Self::RuleMatchesMarks => {
+                "In nat, an `ip rule` looks at bits of a mark that flbc sets too"
+            }
             Self::OlderFlow => {
                 "In nat, a flow that the kernel followed before its service came is not balanced"
             }
+            Self::VipOfAnotherTable => "Another table of flbc's has a VIP of the file",
             Self::KernelRefuses => {
                 "The kernel does not take the rules: a module or feature is missing"
             }
@@ -285,17 +347,20 @@ pub struct Facts<'a> {
     /// Neighbours that nobody answers for, among those of [`contacts`]; `None` where the privilege to ask is missing.
     pub unresolved: Option<&'a BTreeSet<(u32, IpAddr)>>,
     /// Chains of others; `None` where the privilege to read them is missing.
-    pub foreign: Option<&'a [BaseChain]>,
+    pub foreign: Option<&'a [ForeignChain]>,
+    /// Which bits of marks flbc's tables leave to others.
+    pub layout: Layout,
 }
 
 /// All that would stop the file from working on this machine, sorted by what it is about.
 pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    machine::examine(model, facts.host, &mut findings);
+    machine::examine(model, facts, &mut findings);
     addresses::examine(model, facts.host, &mut findings);
     paths::examine(model, facts, &mut findings);
+    direct::examine(model, facts.host, &mut findings);
     if let Some(foreign) = facts.foreign {
-        foreign::examine(model, foreign, &mut findings);
+        chains::examine(model, foreign, &mut findings);
     }
     findings.sort_by_key(|finding| finding.code);
     findings
@@ -305,4 +370,17 @@ pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
 fn nat(model: &Model) -> impl Iterator<Item = &Service> {
     let translates = |service: &&Service| service.mode.translates();
     model.services.iter().filter(translates)
+}
+
+/// The command that sets a number of one interface's for IPv4.
+fn set_for_link(link: &str, name: &str, value: u8) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    if link.bytes().all(is_plain) {
+        // With slashes, as an interface's name may have dots.
+        format!("sysctl -w net/ipv4/conf/{link}/{name}={value}")
+    } else {
+        // `sysctl` would read signs such as `=` for its own.
+        let file = word(&format!("/proc/sys/net/ipv4/conf/{link}/{name}"));
+        format!("echo {value} > {file}")
+    }
 }

@@ -7,14 +7,11 @@ use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
 
+use nlink::Route;
 use nlink::blocking::Connection;
-use nlink::netlink::InterfaceRef;
-use nlink::netlink::MessageBuilder;
 use nlink::netlink::devconf::Ipv4Devconf;
-use nlink::netlink::messages::{LinkMessage, RouteMessage};
-use nlink::netlink::types::neigh::{NdMsg, NdaAttr, NeighborState, ntf};
+use nlink::netlink::messages::{LinkMessage, RouteMessage, RuleMessage};
 use nlink::netlink::types::route::RouteType;
-use nlink::{NeighborConfig, Route};
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
@@ -22,10 +19,14 @@ use super::KernelError;
 use super::arrival::Arrivals;
 use super::conntrack::failed;
 use crate::emit::netlink::attribute::Attributes;
-use crate::model::Family;
+use crate::model::{Family, MacAddress};
 
 /// The routing table of the loop guard: blackholes for VIPs, for packets from outside alone (`not iif lo`).
 pub const LOOP_GUARD: u32 = 4243;
+
+/// The kinds of interfaces that stand on another: what they send goes out by that one, and what it gets for them comes to
+/// them.
+const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
 
 /// Whether an interface can send and receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub struct Link {
     pub state: LinkState,
     /// Whether neighbours on it have MAC addresses.
     pub has_neighbours: bool,
+    /// What it is: `vlan`, `bridge`, `bond`, `macvlan`, `ipip` and so on; empty for a card of the machine.
+    pub kind: String,
+    /// Its own MAC address.
+    pub mac: Option<MacAddress>,
+    /// The longest packet that it sends, in bytes.
+    pub mtu: u32,
+    /// The number of the interface that it stands on: of a VLAN, a macvlan or the like.
+    pub stands_on: Option<u32>,
     /// The number of the bridge, bond or the like that takes what comes in by it, and has the neighbours in its place.
     pub port_of: Option<u32>,
     /// Of a port of a bridge, whether a frame may go back by it that came in by it.
@@ -88,6 +97,19 @@ pub enum Way {
         /// The router that takes them; `None` where the address itself is on the link.
         gateway: Option<IpAddr>,
     },
+}
+
+/// An `ip rule` that looks at the mark of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkRule {
+    /// Whose packets it is for.
+    pub family: Family,
+    /// Its place among the rules: the lowest comes first.
+    pub priority: u32,
+    /// The mark that it wants, in the bits of the mask.
+    pub mark: u32,
+    /// The bits that it looks at.
+    pub mask: u32,
 }
 
 /// Numbers from `/proc/sys/net`; `None` where the kernel has no such setting.
@@ -144,6 +166,12 @@ pub struct Host {
     pub circling: BTreeSet<IpAddr>,
     /// The families whose packets from outside are looked up in the table [`LOOP_GUARD`] first.
     pub guarded: BTreeSet<Family>,
+    /// The families whose packets from outside are looked up in any table of their own.
+    pub apart: BTreeSet<Family>,
+    /// The rules that choose routes by a mark.
+    pub mark_rules: Vec<MarkRule>,
+    /// The tables of iptables that do not stand in nf_tables, where nobody sees their rules but `iptables-legacy`.
+    pub legacy_tables: Vec<String>,
     /// The settings.
     pub settings: Settings,
     /// The `nft` of the shell.
@@ -201,9 +229,17 @@ pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<
         .map(LinkMessage::ifindex)
         .collect();
     let links = links.iter().filter_map(|link| {
+        let kind = link.kind().unwrap_or_default();
         Some(Link {
             name: link.name()?.to_owned(),
             index: link.ifindex(),
+            mac: link.address().and_then(|octets| {
+                let octets: [u8; 6] = octets.try_into().ok()?;
+                Some(MacAddress(octets)).filter(|_| octets != [0; 6])
+            }),
+            mtu: link.mtu().unwrap_or(0),
+            stands_on: link.link().filter(|_| STACKED.contains(&kind)),
+            kind: kind.to_owned(),
             state: if !link.is_up() {
                 LinkState::Down
             } else if link.has_carrier() {
@@ -227,11 +263,17 @@ pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<
             duplicate: address.is_dad_failed(),
         })
     });
+    let rules = connection
+        .run(|c| Box::pin(async move { c.get_rules().await }))
+        .map_err(failed(doing))?;
     Ok(Host {
         links: links.collect(),
         addresses: addresses.collect(),
         circling: circling(&ways, vips)?,
-        guarded: guarded(&connection).map_err(failed(doing))?,
+        guarded: guarded(&rules, |rule| rule.table() == LOOP_GUARD),
+        apart: guarded(&rules, RuleMessage::is_lookup),
+        mark_rules: rules.iter().filter_map(mark_rule).collect(),
+        legacy_tables: legacy_tables(),
         ways,
         settings: settings(),
         nft: nft(),
@@ -276,14 +318,48 @@ fn circling(
     Ok(circling)
 }
 
-/// Whether there is the rule `not iif lo lookup LOOP_GUARD`.
-fn guarded(connection: &Connection<Route>) -> nlink::Result<BTreeSet<Family>> {
-    let rules = connection.run(|c| Box::pin(async move { c.get_rules().await }))?;
-    let guards = rules.iter().filter(|rule| {
-        rule.is_invert() && rule.iifname() == Some("lo") && rule.table() == LOOP_GUARD
+/// The families that have a rule `not iif lo` of this kind.
+fn guarded(rules: &[RuleMessage], is_it: impl Fn(&RuleMessage) -> bool) -> BTreeSet<Family> {
+    let from_outside = |rule: &&RuleMessage| rule.is_invert() && rule.iifname() == Some("lo");
+    let guards = rules.iter().filter(from_outside);
+    guards.filter(|rule| is_it(rule)).map(family).collect()
+}
+
+fn family(rule: &RuleMessage) -> Family {
+    if rule.is_ipv6() {
+        Family::V6
+    } else {
+        Family::V4
+    }
+}
+
+fn mark_rule(rule: &RuleMessage) -> Option<MarkRule> {
+    let mask = rule.fwmask().unwrap_or(u32::MAX);
+    // One that is turned round is for what has another mark, as all have that have none.
+    (!rule.is_invert()).then_some(())?;
+    Some(MarkRule {
+        family: family(rule),
+        priority: rule.priority(),
+        mark: rule.fwmark()? & mask,
+        mask,
+    })
+}
+
+/// The tables of `iptables-legacy` and `ip6tables-legacy`.
+fn legacy_tables() -> Vec<String> {
+    let files = [
+        ("iptables", "ip_tables_names"),
+        ("ip6tables", "ip6_tables_names"),
+    ];
+    let named = files.map(|(program, file)| {
+        let names = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+        let names: Vec<String> = names
+            .lines()
+            .map(|name| format!("{program} {name}"))
+            .collect();
+        names
     });
-    let family = |v6| if v6 { Family::V6 } else { Family::V4 };
-    Ok(guards.map(|rule| family(rule.is_ipv6())).collect())
+    named.concat()
 }
 
 fn way(route: &RouteMessage, to: IpAddr) -> Way {
@@ -302,106 +378,6 @@ fn way(route: &RouteMessage, to: IpAddr) -> Way {
             None => Way::Nowhere,
         },
         _ => Way::Refused,
-    }
-}
-
-/// Those of the neighbours (an interface by its number, and an address) that do not answer for their MAC address, or
-/// cannot be asked for it. All are asked anew: one that is known may be gone.
-///
-/// One that is there answers in milliseconds; the kernel asks three times, once a second. `wait` waits before each look at
-/// what came, and says whether to look.
-///
-/// # Errors
-///
-/// Those of netlink; [`KernelError::NoPrivilege`] without `CAP_NET_ADMIN`.
-pub fn unresolved(
-    neighbours: &BTreeSet<(u32, IpAddr)>,
-    mut wait: impl FnMut() -> bool,
-) -> Result<BTreeSet<(u32, IpAddr)>, KernelError> {
-    let doing = "look at the neighbours";
-    let connection = Connection::<Route>::new().map_err(failed(doing))?;
-    let states = || -> Result<FxHashMap<(u32, IpAddr), NeighborState>, KernelError> {
-        let known = connection
-            .run(|c| Box::pin(async move { c.get_neighbors().await }))
-            .map_err(failed(doing))?;
-        let named = known.iter().filter_map(|neighbour| {
-            let address = *neighbour.destination()?;
-            Some(((neighbour.ifindex(), address), neighbour.state()))
-        });
-        Ok(named.collect())
-    };
-    let fixed =
-        |state: &NeighborState| matches!(state, NeighborState::Noarp | NeighborState::Permanent);
-    let before = states()?;
-    let mut left: BTreeSet<(u32, IpAddr)> = neighbours
-        .iter()
-        .copied()
-        .filter(|neighbour| !before.get(neighbour).is_some_and(fixed))
-        .collect();
-    for neighbour in &left {
-        let question = Ask {
-            interface: InterfaceRef::Index(neighbour.0),
-            address: neighbour.1,
-            has_mac: before.get(neighbour).is_some_and(|state| has_mac(*state)),
-        };
-        let asked = connection
-            .run(move |c| Box::pin(async move { c.replace_neighbor(question).await }))
-            .map_err(failed("ask for a neighbour"));
-        // One that cannot be asked (no IPv6 on the interface, no room in the table) is one that does not answer.
-        if let Err(KernelError::NoPrivilege) = asked {
-            return Err(KernelError::NoPrivilege);
-        }
-    }
-    while !left.is_empty() && wait() {
-        let now = states()?;
-        left.retain(|neighbour| now.get(neighbour) != Some(&NeighborState::Reachable));
-    }
-    Ok(left)
-}
-
-fn has_mac(state: NeighborState) -> bool {
-    use NeighborState::{Delay, Probe, Reachable, Stale};
-    matches!(state, Reachable | Stale | Delay | Probe)
-}
-
-/// Makes the kernel ask for a neighbour's MAC address: nothing but the question (ARP, NDP) is sent. One that is known is
-/// verified, as by `ip neighbour change ... nud probe`, and packets go on meanwhile; else as by `ip neighbour replace ...
-/// use`.
-struct Ask {
-    interface: InterfaceRef,
-    address: IpAddr,
-    has_mac: bool,
-}
-
-impl NeighborConfig for Ask {
-    fn interface_ref(&self) -> &InterfaceRef {
-        &self.interface
-    }
-
-    fn family(&self) -> u8 {
-        const INET: u8 = 2;
-        const INET6: u8 = 10;
-        if self.address.is_ipv4() { INET } else { INET6 }
-    }
-
-    fn write_add(&self, builder: &mut MessageBuilder, ifindex: u32) -> nlink::Result<()> {
-        let index = i32::try_from(ifindex).unwrap_or(0);
-        let mut header = NdMsg::new().with_family(self.family()).with_ifindex(index);
-        if self.has_mac {
-            header.ndm_state = NeighborState::Probe as u16;
-        } else {
-            header.ndm_flags = ntf::USE;
-        }
-        builder.append(&header);
-        match self.address {
-            IpAddr::V4(address) => builder.append_attr(NdaAttr::Dst as u16, &address.octets()),
-            IpAddr::V6(address) => builder.append_attr(NdaAttr::Dst as u16, &address.octets()),
-        }
-        Ok(())
-    }
-
-    fn write_delete(&self, builder: &mut MessageBuilder, ifindex: u32) -> nlink::Result<()> {
-        self.write_add(builder, ifindex)
     }
 }
 

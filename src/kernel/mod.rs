@@ -25,12 +25,14 @@ mod files;
 // For tests: no release has it.
 #[cfg(any(test, debug_assertions))]
 pub mod fake;
+mod foreign;
 pub mod host;
 #[cfg(test)]
 mod lent;
 mod linux;
 pub mod lock;
 mod memory;
+pub mod neighbour;
 mod owed;
 mod read;
 mod reading;
@@ -39,6 +41,7 @@ pub mod trial;
 pub mod wishes;
 
 pub use error::{KernelError, Reason, Refusal};
+pub use foreign::{Deed, ForeignChain};
 pub use linux::Linux;
 
 /// What flbc asks of a kernel.

@@ -61,6 +61,14 @@ const RESERVED: &[&str] = &[
     "vlan", "vmap", "vxlan", "xor", "xt",
 ];
 
+/// Whether `nft` reads a name that others gave to a table or chain as a name, in a command.
+pub fn is_readable(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/');
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(inner)
+        && !RESERVED.contains(&name)
+}
+
 /// The set of every real server.
 pub const SERVERS: &str = "server";
 

@@ -33,6 +33,22 @@ const DR: &str = "service www {
 }
 ";
 
+/// What follows what is found: what was not looked at, and what servers need.
+fn after(file: &str) -> String {
+    let servers = [
+        ("a", "10.20.0.1"),
+        ("b", "10.20.0.1"),
+        ("a6", "2001:db8:1::1"),
+    ];
+    let commands = servers.map(|(name, gateway)| {
+        format!("    flbc real-server --server {name} --gateway {gateway} {file}\n")
+    });
+    format!(
+        "not looked at: programs of tc and XDP, switches, and the servers themselves\nwhat to run on each server as root is written by:\n{}",
+        commands.concat()
+    )
+}
+
 /// A balancer that has its VIPs, and nothing wrong.
 pub(crate) struct Balancer {
     pub(crate) topology: Topology,
@@ -414,8 +430,9 @@ fn before_apply_it_says_so_and_all_is_well() {
     let file = balancer.host.write("my lb.flb", &changed);
     let before = balancer.host.state();
     let ran = balancer.host.flbc(&["doctor", &file], "");
-    let expected = "note[not-applied]: the kernel has not what the file says; it would take it\n    run  flbc apply --keep '/run/my lb.flb'\nnothing stops it from working once it is applied\n";
-    assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
+    let expected = "note[not-applied]: the kernel has not what the file says; it would take it\n    run  flbc apply '/run/my lb.flb'\nnothing stops it from working once it is applied\n";
+    let expected = expected.to_owned() + &after("'/run/my lb.flb'");
+    assert_eq!((ran.code, ran.out, &*ran.err), (Some(0), expected, ""));
     assert_eq!(balancer.host.state(), before);
 }
 
@@ -426,7 +443,8 @@ fn people_read_what_where_and_what_to_run() {
     let file = balancer.host.write("lb.flb", NAT);
     let ran = balancer.host.flbc(&["doctor", &file], "");
     let expected = "error[forwarding-off]: IPv4 forwarding is off: nothing of `www` reaches a server\n    at   /run/lb.flb:1\n    run  sysctl -w net.ipv4.ip_forward=1\n1 thing to mend\n";
-    assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(1), expected, ""));
+    let expected = expected.to_owned() + &after("/run/lb.flb");
+    assert_eq!((ran.code, ran.out, &*ran.err), (Some(1), expected, ""));
 }
 
 #[test]
@@ -434,7 +452,8 @@ fn without_privilege_it_tells_what_it_can_see_and_what_it_lacks() {
     let balancer = Balancer::new(Layout::Nat, NAT);
     let ran = balancer.host.powerless(&["doctor", "-"], NAT);
     assert_eq!(ran.code, Some(4));
-    assert_eq!(ran.out, "all well as far as could be seen\n");
+    let expected = "all well as far as could be seen\nnot looked at: whether servers and routers answer for their MAC addresses\nnot looked at: chains and rules of other programs\n";
+    assert_eq!(ran.out, expected.to_owned() + &after("FILE"));
     assert!(ran.err.starts_with("error: this needs root"), "{}", ran.err);
     balancer.shell("sysctl -w net.ipv4.ip_forward=0");
     let ran = balancer.host.powerless(&["doctor", "-"], NAT);

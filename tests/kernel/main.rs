@@ -32,6 +32,7 @@ mod connections;
 mod counters;
 mod direct_return;
 mod doctor;
+mod doctor_beside;
 mod everything;
 mod fragments;
 mod golden;

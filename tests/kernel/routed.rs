@@ -309,7 +309,7 @@ fn a_server_on_a_bridge_that_is_its_own_client_waits_until_its_port_sends_back()
             assert!(done.success, "{command}: {}", done.stderr);
         }
         assert_eq!(slow(to), 0, "{to}: with hairpin");
-        assert_eq!(note(), "all well\n");
+        assert!(note().starts_with("all well\n"));
         balancer.ip("link set to-a type bridge_slave hairpin off
             link set to-b type bridge_slave hairpin off");
         balancer.sysctl(&setting, "0");

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use now::Now;
 
 use super::report::Report;
-use super::{Exit, output};
+use super::{Exit, output, tables};
 use crate::diagnostic::{Diagnostics, escape, escape_json};
 use crate::explain::{Chosen, Explanation, Location, Question, lines, short};
 use crate::kernel::KernelError;
-use crate::model::{Family, Protocol, RealServer};
+use crate::model::{Effective, Family, Mark, Protocol, RealServer, Standing};
 use crate::schedule;
 use crate::source::Sources;
 
@@ -79,9 +79,19 @@ pub(super) fn run(
         Ok(model) => model,
         Err(exit) => return exit,
     };
+    // A question about the file alone is answered by the file alone.
+    let held = live.map(|table| tables::held(table, &model));
+    let (effective, unread) = held.unzip();
+    if let Some(unread) = unread.flatten() {
+        Report::warning(&format!("not looked at: {unread}"));
+    }
+    let model = effective.as_ref().map_or(&model, Effective::model);
     // Warnings are for who checks the file.
-    let plan = schedule::schedule(&model, &mut sink);
-    let explanation = Explanation::of(&model, &plan, question);
+    let plan = schedule::schedule(model, &mut sink);
+    let explanation = Explanation::of(model, &plan, question);
+    let set = effective
+        .as_ref()
+        .map_or_else(Vec::new, |effective| set_beside(effective, &explanation));
     let now = live.map(|table| Now::of(&explanation, question, table));
     let now = match now.transpose() {
         Ok(now) => now,
@@ -94,8 +104,8 @@ pub(super) fn run(
         }
     };
     let text = match format {
-        Format::Human => human(&explanation, question, now.as_ref(), &sources),
-        Format::Json => as_json(&explanation, question, now.as_ref(), &sources),
+        Format::Human => human(&explanation, question, &set, now.as_ref(), &sources),
+        Format::Json => as_json(&explanation, question, &set, now.as_ref(), &sources),
     };
     let passes_by = now.as_ref().is_some_and(Now::passes_by);
     let exit = if passes_by {
@@ -109,14 +119,39 @@ pub(super) fn run(
     exit.max(Report::written(written, "standard output"))
 }
 
+/// A server by its name, and what is said of it beside the file.
+type Beside<'a> = (&'a str, &'a Mark);
+
+/// The servers of the service that something was set on.
+fn set_beside<'a>(effective: &'a Effective, explanation: &Explanation<'_>) -> Vec<Beside<'a>> {
+    let Explanation::Found(found) = explanation else {
+        return Vec::new();
+    };
+    let model = effective.model();
+    let marks = effective.marks().iter();
+    let of_service = marks.filter(|(key, _)| {
+        let mut users = model.users(&key.place);
+        users.any(|service| service.name == found.service.name)
+    });
+    of_service.map(|(key, mark)| (&*key.server, mark)).collect()
+}
+
 fn human(
     explanation: &Explanation<'_>,
     question: Question,
+    set: &[Beside<'_>],
     now: Option<&Now>,
     sources: &Sources,
 ) -> String {
     let mut text = format!("{}\n\n", short(question));
     let mut all = lines(explanation, question, sources);
+    let words = set.iter().map(|(name, mark)| {
+        format!(
+            "{name}: {}, beside the file, which says {}",
+            mark.now, mark.file
+        )
+    });
+    all.extend(words.map(|words| ("set", words)));
     all.extend(
         now.into_iter()
             .flat_map(Now::lines)
@@ -132,6 +167,7 @@ fn human(
 fn as_json(
     explanation: &Explanation<'_>,
     question: Question,
+    set: &[Beside<'_>],
     now: Option<&Now>,
     sources: &Sources,
 ) -> String {
@@ -192,6 +228,13 @@ fn as_json(
             }
             Chosen::Only(_) | Chosen::Refused(..) => {}
         }
+    }
+    if now.is_some() {
+        let stands = |standing: Standing| json!({ "state": standing.state.to_string(), "weight": standing.weight });
+        let all = set.iter().map(|(name, mark)| {
+            json!({ "server": name, "now": stands(mark.now), "file": stands(mark.file) })
+        });
+        say("set", all.collect());
     }
     if let Some(now) = now {
         say("now", now.json());

@@ -44,6 +44,7 @@ pub mod kernel;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod lower;
 pub mod model;
+pub mod notes;
 pub mod operate;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod outline;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Identities};
 use crate::emit::netlink::{Interfaces, TableFamily};
-use crate::kernel::cache::Cache;
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::model::Served;
+use crate::notes::Notes;
 use crate::view::strange::strange;
 
 use super::census::Census;
@@ -22,7 +22,7 @@ use super::{Applied, Basis, Failure, Request, Tables, Totals, older, see_beside,
 
 /// What was seen and what is to be done about it.
 pub(super) struct Attempt<'t, 'r, K> {
-    place: (&'t mut K, &'t Cache, &'t str),
+    place: (&'t mut K, &'t Notes, &'t str),
     request: &'t Request<'r>,
     interfaces: Interfaces,
     unfinished: Option<Unfinished>,
@@ -190,7 +190,7 @@ pub(super) fn refuse_strangers(basis: &Basis) -> Result<(), Failure> {
 /// What is to be done to tables of which so much is known at this generation; `None`: the kernel has not what was
 /// remembered, and the note is gone.
 fn worked_out<K: Kernel>(
-    (kernel, cache, table): (&mut K, &Cache, &str),
+    (kernel, cache, table): (&mut K, &Notes, &str),
     (basis, generation): (Basis, u32),
     request: &Request<'_>,
     interfaces: &Interfaces,

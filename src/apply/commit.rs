@@ -1,8 +1,8 @@
 //! The transaction itself, with what goes with servers whose numbers change.
 
 use crate::emit::netlink::change::Change;
-use crate::kernel::cache::Cache;
 use crate::kernel::{Kernel, KernelError};
+use crate::notes::Notes;
 
 use super::carry::carry;
 use super::moves::{self, Moves};
@@ -10,7 +10,7 @@ use super::{Applied, Failure};
 
 /// A transaction that is to be made.
 pub(super) struct Transaction<'a> {
-    pub(super) place: (&'a Cache, &'a str),
+    pub(super) place: (&'a Notes, &'a str),
     pub(super) moves: &'a Moves,
     /// Whether a run that was killed had left something to do.
     pub(super) resumes: bool,

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::diagnostic::listed;
 use crate::diff::Observed;
 use crate::emit::netlink::Interfaces;
-use crate::kernel::cache::{Last, LastTables};
+use crate::notes::{Last, LastTables};
 
 use super::Remembered;
 

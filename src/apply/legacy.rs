@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::kernel::cache::Foreign;
-use crate::kernel::wishes::Wishes;
 use crate::model::{Place, ServerKey, Standing, State, Wanted, Wish};
+use crate::notes::Foreign;
+use crate::notes::wishes::Wishes;
 
 /// The last form that ended so.
 const LAST: u32 = 10;

@@ -15,11 +15,11 @@ use crate::diagnostic::Diagnostics;
 use crate::diff::{Drift, Observed, diff};
 use crate::emit::netlink::change::{Change, Step};
 use crate::emit::netlink::{Desired, Interfaces, MissingInterface, TableFamily};
-use crate::kernel::cache::Left;
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::Scope;
 use crate::lower::layout::Layout;
 use crate::model::{Effective, Model};
+use crate::notes::Left;
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 

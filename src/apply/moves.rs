@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::cache::Cache;
 use crate::kernel::{Connection, Verdict};
 use crate::lower::layout::Layout;
 use crate::lower::region::Region;
 use crate::model::{Ports, Vip};
+use crate::notes::Notes;
 
 use super::census::{Census, Resident, Residents};
 
@@ -273,13 +273,13 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// What a run that was killed had yet to do.
-    pub(super) fn of_killed(cache: &Cache, table: &str) -> Option<Self> {
+    pub(super) fn of_killed(cache: &Notes, table: &str) -> Option<Self> {
         postcard::from_bytes(&cache.unfinished(table)?).ok()
     }
 }
 
 /// Writes down what is to be done to connections, for the next run if this one is killed.
-pub(super) fn begin(moves: &Moves, (cache, table): (&Cache, &str), notes: &mut Vec<String>) {
+pub(super) fn begin(moves: &Moves, (cache, table): (&Notes, &str), notes: &mut Vec<String>) {
     if !moves.concern_connections() {
         return;
     }

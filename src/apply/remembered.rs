@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Identities, Observed};
 use crate::emit::netlink::{Interfaces, desired};
-use crate::kernel::cache::Left;
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
 use crate::model::{Effective, Lacking, Layers, Model};
+use crate::notes::Left;
 use crate::schedule::{Plan, schedule};
 
 use super::Request;
@@ -146,10 +146,10 @@ pub(super) fn named(model: &Model, interfaces: &Interfaces) -> Interfaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::cache::FORM;
     use crate::lower::layout::Layout;
     use crate::lower::number;
     use crate::model::{Place, ServerKey, State, Verdict, Wanted, Wish};
+    use crate::notes::FORM;
     use crate::schedule::jhash;
     use crate::source::Sources;
     use crate::syntax::{Home, Input, Keyword, OptionWord};
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(
             form,
             (11, 503, 3_444_353_461),
-            "the note has another form: give `FORM` in src/kernel/cache.rs the next number, and put the new values here"
+            "the note has another form: give `FORM` in src/notes/mod.rs the next number, and put the new values here"
         );
     }
 }

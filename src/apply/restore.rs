@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::diff::{Identities, Observed, diff};
-use crate::kernel::trial::Before;
-use crate::kernel::wishes::Wishes;
 use crate::kernel::{Kernel, KernelError, random_id};
+use crate::notes::trial::Before;
+use crate::notes::wishes::Wishes;
 use crate::outline::Difference;
 
 use super::census::Census;

@@ -2,8 +2,8 @@
 
 use crate::diff::Observed;
 use crate::kernel::Kernel;
-use crate::kernel::cache::Cache;
 use crate::model::Served;
+use crate::notes::Notes;
 
 use super::census::Census;
 use super::moves::Moves;
@@ -16,7 +16,7 @@ use super::{Applied, Remembered, carry, dying, older};
 /// where it is not known what the tables follow from.
 pub(super) fn settle<K: Kernel>(
     kernel: &mut K,
-    (cache, table): (&Cache, &str),
+    (cache, table): (&Notes, &str),
     now: &mut Observed,
     known: Option<&Remembered<'_>>,
     (moves, census, served): (&Moves, &Census, &Served),
@@ -52,7 +52,7 @@ pub(super) fn settle<K: Kernel>(
 /// Remembers what the tables follow from at this generation; `None`: nothing.
 pub(super) fn remember(
     kernel: &mut impl Kernel,
-    (cache, table): (&Cache, &str),
+    (cache, table): (&Notes, &str),
     generation: u32,
     known: Option<&Remembered<'_>>,
     applied: &mut Applied,

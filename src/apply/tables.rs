@@ -6,12 +6,12 @@ use std::path::Path;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
-use crate::kernel::cache::{Cache, Last};
-use crate::kernel::lock::{Holder, Lock};
-use crate::kernel::trial::{Before, Trials};
-use crate::kernel::wishes::{Unreadable, Wishes};
 use crate::kernel::{Kernel, KernelError};
 use crate::model::{Layers, Model};
+use crate::notes::lock::{Holder, Lock};
+use crate::notes::trial::{Before, Trials};
+use crate::notes::wishes::{Unreadable, Wishes};
+use crate::notes::{Last, Notes};
 
 use super::{Applied, Failure, Remembered, Request, Seen, legacy, restore, see_beside};
 
@@ -21,7 +21,7 @@ pub struct Tables<K> {
     /// The kernel that has them.
     pub kernel: K,
     /// Where the notes are.
-    cache: Cache,
+    cache: Notes,
     /// The name of both tables.
     name: String,
     /// Whether a table of this name that another program made is taken over.
@@ -30,7 +30,7 @@ pub struct Tables<K> {
 
 impl<K: Kernel> Tables<K> {
     /// The tables of this name.
-    pub fn new(kernel: K, cache: Cache, name: &str) -> Self {
+    pub fn new(kernel: K, cache: Notes, name: &str) -> Self {
         Self {
             kernel,
             cache,
@@ -50,7 +50,7 @@ impl<K: Kernel> Tables<K> {
     }
 
     /// The parts, each for itself.
-    pub(super) fn parts(&mut self) -> (&mut K, &Cache, &str) {
+    pub(super) fn parts(&mut self) -> (&mut K, &Notes, &str) {
         (&mut self.kernel, &self.cache, &self.name)
     }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::report::Report;
 use crate::apply::Tables;
-use crate::kernel::cache::Cache;
-use crate::kernel::lock::Holder;
-use crate::kernel::trial::start_watcher;
 use crate::kernel::{KernelError, Linux};
 use crate::model::{DurationWords, Effective, Lacking, Layers, Model};
+use crate::notes::Notes;
+use crate::notes::lock::Holder;
+use crate::notes::trial::start_watcher;
 use crate::operate::Refused;
 use crate::operate::refused::HolderWords;
 use crate::operate::trial::is_orphaned;
@@ -30,8 +30,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_secs(1);
 
 /// The notes.
-pub(super) fn notes() -> Cache {
-    Cache::new(NOTES)
+pub(super) fn notes() -> Notes {
+    Notes::new(NOTES)
 }
 
 /// The tables of this name in the kernel of this machine.

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// Opens a file that flbc wrote. It is a file and no link or pipe, and nobody but root can have written it.
-pub(super) fn open_note(path: &Path) -> io::Result<File> {
+pub(crate) fn open_note(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     // Whoever opens a pipe waits for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -20,12 +20,12 @@ pub(super) fn open_note(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-pub(super) fn flag_bits(flags: OFlags) -> i32 {
+pub(crate) fn flag_bits(flags: OFlags) -> i32 {
     flags.bits().cast_signed()
 }
 
 /// Whether nobody but this user, who is root, can have written here.
-pub(super) fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::Result<()> {
+pub(crate) fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::Result<()> {
     const OTHERS_MAY_WRITE: u32 = 0o022;
     let right_kind = if directory {
         metadata.is_dir()
@@ -48,13 +48,13 @@ pub(super) fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::R
 }
 
 /// What no other boot of any machine has.
-pub(super) fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(text.trim().to_owned())
 }
 
 /// The network namespace of the calling thread: device and inode.
-pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
+pub(crate) fn network_namespace() -> io::Result<(u64, u64)> {
     let namespace = fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
     Ok((namespace.dev(), namespace.ino()))
 }
@@ -62,12 +62,12 @@ pub(super) fn network_namespace() -> io::Result<(u64, u64)> {
 /// What no other network namespace of this boot has, be it one that is gone: a new one often gets the inode of an old
 /// one. It is the number of the socket by which this namespace's kernel talks of nf_tables, which counts on with every
 /// socket, pipe and the like of the whole machine.
-pub(super) fn lifetime() -> io::Result<u32> {
+pub(crate) fn lifetime() -> io::Result<u32> {
     lifetime_in(Path::new("/proc/thread-self"))
 }
 
 /// The same of the namespace that a process is in, by its folder in `/proc`.
-pub(super) fn lifetime_in(process: &Path) -> io::Result<u32> {
+pub(crate) fn lifetime_in(process: &Path) -> io::Result<u32> {
     const NETFILTER: &str = "12";
     const KERNEL: &str = "0";
     let sockets = fs::read_to_string(process.join("net/netlink"))?;
@@ -80,7 +80,7 @@ pub(super) fn lifetime_in(process: &Path) -> io::Result<u32> {
 }
 
 /// FNV-1a over words of 8 bytes: finds damage, not malice; the folder is root's own.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
     bytes

@@ -429,7 +429,7 @@ fn hook_name(family: &str, hook: &Hook) -> &'static str {
 }
 
 /// The time since boot, that in suspend too.
-pub(super) fn since_boot() -> Duration {
+pub(crate) fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     let whole = u64::try_from(time.tv_sec).unwrap_or_default();
     let rest = u32::try_from(time.tv_nsec).unwrap_or_default();

@@ -18,10 +18,9 @@ use crate::ruleset::name;
 
 mod arrival;
 mod by_key;
-pub mod cache;
 mod conntrack;
 mod error;
-mod files;
+pub(crate) mod files;
 // For tests: no release has it.
 #[cfg(any(test, debug_assertions))]
 pub mod fake;
@@ -29,16 +28,12 @@ mod foreign;
 pub mod host;
 #[cfg(test)]
 mod lent;
-mod linux;
-pub mod lock;
+pub(crate) mod linux;
 mod memory;
 pub mod neighbour;
-mod owed;
 mod read;
 mod reading;
 mod socket;
-pub mod trial;
-pub mod wishes;
 
 pub use error::{KernelError, Reason, Refusal};
 pub use foreign::{Deed, ForeignChain};

@@ -8,10 +8,10 @@ use std::{fmt, io};
 use crate::apply::Failure;
 use crate::diagnostic::{Diagnostics, Exit, quote};
 use crate::kernel::KernelError;
-use crate::kernel::lock::Holder;
-use crate::kernel::trial::{Open, Outcome};
-use crate::kernel::wishes::Unreadable;
 use crate::model::DurationWords;
+use crate::notes::lock::Holder;
+use crate::notes::trial::{Open, Outcome};
+use crate::notes::wishes::Unreadable;
 use crate::ruleset::name::DEFAULT_TABLE;
 
 /// So many names are told where one does not fit.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::apply::{Applied, Tables};
 use crate::diagnostic::Diagnostics;
-use crate::kernel::lock::Lock;
-use crate::kernel::trial::{Before, Open, Outcome, Trials};
 use crate::kernel::{Kernel, KernelError};
+use crate::notes::lock::Lock;
+use crate::notes::trial::{Before, Open, Outcome, Trials};
 
 use super::refused::{Refused, option, seconds};
 use super::{Job, turn};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::apply::{Applied, Tables};
 use crate::kernel::Kernel;
-use crate::kernel::lock::Lock;
-use crate::kernel::trial::{Open, Outcome, Trials};
+use crate::notes::lock::Lock;
+use crate::notes::trial::{Open, Outcome, Trials};
 
 use super::Refused;
 

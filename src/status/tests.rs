@@ -16,11 +16,11 @@ use crate::apply::{Applied, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Counter, ObservedSet, ObservedTable};
 use crate::emit::netlink::{Bytes, Data, Element, TableFamily};
-use crate::kernel::cache::Cache;
 use crate::kernel::fake::Fake;
 use crate::kernel::{BaseChain, Connection, Entry, Recollection};
 use crate::lower::layout::Layout;
 use crate::model::{Model, State};
+use crate::notes::Notes;
 use crate::operate::set::{Demand, set};
 use crate::operate::{Earlier, Job, trial};
 use crate::source::Sources;
@@ -52,7 +52,7 @@ impl Host {
             interfaces: [("eth0".into(), 2)].into(),
             ..Fake::default()
         };
-        let notes = Cache::new(folder.path().join("run"));
+        let notes = Notes::new(folder.path().join("run"));
         Self {
             tables: Tables::new(kernel, notes, "flbc"),
             _folder: folder,

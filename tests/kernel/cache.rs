@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use flbc::diff::{Identities, Observed, diff, drift};
 use flbc::emit::netlink::desired;
-use flbc::kernel::cache::Cache;
 use flbc::kernel::{Kernel, Linux};
+use flbc::notes::Notes;
 
 use crate::apply_host::{Host, states};
 use crate::everything;
@@ -38,7 +38,7 @@ fn a_state_is_remembered_until_something_changes() {
 
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("run");
-        let cache = Cache::new(&place);
+        let cache = Notes::new(&place);
         assert_eq!(cache.recall(&mut kernel, "flbc"), None, "nothing is there");
         cache
             .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
@@ -117,7 +117,7 @@ fn another_namespace_is_another_kernel() {
         let mut ruleset = everything::ruleset(span, "lo", "lo");
         ruleset.netdev = None;
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::new(folder.path().join("run"));
+        let cache = Notes::new(folder.path().join("run"));
         let load = || {
             let mut kernel = Linux::open().expect("a socket");
             let interfaces = kernel.interfaces().expect("interfaces");

@@ -23,12 +23,12 @@ use crate::apply::{Applied, Failure, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::diff::{Observed, diff, drift};
 use crate::emit::netlink::{Bytes, TableFamily, desired};
-use crate::kernel::cache::Cache;
 use crate::kernel::fake::Fake;
-use crate::kernel::wishes::Wishes;
 use crate::kernel::{Connection, Entry, Flow, Kernel, Recollection};
 use crate::lower::layout::Layout;
 use crate::model::{Model, Protocol};
+use crate::notes::Notes;
+use crate::notes::wishes::Wishes;
 use crate::source::Sources;
 use crate::syntax::Input;
 use crate::view::{KnownServer, View, numbers};
@@ -97,8 +97,8 @@ impl Host {
         }
     }
 
-    fn cache(&self) -> Cache {
-        Cache::new(self.folder.path().join("run"))
+    fn cache(&self) -> Notes {
+        Notes::new(self.folder.path().join("run"))
     }
 
     fn tables(&mut self) -> Tables<&mut Fake> {

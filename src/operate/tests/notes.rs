@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::kernel::cache::FORM;
 use crate::model::State;
+use crate::notes::FORM;
 
 const FILE: &str =
     "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11; server b 10.20.0.12 }";

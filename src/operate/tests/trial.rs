@@ -6,8 +6,8 @@ use std::io;
 use rustix::io::Errno;
 
 use super::*;
-use crate::kernel::trial::{Outcome, Trials};
 use crate::model::State;
+use crate::notes::trial::{Outcome, Trials};
 use crate::operate::trial::{Begun, Next, Watcher, back, begin, confirm, notice};
 
 const SECOND: &str = "

@@ -1,7 +1,7 @@
 //! Whose turn it is to change the tables.
 
 use super::*;
-use crate::kernel::trial::Outcome;
+use crate::notes::trial::Outcome;
 use crate::operate::trial;
 
 const FILE: &str = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }";

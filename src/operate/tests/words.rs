@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::*;
 use crate::apply::Totals;
 use crate::kernel::KernelError;
-use crate::kernel::lock::Holder;
-use crate::kernel::trial::Open;
-use crate::kernel::trial::Outcome;
+use crate::notes::lock::Holder;
+use crate::notes::trial::Open;
+use crate::notes::trial::Outcome;
 use crate::operate::refused::few;
 
 #[test]

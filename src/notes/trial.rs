@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Observed;
 
-use super::cache::Cache;
-use super::files::{boot_id, checksum, lifetime, open_note};
+use super::Notes;
 use super::wishes::Wishes;
+use crate::kernel::files::{boot_id, checksum, lifetime, open_note};
 
 /// What the watcher says when it watches.
 const READY: &str = "ready";
@@ -27,7 +27,7 @@ const READY: &str = "ready";
 /// Trials of the tables of one name, in this network namespace.
 #[derive(Debug, Clone)]
 pub struct Trials {
-    cache: Cache,
+    cache: Notes,
     table: String,
     head: PathBuf,
     before: PathBuf,
@@ -101,7 +101,7 @@ impl Trials {
     /// # Errors
     ///
     /// `/proc` cannot be read.
-    pub fn new(cache: &Cache, table: &str) -> io::Result<Self> {
+    pub fn new(cache: &Notes, table: &str) -> io::Result<Self> {
         let path = |what| cache.file(table, what);
         Ok(Self {
             cache: cache.clone(),

@@ -4,6 +4,11 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
+pub mod lock;
+mod owed;
+pub mod trial;
+pub mod wishes;
+
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -12,15 +17,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
-use super::files::{boot_id, checksum, lifetime, network_namespace, open_note, secure};
-use super::{Kernel, KernelError};
+use crate::kernel::files::{boot_id, checksum, lifetime, network_namespace, open_note, secure};
+use crate::kernel::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
 pub(crate) const FORM: u32 = 11;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub struct Notes {
     directory: PathBuf,
 }
 
@@ -31,7 +36,7 @@ fn stem(table: &str) -> io::Result<String> {
 }
 
 /// How they begin while they are not whole yet.
-pub(super) fn temporary_stem(table: &str) -> io::Result<String> {
+pub(crate) fn temporary_stem(table: &str) -> io::Result<String> {
     Ok(format!(".{}.new.", stem(table)?))
 }
 
@@ -115,7 +120,7 @@ pub struct Left {
     pub current: bool,
 }
 
-impl Cache {
+impl Notes {
     /// A cache in this folder, which is made when it is needed.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -138,20 +143,20 @@ impl Cache {
 
     /// The file that holds this of a table of the network namespace that the calling thread is in. Namespaces often
     /// share `/run`.
-    pub(super) fn file(&self, table: &str, what: &str) -> io::Result<PathBuf> {
+    pub(crate) fn file(&self, table: &str, what: &str) -> io::Result<PathBuf> {
         let stem = stem(table)?;
         Ok(self.directory.join(format!("{stem}.{what}")))
     }
 
     /// A file that is to take the place of another, once it is whole.
-    pub(super) fn temporary(&self, table: &str) -> io::Result<tempfile::NamedTempFile> {
+    pub(crate) fn temporary(&self, table: &str) -> io::Result<tempfile::NamedTempFile> {
         tempfile::Builder::new()
             .prefix(&temporary_stem(table)?)
             .tempfile_in(&self.directory)
     }
 
     /// Whether nobody but root can have written here.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         secure(
             &self.directory,
             &fs::symlink_metadata(&self.directory)?,
@@ -161,7 +166,7 @@ impl Cache {
 
     /// Whether what lies in the folder, and says that it is of this boot, is. A folder in memory outlives none. There a
     /// container's own id of the boot does not count, which whoever is confined in the container does not see.
-    pub(super) fn is_of_this_boot(&self, then: &str) -> io::Result<bool> {
+    pub(crate) fn is_of_this_boot(&self, then: &str) -> io::Result<bool> {
         const TMPFS: u32 = 0x0102_1994;
         const RAMFS: u32 = 0x8584_58f6;
         let kind = u32::try_from(statfs(&self.directory)?.f_type);
@@ -389,7 +394,7 @@ impl Cache {
     }
 
     /// Makes the folder, root's own, or makes sure that it is.
-    pub(super) fn prepare(&self) -> io::Result<()> {
+    pub(crate) fn prepare(&self) -> io::Result<()> {
         let made = DirBuilder::new().mode(0o700).create(&self.directory);
         match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -14,9 +14,11 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::cache::{Cache, temporary_stem};
-use super::files::{boot_id, flag_bits, lifetime, lifetime_in, network_namespace, open_note};
-use super::linux::since_boot;
+use super::{Notes, temporary_stem};
+use crate::kernel::files::{
+    boot_id, flag_bits, lifetime, lifetime_in, network_namespace, open_note,
+};
+use crate::kernel::linux::since_boot;
 
 /// Nobody else changes the tables while this is there.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ struct Written {
 /// The end of the name of the file.
 const LOCK: &str = "lock";
 
-impl Cache {
+impl Notes {
     /// Sees to it that no other flbc changes tables of this name; `None`: another one does so now.
     ///
     /// The lock is free again when what this returns is dropped, and when this process dies.

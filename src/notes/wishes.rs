@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cache;
-use super::files::{boot_id, checksum, lifetime, network_namespace, open_note};
+use super::Notes;
+use crate::kernel::files::{boot_id, checksum, lifetime, network_namespace, open_note};
 use crate::model::{Place, ServerKey, State, Wanted, Wish};
 
 /// The number of the format.
@@ -76,7 +76,7 @@ struct One {
     weight: Option<Wanted<u16>>,
 }
 
-impl Cache {
+impl Notes {
     /// What an operator wants beside the file, as it was written last; `None`: nothing was.
     ///
     /// # Errors

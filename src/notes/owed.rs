@@ -5,8 +5,8 @@ use std::io::{self, Read as _, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::{Cache, FORM};
-use super::files::{boot_id, open_note};
+use super::{FORM, Notes};
+use crate::kernel::files::{boot_id, open_note};
 
 /// What is yet to be done.
 #[derive(Serialize, Deserialize)]
@@ -16,7 +16,7 @@ struct Owed<'a> {
     what: &'a [u8],
 }
 
-impl Cache {
+impl Notes {
     /// What a run had yet to do outside of the tables when it was killed.
     pub fn unfinished(&self, table: &str) -> Option<Vec<u8>> {
         self.check().ok()?;

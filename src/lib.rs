@@ -4,13 +4,13 @@
 //! source ──syntax──▶ tree ──check──▶ model ──schedule──▶ plan ──lower──▶ ruleset ──emit──▶ text, JSON, netlink
 //!                                      │                                                            │
 //!                    doctor, explain, real_server                                     diff ──apply──▶ kernel
-//!                                                                                            ▲            │
-//!                                                                                         operate       status
+//!                                                                                            ▲  ▲         │
+//!                                                                                      operate notes    view ──▶ status
 //! ```
 //!
 //! Data flows one way. Each stage is a module that knows only those before it, and all report to one
 //! [`diagnostic::Diagnostics`], so that one run tells every fault. Up to `emit` and `diff` nothing touches Linux but
-//! reading the files; [`kernel`] alone does. [`operate`] is what operators ask for, [`status`] what they are told of the
+//! reading the files; [`kernel`] alone does, and [`notes`] keeps files in `/run`. [`view`] reads tables back. [`operate`] is what operators ask for, [`status`] what they are told of the
 //! tables, and `cli` the face of it.
 //!
 //! This library is flbc's own: the program, its tests, its benchmarks and its fuzz targets are made of it, and everything

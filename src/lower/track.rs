@@ -28,7 +28,7 @@ const ROOM: u32 = 1 << 20;
 /// The seeds of the hashes that stand for a flow: 96 bits in all.
 const SEEDS: [u32; 3] = [0x666c_6234, 0x666c_6235, 0x666c_6236];
 
-const TRACKER: &str = "tracker";
+const TRACKER: &str = name::TRACKERS;
 const RESTING: &str = "resting";
 /// The chain that remembers the flow if its server's services do, and sends.
 pub(super) const FOLLOW: &str = "follow";

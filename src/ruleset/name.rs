@@ -84,6 +84,9 @@ pub const MACS: &str = "mac";
 /// The map from real servers to the chains that send to them.
 pub const WAYS: &str = "how";
 
+/// The map from real servers that keep their flows to the chain that remembers them.
+pub const TRACKERS: &str = "tracker";
+
 /// The map from real servers to the interfaces they are reached by.
 pub const DEVICES: &str = "dev";
 
@@ -263,7 +266,7 @@ const SET_STEMS: [&str; 29] = [
     CLIENTS,
     FLOWS,
     TRAFFIC,
-    "tracker",
+    TRACKERS,
     "resting",
     "real",
     "errors",

@@ -12,7 +12,11 @@ use flbc::schedule::schedule;
 use flbc::source::Sources;
 use flbc::syntax::{Input, parse_program};
 
-use crate::lab::client::{Protocol, ask_all};
+use serde_json::Value;
+
+use crate::apply_host::Host;
+use crate::lab::PATIENCE;
+use crate::lab::client::{Connection, Protocol, ask_all};
 use crate::lab::topology::{Layout, Topology};
 use crate::operator::{asked, at, flbc, load, sampled};
 
@@ -226,5 +230,59 @@ fn the_live_explanation_tells_whom_persist_and_track_remember() {
                 assert!(live("human").contains(&expected), "{}", live("human"));
             }
         }
+    }
+}
+
+#[test]
+fn a_backup_that_stood_in_is_remembered_and_not_gone_back_to() {
+    for (layout, mode) in [
+        (Layout::Nat, ""),
+        (Layout::DrOneInterface, "mode dr on eth0; track 5m;"),
+    ] {
+        let topology = Topology::new(layout, 2);
+        let _serving = topology.serve(&[80]);
+        let host = Host::new(&topology.balancer);
+        let file = host.write(
+            "lb.flb",
+            &format!(
+                "service www {{ vip 192.0.2.10 tcp 80; {mode} persist 5m
+                    server a 10.20.0.11; server b 10.20.0.12 backup }}"
+            ),
+        );
+        host.flbc(&["apply", &file], "");
+        assert_eq!(host.flbc(&["set", "www", "a", "down"], "").code, Some(0));
+        let to = at("192.0.2.10:80");
+        let client = topology.source(to);
+        let from = |port| std::net::SocketAddr::new(client.ip(), port);
+        let first = Connection::open(&topology.client, Some(from(30_001)), to, PATIENCE).unwrap();
+        assert_eq!(first.answer.server, "b");
+        let explain = || {
+            let from = from(30_002).to_string();
+            let arguments = [
+                "explain",
+                "--live",
+                "--from",
+                &from,
+                "--to",
+                "192.0.2.10:80",
+                "--format",
+            ];
+            let [json, human] = ["json", "human"].map(|format| {
+                let ran = host.flbc(&[&arguments[..], &[format, &file]].concat(), "");
+                assert_eq!(ran.code, Some(0), "{ran:?}");
+                ran.out
+            });
+            let json: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(json["now"]["persist"]["server"], "b");
+            (json["now"]["persist"]["returns"].clone(), human)
+        };
+        let (returns, human) = explain();
+        assert_eq!(returns, true, "{human}");
+        assert_eq!(host.flbc(&["set", "www", "a", "up"], "").code, Some(0));
+        let (returns, human) = explain();
+        assert_eq!(returns, false, "{human}");
+        assert!(human.contains("another is drawn"), "{human}");
+        let second = Connection::open(&topology.client, Some(from(30_002)), to, PATIENCE).unwrap();
+        assert_eq!(second.answer.server, "a", "{mode}");
     }
 }

@@ -154,7 +154,7 @@ fn status_shows_what_was_set() {
         lines[own..]
             .iter()
             .any(|l| l.starts_with("a 10.20.0.11 3 drain ")
-                && l.ends_with(" ago; the file says weight 3")),
+                && l.ends_with(" ago; the file says weight 3 0 connections left")),
         "{human}"
     );
     for service in ["service www ", "service api "] {

@@ -9,6 +9,7 @@ use crate::explain::{Explanation, Question};
 use crate::kernel::{Balanced, Flow, Kernel, KernelError, Linux};
 use crate::lower::remembered::{self, Packet, Remembered};
 use crate::model::{HookedIn, Service, endpoint};
+use crate::ruleset::name;
 use crate::view::{ServerView, View};
 
 /// What remembers.
@@ -53,6 +54,8 @@ struct Known {
     mark: u32,
     /// For how long, if nothing comes from the client.
     left: Option<Duration>,
+    /// Whether it is gone back to: a server that takes none of those it had is remembered until the next packet comes.
+    returns: bool,
 }
 
 impl Now {
@@ -67,7 +70,8 @@ impl Now {
         };
         let service: &Service = found.service;
         let mut kernel = Linux::open()?;
-        let view = View::of(&kernel.observe(table)?);
+        let observed = kernel.observe(table)?;
+        let view = View::of(&observed);
         let servers = view
             .services
             .get(&*service.name)
@@ -83,17 +87,24 @@ impl Now {
             now.push((By::Connection, connection(&mut kernel, question, servers)?));
             plain = untranslated(&mut kernel, question)?;
         }
-        let mut ask = |place: &Remembered| {
-            let family = match service.mode.hooked_in() {
-                HookedIn::Inet => TableFamily::Inet,
-                HookedIn::Netdev => TableFamily::Netdev,
-            };
+        let family = match service.mode.hooked_in() {
+            HookedIn::Inet => TableFamily::Inet,
+            HookedIn::Netdev => TableFamily::Netdev,
+        };
+        let has = |map: &str, mark: u32| {
+            let set = observed.table(family).and_then(|table| table.set(map));
+            let mut elements = set.into_iter().flat_map(|set| &set.elements);
+            elements.any(|element| element.key.as_slice() == mark.to_ne_bytes())
+        };
+        let mut ask = |place: &Remembered, by: By| {
             let found = kernel.remembered(family, table, &place.map, &place.key)?;
             Ok::<_, KernelError>(found.map(|(mark, left)| Known {
                 name: name_of(servers, mark),
                 endpoint: None,
                 mark,
                 left: Some(left),
+                // meta mark vmap @keeper; a flow also: meta mark vmap @tracker
+                returns: has(name::KEEPERS, mark) || (by == By::Flow && has(name::TRACKERS, mark)),
             }))
         };
         if let Some(persistence) = service.persistence {
@@ -105,12 +116,12 @@ impl Now {
             places.dedup();
             let mut client = None;
             for place in &places {
-                client = client.or(ask(place)?);
+                client = client.or(ask(place, By::Client)?);
             }
             now.push((By::Client, client));
         }
         if service.track.is_some() {
-            let flow = remembered::flow(&packet).map(|place| ask(&place));
+            let flow = remembered::flow(&packet).map(|place| ask(&place, By::Flow));
             now.push((By::Flow, flow.transpose()?.flatten()));
         }
         Ok(Self {
@@ -119,9 +130,10 @@ impl Now {
         })
     }
 
-    /// Whether a server is remembered.
+    /// Whether a server is remembered, and gone back to.
     pub(super) fn knows(&self) -> bool {
-        self.known.iter().any(|(_, known)| known.is_some())
+        let mut known = self.known.iter().filter_map(|(_, known)| known.as_ref());
+        known.any(|known| known.returns)
     }
 
     /// Whether the flow reaches no server, whatever the rules say.
@@ -175,6 +187,7 @@ impl Now {
                     "endpoint": known.endpoint,
                     "mark": known.mark,
                     "seconds": known.left.map(|left| left.as_secs()),
+                    "returns": known.returns,
                 })
             });
             (by.name().to_owned(), serde_json::json!(known))
@@ -200,9 +213,13 @@ impl Known {
 
     /// For how long.
     fn still(&self) -> String {
-        self.left.map_or_else(String::new, |left| {
-            format!(" ({} s more if it is silent)", left.as_secs())
-        })
+        match self.left {
+            None => String::new(),
+            Some(_) if !self.returns => {
+                "; but it takes none of those that it had, so that another is drawn".to_owned()
+            }
+            Some(left) => format!(" ({} s more if it is silent)", left.as_secs()),
+        }
     }
 }
 
@@ -247,5 +264,6 @@ fn connection(
         endpoint: Some(endpoint(connection.server, connection.server_port)),
         mark: connection.mark,
         left: None,
+        returns: true,
     }))
 }

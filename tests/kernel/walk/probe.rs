@@ -151,7 +151,8 @@ fn asked(
 fn takers(said: &Value, draft: &Draft) -> Vec<String> {
     let address = |server: &Value| server["address"].as_str().map(str::to_owned);
     let now = ["track", "persist"].map(|by| &said["now"][by]);
-    let known = now.into_iter().find(|known| !known.is_null());
+    // A backup is remembered as long as it stood in, and takes nobody once another server is up.
+    let known = now.into_iter().find(|known| known["returns"] == true);
     if let Some(known) = known.filter(|_| said["admitted"] == true) {
         let name = known["server"].as_str();
         let name = name.unwrap_or_else(|| panic!("remembered for nobody: {said}"));

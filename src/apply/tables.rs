@@ -11,7 +11,7 @@ use crate::model::{Layers, Model};
 use crate::notes::lock::{Holder, Lock};
 use crate::notes::trial::{Before, Trials};
 use crate::notes::wishes::{Unreadable, Wishes};
-use crate::notes::{Last, Notes};
+use crate::notes::{Last, LastTables, Notes};
 
 use super::{Applied, Failure, Remembered, Request, Seen, legacy, restore, see_beside};
 
@@ -85,6 +85,21 @@ impl<K: Kernel> Tables<K> {
     /// What the last apply left, whatever became of the tables since.
     pub fn last(&mut self) -> Option<Last> {
         self.cache.last(&mut self.kernel, &self.name)
+    }
+
+    /// What the last apply made of tables that are gone by now: it is what should be there.
+    ///
+    /// # Errors
+    ///
+    /// Those of looking.
+    pub fn recall_gone(&mut self) -> Result<Option<Remembered<'static>>, KernelError> {
+        let name = self.name.clone();
+        let Some(last) = self.last() else {
+            return Ok(None);
+        };
+        let there = self.kernel.observe(&name)?.has_tables();
+        let gone = last.tables == LastTables::Others && !there;
+        Ok(gone.then(|| Remembered::from_note(&last.note)).flatten())
     }
 
     /// The same as [`Self::recall`], and whether nobody has committed anything since.

@@ -168,7 +168,7 @@ impl fmt::Display for Refused {
             Self::Trial { doing, error } => write!(f, "{doing}: {error}"),
             Self::NothingRemembered { notes } => write!(
                 f,
-                "nothing is remembered of the file that these tables were made from, since none was applied or `{}` was emptied; apply it first with `flbc apply FILE`, or name it here: `flbc set --file FILE ...`",
+                "nothing is remembered of the file that these tables were made from, since none was applied, `{}` was emptied, or others are in their place; apply it first with `flbc apply FILE`, or name it here: `flbc set --file FILE ...`",
                 notes.display()
             ),
             Self::Unknown {

@@ -44,7 +44,12 @@ pub fn set<K: Kernel>(
 ) -> Result<Set, Refused> {
     let mut notes = Vec::new();
     let mut layers = job::layers(tables, &mut notes)?;
-    let known = tables.recall();
+    let known = match tables.recall() {
+        Some(known) => Some(known),
+        // Somebody flushed them: with what is set now, all that should be there comes back.
+        None if file.is_none() => tables.recall_gone()?,
+        None => None,
+    };
     let mut declared = match (file, known) {
         (Some(model), _) => model,
         (None, Some(known)) => known.effective.into_owned().into_declared(),

@@ -307,6 +307,30 @@ fn what_is_set_outlives_what_somebody_does_by_hand() {
 }
 
 #[test]
+fn what_is_set_after_a_flush_brings_all_that_should_be_there() {
+    let mut host = applied();
+    host.set("own a", DRAIN);
+    let whole = host.stands();
+    host.by_hand(|has| (has.inet, has.netdev) = (None, None));
+    let set = host.try_set(None, "own b", DRAIN).unwrap();
+    assert!(
+        set.applied.warnings().is_empty(),
+        "{:?}",
+        set.applied.warnings()
+    );
+    assert_eq!(host.wishes().len(), 2);
+    host.set("own b", UP);
+    assert_eq!(host.stands(), whole);
+    // Others in their place are not what a file said.
+    host.load(FILE);
+    let refused = host.try_set(None, "own b", DRAIN).unwrap_err();
+    assert!(
+        matches!(refused, Refused::NothingRemembered { .. }),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_server_that_is_set_keeps_its_number() {
     let mut host = applied();
     let numbers = host.servers();

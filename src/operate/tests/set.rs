@@ -223,7 +223,7 @@ fn without_a_file_something_must_be_remembered() {
         }
         let refused = host.try_set(None, "own a", DRAIN).unwrap_err();
         let told = refused.to_string();
-        assert!(told.starts_with("nothing is remembered of the file that these tables were made from, since none was applied or `"), "{told}");
+        assert!(told.starts_with("nothing is remembered of the file that these tables were made from, since none was applied, `"), "{told}");
         assert!(
             told.contains(host.cache().directory().to_str().unwrap()),
             "{told}"

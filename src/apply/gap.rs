@@ -5,7 +5,9 @@ use std::fmt;
 
 use crate::diagnostic::listed;
 use crate::diff::Observed;
-use crate::emit::netlink::Interfaces;
+use crate::emit::netlink::{Interfaces, TableFamily};
+use crate::kernel::ID_STEM;
+use crate::notes::wishes::Wishes;
 use crate::notes::{Last, LastTables};
 
 use super::Remembered;
@@ -13,12 +15,18 @@ use super::Remembered;
 /// Why what was applied is not in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gap {
+    /// There are tables that an apply made, and no note says what it was.
+    Unknown,
+    /// A table is switched off.
+    Dormant(TableFamily),
     /// The tables are gone.
     Gone,
     /// Other tables are in their place.
     Others,
     /// A run was killed around its transaction.
     Killed,
+    /// A run was killed between writing down what it sets, and its transaction.
+    Wished(Vec<String>),
     /// An interface has the name of one that rules were bound to, and is another.
     Stranger(String),
     /// An interface that services need is gone.
@@ -79,22 +87,61 @@ pub(super) fn gaps(
     gaps
 }
 
+/// What can be told of tables without a note.
+pub(super) fn without_a_note(observed: &Observed) -> Vec<Gap> {
+    let tables = TableFamily::BOTH.map(|family| Some((family, observed.table(family)?)));
+    let mut gaps = Vec::new();
+    for (family, table) in tables.into_iter().flatten() {
+        let applied = table.id.as_ref().is_some_and(|id| id.starts_with(ID_STEM));
+        if applied && !gaps.contains(&Gap::Unknown) {
+            gaps.push(Gap::Unknown);
+        }
+        if table.dormant {
+            gaps.push(Gap::Dormant(family));
+        }
+    }
+    gaps
+}
+
+/// The servers that something else was set on than holds.
+pub(super) fn wished(wishes: &Wishes, known: &Remembered<'_>) -> Option<Gap> {
+    let holds = &known.effective.layers().operator;
+    let differs = wishes
+        .iter()
+        .filter(|(key, wish)| holds.get(key) != Some(wish));
+    let keys: Vec<String> = differs.map(|(key, _)| key.to_string()).collect();
+    (!keys.is_empty()).then_some(Gap::Wished(keys))
+}
+
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = |all: &[String]| listed(all.iter().map(String::as_str), "and");
         match self {
+            Self::Unknown => f.write_str(
+                "what was applied last is not known, as its note under /run/flbc is gone or damaged: others may have changed it since; `flbc apply FILE` compares, and notes it again",
+            ),
+            Self::Dormant(family) => write!(
+                f,
+                "the table in {} is switched off (dormant): no packet meets it; `flbc apply --keep` switches it on",
+                family.name()
+            ),
             Self::Gone => f.write_str(
-                "the tables of the last apply are gone: somebody flushed the ruleset, or deleted them; `flbc apply` brings them back, `flbc unload` says that it was meant",
+                "the tables of the last apply are gone: somebody flushed the ruleset, or deleted them; `flbc apply --keep` brings them back with what was set, `flbc unload` says that it was meant",
             ),
             Self::Others => f.write_str(
                 "the tables are not those of the last apply: somebody loaded others in their place",
             ),
             Self::Killed => f.write_str(
-                "a run of flbc was killed while it changed the tables: `flbc apply` says what there is",
+                "a run of flbc was killed while it changed the tables: `flbc apply --keep` says what there is",
+            ),
+            Self::Wished(keys) => write!(
+                f,
+                "a run of flbc was killed before what it set was in force, on {}: `flbc apply --keep` fulfils it",
+                words(keys)
             ),
             Self::Stranger(interface) => write!(
                 f,
-                "`{interface}` is another interface than at the last apply: nothing is bound to it; the next `flbc apply` puts it right"
+                "`{interface}` is another interface than at the last apply: what was bound to it may not be; `flbc apply --keep` puts it right"
             ),
             Self::Missing {
                 interface,
@@ -121,7 +168,7 @@ impl fmt::Display for Gap {
                     words(interfaces)
                 )?;
                 if *there_now {
-                    f.write_str("; the next `flbc apply` brings it in")?;
+                    f.write_str("; `flbc apply --keep` brings it in")?;
                 }
                 Ok(())
             }

@@ -15,7 +15,7 @@ use crate::model::{HookedIn, Model};
 use crate::ruleset::name;
 use crate::schedule::{Block, Choice, Plan, schedule};
 
-use super::gap::gaps;
+use super::gap::{gaps, wished, without_a_note};
 use super::{Gap, Remembered, Tables, went_with};
 use crate::view::drifted::drifted_since;
 use crate::view::element::mark;
@@ -43,6 +43,9 @@ pub struct Look {
 impl Look {
     /// Whether the kernel has what was applied; `None`: it is not known what that was.
     pub fn in_force(&self) -> Option<bool> {
+        if self.gaps.iter().any(|gap| matches!(gap, Gap::Dormant(_))) {
+            return Some(false);
+        }
         let known = self.known.as_ref();
         known.map(|_| self.drift.is_empty() && self.gaps.is_empty())
     }
@@ -71,12 +74,13 @@ impl<K: Kernel> Tables<K> {
                 view: View::read(&observed, None),
                 known: None,
                 drift: Vec::new(),
-                gaps: Vec::new(),
+                gaps: without_a_note(&observed),
                 tables: there_are(&observed),
                 applied_at: None,
             });
         };
         let applied_at = Some(last.at);
+        let unfulfilled = self.wishes().and_then(|all| wished(&all, &known));
         let interfaces = self.kernel.interfaces()?;
         let plan = schedule(known.model(), &mut Diagnostics::new());
         if current && known.are_there(&interfaces) {
@@ -89,10 +93,12 @@ impl<K: Kernel> Tables<K> {
             let counted = self.kernel.observe_part(&name, Part::Counters(&keys))?;
             // Nobody came in between.
             if counted.generation == generation {
+                let mut gaps = gaps(&last, &known, &counted, &interfaces);
+                gaps.extend(unfulfilled);
                 return Ok(Look {
                     view: View::left(&known, &plan, &counted),
                     drift: Vec::new(),
-                    gaps: gaps(&last, &known, &counted, &interfaces),
+                    gaps,
                     tables: there_are(&counted),
                     known: Some(known),
                     applied_at,
@@ -113,6 +119,7 @@ impl<K: Kernel> Tables<K> {
         };
         let observed = self.kernel.observe_part(&name, Part::Slots(&met))?;
         let mut gaps = gaps(&last, &known, &observed, &interfaces);
+        gaps.extend(unfulfilled);
         let drift = left.as_ref().filter(|_| !gaps.contains(&Gap::Gone));
         let mut drift = drift.map(|left| drifted_since(left, &observed));
         if let (Some(drift), Some(left)) = (&mut drift, &left) {

@@ -32,7 +32,6 @@ mod delta;
 mod dying;
 mod gap;
 mod left;
-mod legacy;
 mod moved;
 mod moves;
 mod older;

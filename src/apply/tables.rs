@@ -11,9 +11,9 @@ use crate::model::{Layers, Model};
 use crate::notes::lock::{Holder, Lock};
 use crate::notes::trial::{Before, Trials};
 use crate::notes::wishes::{Unreadable, Wishes};
-use crate::notes::{Last, LastTables, Notes};
+use crate::notes::{Last, LastTables, Notes, legacy};
 
-use super::{Applied, Failure, Remembered, Request, Seen, legacy, restore, see_beside};
+use super::{Applied, Failure, Remembered, Request, Seen, restore, see_beside};
 
 /// flbc's tables of one name in one kernel, with the notes on them.
 #[derive(Debug)]
@@ -124,11 +124,18 @@ impl<K: Kernel> Tables<K> {
             };
             return Ok((layers, None));
         }
-        let mut left = cache.recall(kernel, table);
+        // Whatever became of the tables, unless a run was killed that may have been about to end it.
+        let left = cache.recall(kernel, table).map(|left| left.note);
+        let last = |kernel: &mut K| {
+            let last = cache.last(kernel, table).filter(|last| !last.killed);
+            last.map(|last| last.note)
+        };
+        let mut left = left.or_else(|| last(kernel));
         if outcome.is_err() {
-            left = left.or_else(|| cache.recall_aside(kernel, table));
+            let aside = |kernel: &mut K| Some(cache.recall_aside(kernel, table)?.note);
+            left = left.or_else(|| aside(kernel));
         }
-        let known = left.and_then(|left| Remembered::from_note(&left.note));
+        let known = left.and_then(|note| Remembered::from_note(&note));
         match (known, outcome) {
             (Some(known), outcome) => Ok((known.effective.layers().clone(), outcome.err())),
             (None, Ok(_)) => {
@@ -143,6 +150,11 @@ impl<K: Kernel> Tables<K> {
             }
             (None, Err(unreadable)) => Err(unreadable),
         }
+    }
+
+    /// What an operator wants beside the file, as it is written down; `None` where that is not so or cannot be read.
+    pub(super) fn wishes(&self) -> Option<Wishes> {
+        self.cache.wishes(&self.name).ok().flatten()
     }
 
     /// Writes down what an operator wants beside the file.

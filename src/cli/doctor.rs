@@ -291,7 +291,12 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
                 .map(|one| doctor::claimed(&one.vip, &one.by, &one.table))
                 .collect(),
         ),
-        told @ (Failure::Numbers | Failure::Strange { .. } | Failure::Crowded) => {
+        told @ Failure::Strange { .. } => {
+            let remedy = "nft list ruleset".to_owned();
+            let code = FindingCode::StrangeTable;
+            Answer::Findings(vec![Finding::new(code, told.to_string(), remedy)])
+        }
+        told @ (Failure::Numbers | Failure::Crowded) => {
             let refused = Refused::Failed(told);
             Answer::Failed(report.refused(&refused, sink, sources))
         }

@@ -101,6 +101,8 @@ pub enum FindingCode {
     NftMissing,
     /// `nft` cannot list the rules.
     NftOld,
+    /// Another program made a table of flbc's name.
+    StrangeTable,
     /// The kernel has not what was applied.
     NotInForce,
     /// The kernel has not what the file says.
@@ -109,7 +111,7 @@ pub enum FindingCode {
 
 impl FindingCode {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
@@ -143,6 +145,7 @@ impl FindingCode {
         Self::KernelRefuses,
         Self::NftMissing,
         Self::NftOld,
+        Self::StrangeTable,
         Self::NotInForce,
         Self::NotApplied,
     ];
@@ -183,6 +186,7 @@ impl FindingCode {
             Self::KernelRefuses => "kernel-refuses",
             Self::NftMissing => "nft-missing",
             Self::NftOld => "nft-old",
+            Self::StrangeTable => "strange-table",
             Self::NotInForce => "not-in-force",
             Self::NotApplied => "not-applied",
         }
@@ -266,6 +270,7 @@ impl FindingCode {
             }
             Self::NftMissing => "There is no nft: only listing the rules needs it (to know)",
             Self::NftOld => "nft is too old to list the rules",
+            Self::StrangeTable => "Another program made a table of flbc's name",
             Self::NotInForce => "The kernel has not what was applied",
             Self::NotApplied => "The kernel has not what the file says (to know)",
         }

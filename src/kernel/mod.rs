@@ -347,7 +347,7 @@ impl Flow {
 }
 
 /// How the text begins by which flbc knows a table that it made.
-const ID_STEM: &str = "flbc ";
+pub(crate) const ID_STEM: &str = "flbc ";
 
 /// A random text for tables that are made anew: 128 bits.
 pub fn random_id() -> Result<String, KernelError> {

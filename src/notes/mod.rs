@@ -4,6 +4,7 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
+pub(crate) mod legacy;
 pub mod lock;
 mod owed;
 pub mod trial;
@@ -22,6 +23,9 @@ use crate::kernel::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
 pub(crate) const FORM: u32 = 11;
+
+/// The largest note that is read, in bytes; that of 100,000 services with 10 servers each is a fifth of it.
+const LARGEST: u64 = 512 << 20;
 
 /// Where states are remembered.
 #[derive(Debug, Clone)]
@@ -265,6 +269,9 @@ impl Notes {
         self.check().ok()?;
         let mut file = open_note(path).ok()?;
         let metadata = file.metadata().ok()?;
+        if metadata.len() > LARGEST {
+            return None;
+        }
         let mut now = binding(kernel, table).ok()?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;

@@ -47,7 +47,10 @@ impl Job {
         let mut notes = Vec::new();
         let layers = match earlier {
             Earlier::Kept => layers(tables, &mut notes)?,
-            Earlier::Dropped => Layers::default(),
+            Earlier::Dropped => {
+                notes.extend(ends(tables));
+                Layers::default()
+            }
         };
         Self::of_complete(tables, declared, layers, (layout, notes))
     }
@@ -168,6 +171,17 @@ impl Job {
         applied.left_out = self.effective.lacking().len();
         Ok(applied)
     }
+}
+
+/// That what was set ends, where the difference cannot tell so: the tables that had it are gone, or others are in their place.
+fn ends<K: Kernel>(tables: &mut Tables<K>) -> Vec<String> {
+    if tables.recall().is_some() {
+        return Vec::new();
+    }
+    let set = tables.layers().map(|(layers, _)| layers.operator);
+    let keys = set.unwrap_or_default().into_keys();
+    keys.map(|key| format!("what was set on {key} ends; `flbc apply --keep` keeps it"))
+        .collect()
 }
 
 /// The services that are to be left out, as interfaces that they need are not there.

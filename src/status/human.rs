@@ -29,7 +29,12 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
     }
     let reasons = status.applied.not_in_force.len();
     for (at, warning) in status.warnings.iter().enumerate() {
-        let code = if at < reasons { "[not-in-force]" } else { "" };
+        let alarm = status.applied.in_force == Some(false);
+        let code = if alarm && at < reasons {
+            "[not-in-force]"
+        } else {
+            ""
+        };
         writeln!(text, "warning{code}: {}", escape(warning))?;
     }
     if let Some(shift) = status.mark_shift {

@@ -224,10 +224,7 @@ impl Service {
 impl AppliedState {
     fn of(look: &Look) -> Self {
         let mut reasons: Vec<String> = look.gaps.iter().map(ToString::to_string).collect();
-        reasons.extend(drifted(
-            &look.drift,
-            "; the next `flbc apply` puts it right",
-        ));
+        reasons.extend(drifted(&look.drift, "; `flbc apply --keep` puts it right"));
         let [inet, netdev] = look.tables;
         let declared = look.known.as_ref().map(|known| known.effective.declared());
         Self {

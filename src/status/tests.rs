@@ -321,7 +321,7 @@ fn what_others_changed_is_told_and_their_chains_that_may_drop() {
         panic!("{:?}", status.warnings);
     };
     assert!(
-        drift.ends_with("missing element of set `port` in inet: server c of www; the next `flbc apply` puts it right"),
+        drift.ends_with("missing element of set `port` in inet: server c of www; `flbc apply --keep` puts it right"),
         "{drift}"
     );
     assert!(

@@ -1,6 +1,9 @@
 //! Whether a table that has flbc's name is one of flbc's.
 
+use std::sync::Arc;
+
 use crate::diff::ObservedTable;
+use crate::kernel::ID_STEM;
 use crate::ruleset::name;
 
 /// What shows that another program made a table; `None`: flbc made it, or may have, or nothing is in it.
@@ -8,7 +11,9 @@ use crate::ruleset::name;
 /// A table that `flbc apply` made has a text that tells so. One that `nft -f` made of what `flbc compile` wrote has none: it
 /// is known by the names of its sets and chains.
 pub(crate) fn strange(table: &ObservedTable) -> Option<String> {
-    if table.id.is_some() || (table.sets.is_empty() && table.chains.is_empty()) {
+    // Tables without such a text are told apart by their number: that is no sign.
+    let is_own = |id: &Arc<str>| id.starts_with(ID_STEM);
+    if table.id.as_ref().is_some_and(is_own) || (table.sets.is_empty() && table.chains.is_empty()) {
         return None;
     }
     let set = table.sets.iter().find(|set| !name::is_own_set(&set.name));

@@ -688,7 +688,7 @@ service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth1; server 10.20.0.21
             "VIP 192.0.2.10 tcp 80 of service www",
         ),
         (
-            "flush ruleset; table inet flbc { chain other { }; }",
+            "flush ruleset; table inet flbc { set server { type mark; }; }",
             "the tables are not those of the last apply",
         ),
     ] {

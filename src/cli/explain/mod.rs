@@ -108,7 +108,8 @@ pub(super) fn run(
         Format::Json => as_json(&explanation, question, &set, now.as_ref(), &sources),
     };
     let passes_by = now.as_ref().is_some_and(Now::passes_by);
-    let exit = if passes_by {
+    let is_amiss = now.as_ref().is_some_and(Now::is_amiss);
+    let exit = if passes_by || is_amiss {
         Exit::Differs
     } else if explanation.is_answered() || now.is_some_and(|now| now.knows()) {
         Exit::Fine

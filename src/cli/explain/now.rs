@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::tables;
+use crate::apply::{Gap, drifted};
 use crate::doctor;
 use crate::emit::netlink::TableFamily;
 use crate::explain::{Explanation, Question};
@@ -41,6 +43,8 @@ pub(super) struct Now {
     known: Vec<(By, Option<Known>)>,
     /// In nat, this very flow, where the kernel follows it and does not translate it.
     untranslated: Option<Flow>,
+    /// Why the kernel does something else, a sentence each.
+    amiss: Vec<String>,
 }
 
 /// A server that the kernel remembers.
@@ -127,6 +131,7 @@ impl Now {
         Ok(Self {
             known: now,
             untranslated: plain,
+            amiss: amiss(table)?,
         })
     }
 
@@ -136,6 +141,11 @@ impl Now {
         known.any(|known| known.returns)
     }
 
+    /// Whether the kernel has not what was applied, so that it may do something else.
+    pub(super) fn is_amiss(&self) -> bool {
+        !self.amiss.is_empty()
+    }
+
     /// Whether the flow reaches no server, whatever the rules say.
     pub(super) fn passes_by(&self) -> bool {
         self.untranslated.is_some()
@@ -143,6 +153,16 @@ impl Now {
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = self.remembered();
+        lines.extend(
+            self.amiss
+                .iter()
+                .map(|why| format!("the kernel may do something else: {why}")),
+        );
+        lines
+    }
+
+    fn remembered(&self) -> Vec<String> {
         if self.known.is_empty() {
             return vec!["the kernel remembers nothing of this service's clients".to_owned()];
         }
@@ -196,6 +216,7 @@ impl Now {
         if object.contains_key(By::Connection.name()) {
             object.insert("untranslated".to_owned(), self.passes_by().into());
         }
+        object.insert("not_in_force".to_owned(), self.amiss.clone().into());
         serde_json::Value::Object(object)
     }
 }
@@ -221,6 +242,21 @@ impl Known {
             Some(left) => format!(" ({} s more if it is silent)", left.as_secs()),
         }
     }
+}
+
+/// Why the kernel has not what was applied; or that nothing is there.
+fn amiss(table: &str) -> Result<Vec<String>, KernelError> {
+    let look = tables::open(table)?.look()?;
+    if look.tables == [false, false] && look.gaps.is_empty() {
+        return Ok(vec!["nothing is applied here".to_owned()]);
+    }
+    let decisive = look.gaps.iter().filter(|gap| match gap {
+        Gap::Gone | Gap::Others | Gap::Dormant(_) | Gap::Stranger(_) | Gap::Missing { .. } => true,
+        Gap::Unknown | Gap::Killed | Gap::Wished(_) | Gap::LeftOut { .. } => false,
+    });
+    let mut reasons: Vec<String> = decisive.map(ToString::to_string).collect();
+    reasons.extend(drifted(&look.drift, ""));
+    Ok(reasons)
 }
 
 fn name_of(servers: &[ServerView], mark: u32) -> Option<String> {

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 
 use super::report::{self, Report};
 use super::{Exit, output, tables};
+use crate::apply::Tables;
+use crate::kernel::{KernelError, Linux};
 use crate::status::{self, Status};
 
 mod screen;
@@ -44,7 +46,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
         Err(error) => return Report::kernel(&error),
     };
     let Some(interval) = watch else {
-        return match Status::read(&mut tables) {
+        return match settled(&mut tables) {
             Ok(status) => {
                 let written = output::to_stdout(|out| write(format, &status, out));
                 status.exit().max(Report::written(written, OUTPUT))
@@ -63,7 +65,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     let mut before: Option<(Instant, Status)> = None;
     loop {
         let now = Instant::now();
-        let mut status = match Status::read(&mut tables) {
+        let mut status = match settled(&mut tables) {
             Ok(status) => status,
             Err(error) => return Report::kernel(&error),
         };
@@ -86,6 +88,28 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
             return Exit::Fine;
         }
     }
+}
+
+/// One reading of everything. While another flbc is at work the kernel has what its note does not say yet: that is waited
+/// for, so that it is no alarm.
+fn settled(tables: &mut Tables<Linux>) -> Result<Status, KernelError> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const TRIES: usize = 40;
+    let mut status = Status::read(tables)?;
+    for _ in 0..TRIES {
+        if status.applied.in_force != Some(false) {
+            break;
+        }
+        let is_busy = matches!(tables.lock(), Ok(None));
+        if is_busy {
+            std::thread::sleep(PAUSE);
+        }
+        status = Status::read(tables)?;
+        if !is_busy {
+            break;
+        }
+    }
+    Ok(status)
 }
 
 const OUTPUT: &str = "standard output";

@@ -60,7 +60,8 @@ fn what_another_program_made_is_left_to_it() {
         for netdev in [false, true] {
             let mut host = Host::new();
             let table = ObservedTable {
-                id: None,
+                // As the kernel in Linux tells tables without a text apart.
+                id: Some("table 7 of 1234".into()),
                 sets: sets.clone(),
                 chains: chains.clone(),
                 ..ObservedTable::default()

@@ -372,3 +372,71 @@ impl Fields {
         ]
     }
 }
+
+#[test]
+fn an_apply_that_cannot_see_what_it_ends_says_so() {
+    let ends = [
+        "what was set on a of pool web ends; `flbc apply --keep` keeps it",
+        "what was set on b of own ends; `flbc apply --keep` keeps it",
+    ];
+    let destroyers: [fn(&mut Host); 2] = [
+        |host| host.by_hand(|has| (has.inet, has.netdev) = (None, None)),
+        |host| host.load(FILE),
+    ];
+    for destroy in destroyers {
+        let mut host = set_up();
+        destroy(&mut host);
+        for commit in [false, true] {
+            let applied = host.run(FILE, (commit, false, None)).0.unwrap();
+            assert_eq!(applied.warnings(), ends, "{commit}");
+        }
+        assert!(host.apply(FILE).is_nothing());
+    }
+}
+
+#[test]
+fn the_note_stands_in_for_wishes_that_were_deleted_also_where_the_tables_are_gone() {
+    let mut host = set_up();
+    fs::remove_file(file_of(&host)).unwrap();
+    host.by_hand(|has| (has.inet, has.netdev) = (None, None));
+    host.run(FILE, (true, true, None)).0.unwrap();
+    assert_eq!(told(&mut host), HOLDS);
+}
+
+#[test]
+fn what_a_killed_run_was_about_to_set_is_told() {
+    let mut host = Host::new();
+    host.apply(FILE);
+    host.set("own b", DRAIN);
+    let (path, wishes) = (file_of(&host), fs::read(file_of(&host)).unwrap());
+    host.apply(FILE);
+    fs::write(&path, wishes).unwrap();
+    let look = host.tables().look().unwrap();
+    assert_eq!(look.in_force(), Some(false));
+    assert_eq!(
+        look.gaps[0].to_string(),
+        "a run of flbc was killed before what it set was in force, on `b of own`: `flbc apply --keep` fulfils it"
+    );
+}
+
+#[test]
+fn tables_without_a_note_are_told_as_such_and_dormant_ones_are_not_in_force() {
+    let mut host = Host::new();
+    host.apply(FILE);
+    forget_the_note(&mut host);
+    let look = host.tables().look().unwrap();
+    assert_eq!(
+        (look.in_force(), look.gaps.len()),
+        (None, 1),
+        "{:?}",
+        look.gaps
+    );
+    host.by_hand(|has| has.inet.as_mut().unwrap().dormant = true);
+    let look = host.tables().look().unwrap();
+    assert_eq!(
+        (look.in_force(), look.gaps.len()),
+        (Some(false), 2),
+        "{:?}",
+        look.gaps
+    );
+}

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Foreign;
+use super::wishes::Wishes;
 use crate::model::{Place, ServerKey, Standing, State, Wanted, Wish};
-use crate::notes::Foreign;
-use crate::notes::wishes::Wishes;
 
 /// The last form that ended so.
 const LAST: u32 = 10;
@@ -26,7 +26,7 @@ struct Set {
 }
 
 /// What was set; when is not known, so that it is taken for `now`.
-pub(super) fn wishes(foreign: &Foreign, now: u64) -> Option<Wishes> {
+pub(crate) fn wishes(foreign: &Foreign, now: u64) -> Option<Wishes> {
     if foreign.form > LAST {
         return None;
     }

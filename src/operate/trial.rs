@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::apply::{Applied, Tables};
@@ -169,7 +170,7 @@ pub struct Watcher {
     /// When it goes back, in time since boot, as it was told last: the note that says so may be damaged meanwhile.
     deadline: Duration,
     /// Held as long as it watches: so others see that it lives.
-    _held: File,
+    held: File,
     /// Since when it waits for a run that is at work.
     waiting: Option<Duration>,
 }
@@ -207,7 +208,7 @@ impl Watcher {
             trials,
             before,
             deadline,
-            _held: held,
+            held,
             waiting: None,
         })
     }
@@ -252,6 +253,8 @@ impl Watcher {
     fn early(&mut self, now: Duration) -> Option<Next> {
         // What cannot be read was not confirmed: that removes it.
         let told = match self.trials.open(now) {
+            // Whoever ends a trial removes both of its files. One alone was removed by a stranger: nobody confirmed.
+            Ok(None) if self.held.metadata().is_ok_and(|held| held.nlink() > 0) => None,
             Ok(None) => return Some(Next::Over),
             Ok(Some(open)) => open.remaining,
             Err(_) => None,

@@ -489,6 +489,27 @@ fn going_back_brings_back_what_was_set() {
 }
 
 #[test]
+fn a_trial_whose_note_a_stranger_removed_goes_back() {
+    let mut host = Host::new();
+    host.apply(&first());
+    let before = host.has();
+    let mut watching = host.begin(SECOND);
+    let [head] = &host.notes(".trial")[..] else {
+        panic!()
+    };
+    std::fs::remove_file(head).unwrap();
+    assert!(matches!(host.look(&mut watching, 1), Next::Look(_)));
+    assert_eq!(host.look(&mut watching, 90), Next::Over);
+    same(&host.has(), &before);
+    // One that is confirmed is over at once.
+    let mut watching = host.begin(SECOND);
+    let tried = host.has();
+    confirm(&mut host.tables()).unwrap();
+    assert_eq!(host.look(&mut watching, 90), Next::Over);
+    same(&host.has(), &tried);
+}
+
+#[test]
 fn a_trial_of_another_boot_is_none() {
     // Nothing that was tried is there any more.
     let mut host = Host::new();

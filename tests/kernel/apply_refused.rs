@@ -214,3 +214,56 @@ fn a_table_that_another_program_holds_is_left_to_it_and_told_once() {
     // The kernel takes the table away with its owner.
     host.apply(RUNNING);
 }
+
+#[test]
+fn a_table_that_another_program_made_is_left_to_it() {
+    let host = Host::alone();
+    for table in [
+        "set blocked { type ipv4_addr; elements = { 203.0.113.7 }; }
+            chain input { type filter hook input priority 0; ip saddr @blocked drop; };",
+        "chain input { type filter hook input priority 0; tcp dport 22 accept; };",
+    ] {
+        host.namespace
+            .nft(&format!("table inet flbc {{ {table} }}"));
+        let (listed, generation) = (host.list(), host.generation());
+        for arguments in [
+            &["apply", "-"][..],
+            &["apply", "--dry-run", "-"],
+            &["unload"],
+        ] {
+            let ran = host.flbc(arguments, RUNNING);
+            assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
+            assert!(ran.err.contains("error[strange-table]"), "{ran:?}");
+        }
+        assert_eq!((host.list(), host.generation()), (listed, generation));
+        assert_eq!(host.flbc(&["apply", "--force", "-"], RUNNING).code, Some(0));
+        assert_eq!(host.apply(RUNNING), "no difference\n");
+        assert_eq!(host.flbc(&["unload"], "").code, Some(0));
+    }
+}
+
+#[test]
+fn what_the_kernel_has_nothing_of_is_not_explained_as_if_it_had() {
+    let host = Host::alone();
+    let file = host.write("lb.flb", RUNNING);
+    let explain = || {
+        let flow = ["--from", "198.51.100.7:4000", "--to", "192.0.2.10:80"];
+        let ran = host.flbc(&[&["explain", "--live"][..], &flow, &[&*file]].concat(), "");
+        (
+            ran.code,
+            ran.out.contains("the kernel may do something else"),
+        )
+    };
+    assert_eq!(explain(), (Some(1), true), "nothing is applied");
+    host.flbc(&["apply", &file], "");
+    for deed in [
+        "delete element inet flbc svc4 { 192.0.2.10 . tcp . 80 }",
+        "add table inet flbc { flags dormant; }",
+        "flush ruleset",
+    ] {
+        assert_eq!(explain(), (Some(0), false), "{deed}");
+        host.namespace.nft(deed);
+        assert_eq!(explain(), (Some(1), true), "{deed}");
+        assert_eq!(host.flbc(&["apply", "--keep", &file], "").code, Some(0));
+    }
+}

@@ -20,6 +20,7 @@ mod arrival;
 mod by_key;
 mod conntrack;
 mod error;
+pub mod events;
 pub(crate) mod files;
 // For tests: no release has it.
 #[cfg(any(test, debug_assertions))]
@@ -30,6 +31,7 @@ pub mod host;
 mod lent;
 pub(crate) mod linux;
 mod memory;
+mod message;
 pub mod neighbour;
 mod read;
 mod reading;

@@ -66,6 +66,11 @@ impl Elsewhere {
         Self { holder }
     }
 
+    /// The process that holds it.
+    pub(crate) fn process(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// Moves the calling thread there.
     pub(crate) fn enter(&self) {
         let path = format!("/proc/{}/ns/net", self.holder.id());

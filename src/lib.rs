@@ -34,6 +34,8 @@ pub mod apply;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod check;
 pub mod cli;
+pub mod control;
+pub mod daemon;
 pub mod diagnostic;
 pub mod diff;
 pub mod doctor;

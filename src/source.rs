@@ -3,14 +3,14 @@
 //! Every later stage speaks of source text by [`Span`] alone; only this room knows paths and lines.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod read;
 
-pub use read::{FileIdentity, NotUtf8, OpenFile, ReadFault, text};
+pub use read::{FileIdentity, FilePrint, NotUtf8, OpenFile, ReadFault, text};
 
 /// One file of a file set, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +157,7 @@ impl SourceFile {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
+    looked_at: Vec<(PathBuf, Option<FilePrint>)>,
 }
 
 /// The longest file that is read: 256 MiB, room for a million services.
@@ -181,6 +182,16 @@ impl Sources {
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         self.files.push(SourceFile::new(name, directory, text));
         id
+    }
+
+    /// Remembers what lies at a path before it is read: if it is the same another time, so is what is read.
+    pub fn look_at(&mut self, path: &Path) {
+        self.looked_at.push((path.to_owned(), FilePrint::of(path)));
+    }
+
+    /// All that was looked at: files, folders that a pattern was looked for in, and what was not there.
+    pub fn looked_at(&self) -> impl Iterator<Item = &(PathBuf, Option<FilePrint>)> {
+        self.looked_at.iter()
     }
 
     /// The file with this number.

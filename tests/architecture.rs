@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 23] = [
     "source",
     "diagnostic",
     "syntax",
@@ -27,7 +27,9 @@ const ROOMS: [&str; 21] = [
     "view",
     "apply",
     "operate",
+    "control",
     "status",
+    "daemon",
     "cli",
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
@@ -80,6 +80,21 @@ impl<K: Kernel> Tables<K> {
     /// What the last apply made of them, if it is known, whatever others did since.
     pub fn recall(&mut self) -> Option<Remembered<'static>> {
         Some(self.recall_and_compare()?.0)
+    }
+
+    /// The generation that the kernel is at, if nobody has committed anything since the last apply and its note is there.
+    pub fn untouched(&mut self) -> Option<u32> {
+        let left = self.cache.recall(&mut self.kernel, &self.name)?;
+        left.current.then_some(left.generation)
+    }
+
+    /// The file of this table that ends so, among the notes.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub fn file(&self, what: &str) -> io::Result<PathBuf> {
+        self.cache.file(&self.name, what)
     }
 
     /// What the last apply left, whatever became of the tables since.

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::lower::layout::Layout;
 
-use super::{check, compile, doctor, explain, mark_shift, real_server, set, status, tables, trial};
+use super::{check, compile, daemon, doctor, explain, mark_shift, real_server, set, status, tables, trial};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit status:
@@ -28,6 +28,7 @@ Examples:
   flbc try --timeout 2m lb.flb
   flbc confirm
   flbc set www web1 drain
+  flbc run --follow lb.flb
   flbc status
   flbc check lb.flb
   flbc fmt --check conf.d/*.flb
@@ -179,6 +180,51 @@ pub(super) enum Command {
         /// The file that the tables are made from, where that is no longer remembered: it is applied too
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        table: Named,
+    },
+    /// Keeps in force what a file says, whatever others do: the daemon
+    ///
+    /// Applies the file as `flbc apply --keep` does, and stays, in the foreground. It watches the kernel: when another
+    /// program flushes the ruleset, deletes a table of flbc's, switches it off or changes what is in it, it is put right at
+    /// once, and who did it is told. Whoever does that again and again is let have it for a while: after three repairs
+    /// within a minute the next comes a minute later, then two, four, eight and fifteen. Interfaces are followed: services
+    /// whose interface is missing are left out, and come in when it comes.
+    ///
+    /// All other commands work beside it. `flbc apply FILE` replaces what is kept in force, until the next reload; `flbc
+    /// unload` has it keep nothing until then. While a trial is open only `flbc set` is done.
+    ///
+    /// Nothing depends on it: rules, connections and counters stay when it ends, however it ends. SIGHUP has it read its
+    /// file again, SIGTERM ends it, and SIGUSR2 lets the program that lies in its place by then go on as the same process.
+    ///
+    /// What happens is told on standard error, and by `flbc events`.
+    Run {
+        /// Read the file again whenever it, or a file that it includes, has changed; with a fault in it, what is in force stays
+        #[arg(long)]
+        follow: bool,
+        #[command(flatten)]
+        table: Named,
+        /// The .flb file
+        file: PathBuf,
+    },
+    /// Has the daemon read its file again
+    ///
+    /// Prints what `flbc apply` would print, faults too, and ends as it would. What was in force stays where the file has a
+    /// fault, or says no service.
+    Reload {
+        #[command(flatten)]
+        table: Named,
+    },
+    /// Tells what happened, when, why and by whom, as far as a daemon remembers
+    ///
+    /// The last 10,000 events, the oldest first. They are lost when the daemon ends; its log has them too.
+    Events {
+        /// Go on with what happens from now on
+        #[arg(long)]
+        follow: bool,
+        /// For people, or one object a line
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: daemon::Format,
         #[command(flatten)]
         table: Named,
     },

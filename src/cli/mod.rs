@@ -13,6 +13,7 @@ mod apply;
 mod arguments;
 mod check;
 mod compile;
+mod daemon;
 mod diff;
 mod doctor;
 mod explain;
@@ -22,6 +23,7 @@ mod mark_shift;
 mod output;
 mod real_server;
 mod report;
+mod run;
 mod set;
 mod status;
 mod tables;
@@ -108,6 +110,17 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
             }
             _ => trial::back(report, &table),
         },
+        Command::Run {
+            follow,
+            table,
+            file,
+        } => run::run(run::How { follow }, &table, &file),
+        Command::Reload { table } => daemon::reload(report, &table),
+        Command::Events {
+            follow,
+            format,
+            table,
+        } => daemon::events(format, follow, &table),
         Command::Confirm { table } => trial::confirm(report, &table),
         Command::WatchTrial { table } => trial::watch(&table),
         Command::Diff { old, new } => diff::run(report, &old, &new),

@@ -40,6 +40,11 @@ impl Report {
         }
     }
 
+    /// How faults look.
+    pub(super) const fn options(&self) -> Options {
+        self.options
+    }
+
     /// What a command's FILE names: `-` is standard input, read here to its end.
     pub(super) fn input(file: &Path) -> io::Result<Input> {
         if file != Path::new("-") {
@@ -173,7 +178,7 @@ pub(super) fn obeys() -> bool {
 }
 
 /// The interfaces that are missing, each at the word that names it first rather than at what rules were made from.
-fn where_named(missing: &[MissingInterface], sources: &Sources) -> Vec<MissingInterface> {
+pub(super) fn where_named(missing: &[MissingInterface], sources: &Sources) -> Vec<MissingInterface> {
     let named = missing.iter().cloned();
     let located = named.map(|interface| MissingInterface {
         origin: interface_named(&interface.name, sources).or(interface.origin),

@@ -1,16 +1,15 @@
 //! `flbc set`
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::ValueEnum;
 
 use super::report::Report;
-use super::{Exit, output, tables};
+use super::{Exit, daemon, output, tables};
+use crate::control::Request;
 use crate::diagnostic::Diagnostics;
 use crate::model::{Model, State};
 use crate::operate::Refused;
-use crate::operate::refused::few;
 use crate::operate::set::{self, Demand, Set};
 use crate::source::Sources;
 
@@ -57,6 +56,16 @@ pub(super) fn run(
     table: &str,
     file: Option<&Path>,
 ) -> Exit {
+    if file.is_none() {
+        let request = Request::Set {
+            service: server.0.to_owned(),
+            server: server.1.to_owned(),
+            demand: wish,
+        };
+        if let Some(said) = daemon::done(table, &request) {
+            return daemon::told(&said);
+        }
+    }
     let mut sources = Sources::new();
     let mut sink = Diagnostics::new();
     let model = match file.map(|file| report.model(file, &mut sources, &mut sink)) {
@@ -64,31 +73,14 @@ pub(super) fn run(
         Some(Ok(model)) => Some(model),
         None => None,
     };
-    let outcome = done(table, model, server, wish, &mut sink);
-    let Set {
-        applied,
-        place,
-        users,
-    } = match outcome {
-        Ok(set) => set,
-        Err(refused) => return report.refused(&refused, sink, &sources),
-    };
-    report.human(&sink, &sources);
-    Report::warnings(&applied.warnings());
-    if applied.is_nothing() {
-        return output::say("no difference\n", applied.exit());
+    match done(table, model, server, wish, &mut sink) {
+        Ok(set) => {
+            report.human(&sink, &sources);
+            Report::warnings(&set.applied.warnings());
+            output::say(&set.text(), set.applied.exit())
+        }
+        Err(refused) => report.refused(&refused, sink, &sources),
     }
-    let mut text = applied.text(false);
-    if users.len() > 1 {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{place} is one for {} services: {}",
-            users.len(),
-            few(&users)
-        );
-    }
-    output::say(&text, applied.exit())
 }
 
 fn done(

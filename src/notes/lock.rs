@@ -50,6 +50,9 @@ struct Written {
 /// The end of the name of the file.
 const LOCK: &str = "lock";
 
+/// That of the file that says which daemon keeps the tables.
+const DAEMON: &str = "run";
+
 impl Notes {
     /// Sees to it that no other flbc changes tables of this name; `None`: another one does so now.
     ///
@@ -74,19 +77,28 @@ impl Notes {
     /// Who has the lock of tables of this name, or had it last.
     pub fn holder(&self, table: &str) -> Option<Holder> {
         self.check().ok()?;
-        let mut file = open_note(&self.file(table, LOCK).ok()?).ok()?;
-        let Written {
-            boot: _,
-            lifetime: _,
-            pid,
-            since,
-            command,
-        } = read(&mut file)?;
-        Some(Holder {
-            pid,
-            command,
-            held: since_boot().saturating_sub(Duration::from_nanos(since)),
-        })
+        holder(&self.file(table, LOCK).ok()?)
+    }
+
+    /// Sees to it that no other daemon keeps tables of this name; `None`: one does so already. It is free again as
+    /// [`Self::lock`] is.
+    ///
+    /// # Errors
+    ///
+    /// The folder is somebody else's, or cannot be written to.
+    pub fn lock_of_daemon(&self, table: &str) -> io::Result<Option<Lock>> {
+        self.prepare()?;
+        let Some(mut file) = taken(&self.file(table, DAEMON)?)? else {
+            return Ok(None);
+        };
+        let _ = write(&mut file);
+        Ok(Some(Lock(file)))
+    }
+
+    /// The daemon that keeps tables of this name, or kept them last.
+    pub fn daemon(&self, table: &str) -> Option<Holder> {
+        self.check().ok()?;
+        holder(&self.file(table, DAEMON).ok()?)
     }
 
     /// Removes what runs that were killed left half written: whoever writes files of this table holds its lock.
@@ -176,6 +188,23 @@ fn taken(path: &Path) -> io::Result<Option<File>> {
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Who has a lock, or had it last.
+fn holder(path: &Path) -> Option<Holder> {
+    let mut file = open_note(path).ok()?;
+    let Written {
+        boot: _,
+        lifetime: _,
+        pid,
+        since,
+        command,
+    } = read(&mut file)?;
+    Some(Holder {
+        pid,
+        command,
+        held: since_boot().saturating_sub(Duration::from_nanos(since)),
+    })
 }
 
 fn read(file: &mut File) -> Option<Written> {

@@ -147,7 +147,7 @@ impl Notes {
 
     /// The file that holds this of a table of the network namespace that the calling thread is in. Namespaces often
     /// share `/run`.
-    pub(crate) fn file(&self, table: &str, what: &str) -> io::Result<PathBuf> {
+    pub fn file(&self, table: &str, what: &str) -> io::Result<PathBuf> {
         let stem = stem(table)?;
         Ok(self.directory.join(format!("{stem}.{what}")))
     }

@@ -55,6 +55,22 @@ impl Job {
         Self::of_complete(tables, declared, layers, (layout, notes))
     }
 
+    /// The same with what is known to be said of servers, whatever the notes say: `notes` is what there is to say of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Faulty`], and those of looking.
+    pub fn beside<K: Kernel>(
+        tables: &mut Tables<K>,
+        mut declared: Model,
+        layers: Layers,
+        notes: Vec<String>,
+        sink: &mut Diagnostics,
+    ) -> Result<Self, Refused> {
+        complete(tables, &mut declared, sink)?;
+        Self::of_complete(tables, declared, layers, (None, notes))
+    }
+
     /// The same of a model that is complete.
     pub(super) fn of_complete<K: Kernel>(
         tables: &mut Tables<K>,

@@ -1,6 +1,9 @@
 //! What an operator wants of one server, beside the file.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::apply::{Applied, Tables};
 use crate::diagnostic::{Diagnostics, nearest};
@@ -8,10 +11,11 @@ use crate::kernel::Kernel;
 use crate::model::{Layers, Model, Place, ServerKey, Service, State, Wanted, Wish, standing};
 
 use super::job::{self, Job};
-use super::refused::Refused;
+use super::refused::{Refused, few};
 
 /// What a server is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Demand {
     /// In this state, whatever the file says.
     State(State),
@@ -28,6 +32,27 @@ pub struct Set {
     pub place: Place,
     /// The services that use it.
     pub users: Vec<String>,
+}
+
+impl Set {
+    /// What it did, line by line.
+    pub fn text(&self) -> String {
+        if self.applied.is_nothing() {
+            return "no difference\n".to_owned();
+        }
+        let mut text = self.applied.text(false);
+        if self.users.len() > 1 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{} is one for {} services: {}",
+                self.place,
+                self.users.len(),
+                few(&self.users)
+            );
+        }
+        text
+    }
 }
 
 /// Sets one server of a service. `file` is what a file says; without it, what the last apply made of one is known.

@@ -57,6 +57,24 @@ pub fn take<K: Kernel>(tables: &mut Tables<K>) -> Result<Turn, Refused> {
     Ok(turn)
 }
 
+/// The same for whoever changes what a trial leaves alone; says whether one is open.
+///
+/// # Errors
+///
+/// As [`take`], but for a trial that is open.
+pub fn take_beside_a_trial<K: Kernel>(tables: &mut Tables<K>) -> Result<(Turn, bool), Refused> {
+    match take(tables) {
+        Err(Refused::OnTrial { .. }) => {}
+        outcome => return outcome.map(|turn| (turn, false)),
+    }
+    let lock = locked(tables)?;
+    let turn = Turn {
+        _lock: lock,
+        went_back: None,
+    };
+    Ok((turn, true))
+}
+
 /// The trial that is open, if one is.
 ///
 /// # Errors

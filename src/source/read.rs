@@ -14,6 +14,33 @@ pub struct FileIdentity {
     inode: u64,
 }
 
+/// What tells a file or a folder from what it was before: another file, or other contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilePrint {
+    identity: FileIdentity,
+    size: u64,
+    /// When its contents were changed, and when anything about it was: seconds and nanoseconds.
+    changed: [(i64, i64); 2],
+}
+
+impl FilePrint {
+    /// That of what a path leads to; `None`: nothing is there, or it cannot be seen.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            identity: FileIdentity {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            },
+            size: metadata.size(),
+            changed: [
+                (metadata.mtime(), metadata.mtime_nsec()),
+                (metadata.ctime(), metadata.ctime_nsec()),
+            ],
+        })
+    }
+}
+
 /// A regular file that is open and not yet read.
 #[derive(Debug)]
 pub struct OpenFile {

@@ -36,7 +36,14 @@ const MOST_ENTRIES: usize = 100_000;
 ///
 /// The glob crate matches names here and does not walk: its walk takes the starting folder for a
 /// part of the pattern, and panics on a file name that is not UTF-8.
-pub(super) fn find(directory: &Path, path: &str) -> Result<Named, Wrong> {
+///
+/// `look` is told what may make it find something else another time: folders that a pattern was looked for in, and files that
+/// are not there.
+pub(super) fn find(
+    directory: &Path,
+    path: &str,
+    look: &mut dyn FnMut(&Path),
+) -> Result<Named, Wrong> {
     if path.is_empty() {
         return Err(Wrong {
             message: "The path of an include is empty".into(),
@@ -66,6 +73,7 @@ pub(super) fn find(directory: &Path, path: &str) -> Result<Named, Wrong> {
             })?;
             let mut next = Vec::new();
             for folder in &found {
+                look(shown(folder));
                 next.extend(matches(folder, &pattern, &mut looked_at, &mut refused));
                 if looked_at > MOST_ENTRIES {
                     return Err(Wrong {
@@ -84,7 +92,13 @@ pub(super) fn find(directory: &Path, path: &str) -> Result<Named, Wrong> {
             }
         }
     }
-    found.retain(|path| path.symlink_metadata().is_ok());
+    found.retain(|path| {
+        let is_there = path.symlink_metadata().is_ok();
+        if !is_there {
+            look(path);
+        }
+        is_there
+    });
     found.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     Ok(Named::Matches(found, refused))
 }
@@ -100,11 +114,7 @@ fn matches(
         require_literal_leading_dot: true,
         ..MatchOptions::default()
     };
-    let shown = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let shown = shown(folder);
     let entries = match shown.read_dir() {
         Ok(entries) => entries,
         // A glob may match nothing.
@@ -138,4 +148,13 @@ fn matches(
         }
     }
     found
+}
+
+/// A folder as it is opened.
+fn shown(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
 }

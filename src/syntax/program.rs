@@ -74,6 +74,7 @@ impl<'r> FileReader<'r> {
         let (name, directory, identity, read) = match input {
             Input::Stdin(bytes) => ("<stdin>".to_owned(), PathBuf::new(), None, text(bytes)),
             Input::Path(path) => {
+                self.sources.look_at(&path);
                 let opened = OpenFile::open(&path);
                 let identity = opened.as_ref().ok().map(OpenFile::identity);
                 let read = opened.and_then(OpenFile::read);
@@ -124,7 +125,7 @@ impl<'r> FileReader<'r> {
             return None;
         }
         let directory = self.sources.file(file).directory.clone();
-        match find(&directory, &path) {
+        match find(&directory, &path, &mut |path| self.sources.look_at(path)) {
             Ok(Named::File(path)) => self.included(&path, span, false, &mut include.trees),
             Ok(Named::Matches(paths, refused)) => {
                 include.matches_nothing = paths.is_empty() && refused.is_empty();
@@ -156,6 +157,7 @@ impl<'r> FileReader<'r> {
         trees: &mut Vec<Tree>,
     ) -> Option<()> {
         let name = shown(path);
+        self.sources.look_at(path);
         let opened = match OpenFile::open(path) {
             Ok(opened) => opened,
             Err(fault) => {

@@ -4,7 +4,10 @@
 //! Whoever wants to know opens a [`Feed`] first and looks at everything then, so that nothing falls between. Events say
 //! what was when they were sent; by the time that they are read the kernel may be somewhere else.
 
+use std::fmt;
 use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::MacAddress;
 
@@ -75,13 +78,20 @@ pub struct Generation {
 }
 
 /// Who has committed a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The number of its thread, which is the process's if it has no other. It is counted as the machine itself counts: in a
     /// container with processes of its own the process has another number.
+    #[serde(rename = "pid")]
     pub id: u32,
     /// What the thread is called, at most 15 characters, none that controls a terminal. Whoever it is chose it.
     pub name: String,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` (process {})", self.name, self.id)
+    }
 }
 
 /// A network interface.

@@ -7,7 +7,9 @@ use clap_complete::Shell;
 
 use crate::lower::layout::Layout;
 
-use super::{check, compile, daemon, doctor, explain, mark_shift, real_server, set, status, tables, trial};
+use super::{
+    check, compile, daemon, doctor, explain, mark_shift, real_server, set, status, tables, trial,
+};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit status:

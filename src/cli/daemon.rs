@@ -31,7 +31,7 @@ pub(super) enum Format {
 pub(super) fn reload(report: &Report, table: &str) -> Exit {
     let looks = report.looks();
     match asked(table, &Request::Reload { looks }, Some(PATIENCE)) {
-        Ok(Some(mut daemon)) => match daemon.next() {
+        Ok(Some(mut daemon)) => match daemon.answer() {
             Ok(Some(answer)) => answered(answer),
             Ok(None) => Report::failure("the daemon ended before it answered"),
             Err(error) => unanswered(&error),
@@ -50,11 +50,13 @@ pub(super) fn events(format: Format, follow: bool, table: &str) -> Exit {
         Err(error) => return unanswered(&error),
     };
     loop {
-        let record = match daemon.next() {
+        let record = match daemon.answer() {
             Ok(Some(Answer::Record(record))) => record,
             Ok(Some(other)) => return answered(other),
             // Whoever follows wants to know that there is nothing more to follow.
-            Ok(None) if follow => return Report::failure("the daemon ended, or this did not read fast enough"),
+            Ok(None) if follow => {
+                return Report::failure("the daemon ended, or this did not read fast enough");
+            }
             Ok(None) => return Exit::Fine,
             Err(error) => return unanswered(&error),
         };
@@ -81,7 +83,7 @@ fn shown(format: Format, record: &Record) -> io::Result<()> {
 /// What a daemon says to this request, if one keeps these tables and answers: else the command does it itself.
 pub(super) fn done(table: &str, request: &Request) -> Option<Said> {
     let mut daemon = asked(table, request, Some(PATIENCE)).ok()??;
-    match daemon.next().ok()?? {
+    match daemon.answer().ok()?? {
         Answer::Done(said) => Some(said),
         Answer::About(_) | Answer::Record(_) | Answer::Refused { .. } => None,
     }
@@ -92,7 +94,7 @@ pub(super) fn about(table: &str) -> io::Result<Option<About>> {
     let Some(mut daemon) = asked(table, &Request::About, Some(AT_ONCE))? else {
         return Ok(None);
     };
-    match daemon.next()? {
+    match daemon.answer()? {
         Some(Answer::About(about)) => Ok(Some(about)),
         Some(Answer::Refused { why }) => Err(io::Error::other(why)),
         _ => Err(io::Error::other("it says something else")),
@@ -115,7 +117,9 @@ fn answered(answer: Answer) -> Exit {
     match answer {
         Answer::Done(said) => told(&said),
         Answer::Refused { why } => Report::failure(&format!("the daemon refuses: {why}")),
-        Answer::About(_) | Answer::Record(_) => Report::failure("the daemon answers something else"),
+        Answer::About(_) | Answer::Record(_) => {
+            Report::failure("the daemon answers something else")
+        }
     }
 }
 

@@ -178,7 +178,10 @@ pub(super) fn obeys() -> bool {
 }
 
 /// The interfaces that are missing, each at the word that names it first rather than at what rules were made from.
-pub(super) fn where_named(missing: &[MissingInterface], sources: &Sources) -> Vec<MissingInterface> {
+pub(super) fn where_named(
+    missing: &[MissingInterface],
+    sources: &Sources,
+) -> Vec<MissingInterface> {
     let named = missing.iter().cloned();
     let located = named.map(|interface| MissingInterface {
         origin: interface_named(&interface.name, sources).or(interface.origin),

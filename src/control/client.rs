@@ -65,7 +65,7 @@ impl Asked {
     /// # Errors
     ///
     /// It does not come in time ([`io::ErrorKind::WouldBlock`]), or is none.
-    pub fn next(&mut self) -> io::Result<Option<Answer>> {
+    pub fn answer(&mut self) -> io::Result<Option<Answer>> {
         let mut line = Vec::new();
         self.answers.get_mut().set_limit(LONGEST_ANSWER);
         self.answers.read_until(b'\n', &mut line)?;

@@ -105,10 +105,15 @@ pub struct About {
     /// What it keeps in force.
     pub running: Running,
     /// What it does at the moment, where it does not simply watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doing: Option<String>,
+    /// Why what should be in force is not, where it knows of something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
     /// How often it repaired what others had changed.
     pub repairs: u64,
     /// Since when its file has faults, so that what it keeps in force is older: seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faulty_since: Option<u64>,
     /// When it last read its file without faults: seconds since 1970.
     pub read_at: u64,
@@ -124,4 +129,22 @@ pub enum Running {
     Applied(String),
     /// Nothing: the tables were unloaded.
     Nothing,
+}
+
+impl Running {
+    /// In words: a file, or what else there is to say of it.
+    pub fn words(&self, configured: &str) -> String {
+        match self {
+            Self::File => configured.to_owned(),
+            Self::Applied(command) => {
+                let file = command.split(' ').next_back();
+                let file = file.filter(|file| !file.starts_with("--") && *file != command);
+                match file {
+                    Some(file) => format!("{file} (by `{command}`)"),
+                    None => format!("what `{command}` applied"),
+                }
+            }
+            Self::Nothing => "nothing, as it was unloaded".to_owned(),
+        }
+    }
 }

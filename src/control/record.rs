@@ -1,7 +1,7 @@
 //! What happened, when, why and by whom.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -164,15 +164,16 @@ impl fmt::Display for Record {
 
 /// Times as people and programs read them: in UTC, to the millisecond, by RFC 3339.
 mod time {
-    use super::{Duration, SystemTime};
+    use super::{Duration, UNIX_EPOCH};
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn words(at: u64) -> String {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
+        let time = UNIX_EPOCH + Duration::from_millis(at);
         humantime::format_rfc3339_millis(time).to_string()
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
     pub(super) fn serialize<S: Serializer>(at: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&words(*at))
     }
@@ -180,7 +181,7 @@ mod time {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let words = String::deserialize(deserializer)?;
         let time = humantime::parse_rfc3339(&words).map_err(D::Error::custom)?;
-        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let since = time.duration_since(UNIX_EPOCH);
         let milliseconds = since.map_err(D::Error::custom)?.as_millis();
         u64::try_from(milliseconds).map_err(D::Error::custom)
     }
@@ -188,7 +189,6 @@ mod time {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]

@@ -13,85 +13,8 @@ use std::time::Duration;
 
 use crate::kernel::events::Process;
 
+use super::order::{Done, Heard, Order, Outcome, Why};
 use super::pace::{Repairs, Retries};
-
-/// What the daemon hears.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard<C> {
-    /// Somebody committed something to the kernel's rules.
-    Generation {
-        /// The generation that it made.
-        number: u32,
-        /// Who it was, where the kernel says so.
-        by: Option<Process>,
-    },
-    /// An interface that the configuration names came or went, or is another, or has another MAC address.
-    Interfaces,
-    /// Something was missed: all may be otherwise.
-    Missed,
-    /// The files may have changed.
-    Files,
-    /// Somebody wants the file to be read again.
-    Reload(C),
-    /// Somebody wants a server to be set.
-    Set(C),
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order<C> {
-    /// Read the file, and make the kernel have what it says, with what was set.
-    Start,
-    /// Find out whether what should be in force is. `whole`: in all that there is; else only whether the tables are there.
-    Look {
-        /// How far.
-        whole: bool,
-    },
-    /// Make the kernel have what it should have.
-    Enforce(Why),
-    /// Read the file again, and make the kernel have what it says. Nobody may have asked for it: the file changed.
-    Reload(Option<C>),
-    /// Set what these ask for, all at once.
-    Set(Vec<C>),
-}
-
-/// Why the kernel is to be made to have what it should have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// Others changed it.
-    Repair,
-    /// The machine's interfaces changed.
-    Interfaces,
-    /// It failed before.
-    Again,
-}
-
-/// What came of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<C> {
-    /// It was done, or could not be, for good: what is known to be in force is so at this generation, if it is known.
-    Done {
-        /// The generation.
-        known: Option<u32>,
-    },
-    /// Another flbc is at work on these tables: it was not done.
-    Busy(Order<C>),
-    /// A trial is open: it was not done.
-    OnTrial(Order<C>),
-    /// All is as it should be, at this generation, as far as it was looked at.
-    InForce {
-        /// The generation.
-        generation: u32,
-        /// Whether all was looked at.
-        whole: bool,
-    },
-    /// It is not as it should be.
-    Broken,
-    /// Another flbc removed the tables: nothing is to be in force.
-    Unloaded,
-    /// It failed, and may work later.
-    Failed,
-}
 
 /// What the daemon keeps.
 #[derive(Debug)]
@@ -325,6 +248,7 @@ impl<C> Core<C> {
                 self.due.enforce = None;
                 self.due.whole = None;
             }
+            Outcome::Waits => self.stage = Stage::Keeping,
             Outcome::Failed => {
                 let at = self.retries.failed(now);
                 match order {
@@ -441,7 +365,8 @@ impl<C> Core<C> {
     /// Until when what is broken stays so, if that was repaired too often.
     pub fn held(&self, now: Duration) -> Option<Duration> {
         let (at, why) = self.due.enforce?;
-        (why == Why::Repair && at > now).then(|| at - now)
+        at.checked_sub(now)
+            .filter(|left| why == Why::Repair && !left.is_zero())
     }
 
     /// Whether nothing is to be in force.
@@ -457,34 +382,6 @@ impl<C> Core<C> {
     /// Whether nothing was made to be in force yet.
     pub fn is_starting(&self) -> bool {
         self.stage == Stage::Starting
-    }
-}
-
-/// Which order something came of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
-    /// [`Order::Start`]
-    Start,
-    /// [`Order::Look`]
-    Look,
-    /// [`Order::Enforce`]
-    Enforce(Why),
-    /// [`Order::Reload`]
-    Reload,
-    /// [`Order::Set`]
-    Set,
-}
-
-impl<C> Order<C> {
-    /// Which one it is.
-    pub const fn kind(&self) -> Done {
-        match self {
-            Self::Start => Done::Start,
-            Self::Look { .. } => Done::Look,
-            Self::Enforce(why) => Done::Enforce(*why),
-            Self::Reload(_) => Done::Reload,
-            Self::Set(_) => Done::Set,
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod core;
 pub mod hands;
+pub mod order;
 pub mod pace;
 mod ring;
 mod words;

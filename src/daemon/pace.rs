@@ -106,9 +106,13 @@ mod tests {
         for _ in 0..times {
             now += at(1);
             let when = repairs.when(now);
-            waited.push((when - now).as_secs());
+            waited.push(when.saturating_sub(now).as_secs());
             now = when;
-            assert_eq!(repairs.when(now), now.max(when), "it is time, and then it is not");
+            assert_eq!(
+                repairs.when(now),
+                now.max(when),
+                "it is time, and then it is not"
+            );
             repairs.repaired(now);
         }
         (waited, now)

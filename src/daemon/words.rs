@@ -1,13 +1,15 @@
 //! What the daemon says.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::apply::{Applied, Gap, drifted};
+use crate::apply::{Applied, Gap};
 use crate::control::{Level, Said};
 use crate::diagnostic::listed;
 use crate::diff::Drift;
 use crate::kernel::events::Process;
 use crate::operate::set::Set;
+use crate::view::drifted::TOLD;
 
 /// That a file has no service.
 pub(super) fn no_service(file: &str) -> String {
@@ -29,7 +31,10 @@ pub(super) fn reloaded(file: &str, applied: &Applied) -> String {
     if applied.is_nothing() {
         return format!("{file} was read again: no difference");
     }
-    format!("{file} was read again and is in force: {}", difference(applied))
+    format!(
+        "{file} was read again and is in force: {}",
+        difference(applied)
+    )
 }
 
 /// Why it was not.
@@ -49,11 +54,17 @@ pub(super) fn followed(applied: &Applied) -> String {
         format!("the interfaces changed: {}", difference(applied))
     };
     if applied.left_out > 0 {
-        let services = if applied.left_out == 1 { "service" } else { "services" };
-        text.push_str(&format!(
+        let services = if applied.left_out == 1 {
+            "service"
+        } else {
+            "services"
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
             "; {} {services} left out until their interfaces are there",
             applied.left_out
-        ));
+        );
     }
     for note in &applied.notes {
         text.push_str("; ");
@@ -165,7 +176,10 @@ pub(super) fn of_gap(gap: &Gap) -> String {
 
 /// What others changed.
 pub(super) fn of_drift(drift: &[Drift]) -> Vec<String> {
-    drifted(drift, "")
+    let told = drift.iter().take(TOLD).map(ToString::to_string);
+    let more = drift.len().saturating_sub(TOLD);
+    let rest = (more > 0).then(|| format!("and {more} more"));
+    told.chain(rest).collect()
 }
 
 fn difference(applied: &Applied) -> String {

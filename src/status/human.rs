@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Beside, Differs, Figures, Kept, Server, Service, Status};
+use crate::control::{About, Running};
 use crate::diagnostic::escape;
 use crate::model::{Layer, ModeKind};
 
@@ -37,6 +38,9 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
         };
         writeln!(text, "warning{code}: {}", escape(warning))?;
     }
+    if let Some(daemon) = &status.daemon {
+        write_daemon(daemon, text)?;
+    }
     if let Some(shift) = status.mark_shift {
         writeln!(text, "mark-shift {shift}")?;
     }
@@ -47,8 +51,10 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
         };
         return writeln!(text, "{none}");
     }
-    let begun =
-        status.trial.is_some() || !status.warnings.is_empty() || status.mark_shift.is_some();
+    let begun = status.trial.is_some()
+        || !status.warnings.is_empty()
+        || status.daemon.is_some()
+        || status.mark_shift.is_some();
     for (at, service) in status.services.iter().enumerate() {
         if at > 0 || begun {
             writeln!(text)?;
@@ -56,6 +62,29 @@ fn write(status: &Status, text: &mut String) -> fmt::Result {
         write_service(service, (status.interval.is_some(), status.at), text)?;
     }
     Ok(())
+}
+
+fn write_daemon(daemon: &About, text: &mut String) -> fmt::Result {
+    let configured = escape(&daemon.configured);
+    write!(text, "daemon: process {}, ", daemon.pid)?;
+    match &daemon.running {
+        Running::File => write!(text, "running: {configured}")?,
+        other @ (Running::Applied(_) | Running::Nothing) => {
+            let running = other.words(&daemon.configured);
+            write!(
+                text,
+                "running: {}, configured: {configured}",
+                escape(&running)
+            )?;
+        }
+    }
+    if daemon.repairs > 0 {
+        write!(text, ", {} repaired", daemon.repairs)?;
+    }
+    if let Some(doing) = &daemon.doing {
+        write!(text, "; {}", escape(doing))?;
+    }
+    writeln!(text)
 }
 
 fn write_service(service: &Service, (rates, at): (bool, u64), text: &mut String) -> fmt::Result {

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::control::About;
 use crate::diagnostic::Exit;
 use crate::model::{Layer, ModeKind, State};
 
@@ -39,6 +40,9 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// What stands behind it.
     pub applied: AppliedState,
+    /// The daemon that keeps it in force, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<About>,
     /// How many low bits of marks are left to others, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark_shift: Option<u8>,
@@ -84,6 +88,26 @@ pub struct TablesThere {
 }
 
 impl Status {
+    /// Adds what the daemon says that keeps these tables in force: it may know what the kernel does not show.
+    pub fn attend(&mut self, daemon: Option<About>) {
+        if let Some(failing) = daemon.as_ref().and_then(|daemon| daemon.failing.as_ref()) {
+            self.applied.in_force = Some(false);
+            self.applied.not_in_force.insert(0, failing.clone());
+            self.warnings.insert(0, failing.clone());
+        }
+        if let Some(About {
+            faulty_since: Some(_),
+            configured,
+            ..
+        }) = &daemon
+        {
+            self.warnings.push(format!(
+                "{configured} has faults: what is in force is what was read before; `flbc check {configured}` tells them"
+            ));
+        }
+        self.daemon = daemon;
+    }
+
     /// How a run ends that tells this.
     pub fn exit(&self) -> Exit {
         match self.applied.in_force {

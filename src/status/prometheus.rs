@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use super::{Amount, AppliedState, Figures, Server, Service, Status, Table};
+use crate::control::About;
 use crate::diagnostic::is_treacherous;
 use crate::model::ModeKind;
 
@@ -31,6 +32,9 @@ pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
     let warnings = status.warnings.len();
     let gauge = |value: String| vec![(Cow::Borrowed(""), value)];
     applied(&status.applied, text)?;
+    if let Some(about) = &status.daemon {
+        daemon(about, text)?;
+    }
     metric(
         text,
         "flbc_trial_open",
@@ -44,6 +48,39 @@ pub fn write_prometheus(status: &Status, text: &mut dyn Write) -> fmt::Result {
         MetricKind::Gauge,
         "How many warnings flbc status has.",
         gauge(warnings.to_string()),
+    )
+}
+
+/// What the daemon says of itself; none of it where there is no daemon.
+fn daemon(about: &About, text: &mut dyn Write) -> fmt::Result {
+    let one = |value: String| vec![(Cow::Borrowed(""), value)];
+    metric(
+        text,
+        "flbc_daemon_repairs_total",
+        MetricKind::Counter,
+        "How often the daemon has put right what others had changed.",
+        one(about.repairs.to_string()),
+    )?;
+    metric(
+        text,
+        "flbc_daemon_file_faulty",
+        MetricKind::Gauge,
+        "Whether the daemon's file has faults, so that what is in force is what was read before.",
+        one(u8::from(about.faulty_since.is_some()).to_string()),
+    )?;
+    metric(
+        text,
+        "flbc_daemon_file_read_timestamp_seconds",
+        MetricKind::Gauge,
+        "When the daemon last read its file without a fault, in seconds since 1970.",
+        one(about.read_at.to_string()),
+    )?;
+    metric(
+        text,
+        "flbc_daemon_start_timestamp_seconds",
+        MetricKind::Gauge,
+        "Since when the daemon runs, in seconds since 1970.",
+        one(about.since.to_string()),
     )
 }
 

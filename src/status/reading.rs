@@ -63,6 +63,7 @@ impl Status {
         services.sort_by_key(|(_, service)| service.place.unwrap_or(usize::MAX));
         Self {
             trial: None,
+            daemon: None,
             warnings: Vec::new(),
             applied: AppliedState::default(),
             mark_shift: Some(view.layout.shift()).filter(|shift| *shift > 0),
@@ -321,6 +322,7 @@ mod tests {
         };
         let status = Status {
             trial: None,
+            daemon: None,
             warnings: Vec::new(),
             applied: super::AppliedState::default(),
             mark_shift: None,

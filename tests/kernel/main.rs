@@ -30,6 +30,7 @@ mod apply_refused;
 mod cache;
 mod connections;
 mod counters;
+mod daemon;
 mod direct_return;
 mod doctor;
 mod doctor_beside;

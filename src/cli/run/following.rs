@@ -47,7 +47,11 @@ impl Followed {
             return false;
         }
         let begun = Instant::now();
-        let prints: Vec<Option<FilePrint>> = self.looked.iter().map(|(path, _)| FilePrint::of(path)).collect();
+        let prints: Vec<Option<FilePrint>> = self
+            .looked
+            .iter()
+            .map(|(path, _)| FilePrint::of(path))
+            .collect();
         let pause = begun.elapsed() * SHARE;
         let same = self.looked.iter().map(|(_, then)| then).eq(prints.iter());
         if same {

@@ -1,7 +1,6 @@
 //! `flbc run`: waits, and hands on what it hears.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,19 +15,24 @@ use crate::apply::Tables;
 use crate::control::server::{ClientId, Server};
 use crate::control::{About, Answer, Kind, Level, Record, Request, SOCKET};
 use crate::daemon::Ring;
-use crate::daemon::core::{Core, Heard};
+use crate::daemon::core::{self, Core};
 use crate::daemon::hands::{Caller, Files as _, Hands, Wants};
-use crate::daemon::{core, held};
-use crate::kernel::events::{Event, Feed, Source, Watch as _};
+use crate::daemon::held;
+use crate::daemon::order::{Done, Heard};
+use crate::kernel::events::{Feed, Watch as _};
 use crate::kernel::{Kernel as _, KernelError, Linux};
 use crate::notes::lock::Lock;
 use crate::operate::Refused;
 
 mod files;
+mod following;
+mod hearing;
 mod journal;
+mod signals;
 
 use files::FileSet;
 use journal::Journal;
+use signals::{Signals, came};
 
 /// The group whose members may ask what happens.
 const GROUP: &str = "flbc";
@@ -94,41 +98,11 @@ struct Daemon {
     _only_one: Lock,
 }
 
-mod following;
-
-/// What is told by signals.
-struct Signals {
-    stop: UnixStream,
-    reload: UnixStream,
-    renew: UnixStream,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
-        let pipe = |signals: &[i32]| {
-            let (here, there) = UnixStream::pair()?;
-            here.set_nonblocking(true)?;
-            for signal in signals {
-                signal_hook::low_level::pipe::register(*signal, there.try_clone()?)?;
-            }
-            Ok::<_, io::Error>(here)
-        };
-        Ok(Self {
-            stop: pipe(&[SIGTERM, SIGINT])?,
-            reload: pipe(&[SIGHUP])?,
-            renew: pipe(&[SIGUSR2])?,
-        })
-    }
-}
-
-/// Whether a signal came.
-fn came(signal: &mut UnixStream) -> bool {
-    let mut came = false;
-    while signal.read(&mut [0; 64]).is_ok_and(|many| many > 0) {
-        came = true;
-    }
-    came
+/// What became of looking for something to do.
+enum Worked {
+    Done,
+    Nothing,
+    Ends(Exit),
 }
 
 /// What becomes of a turn of the loop.
@@ -180,69 +154,72 @@ impl Daemon {
     }
 
     fn serve(&mut self) -> Exit {
+        // What is there at the beginning is no news.
+        let _ = self.feed.events();
         loop {
-            if let Some(exit) = self.work() {
-                return exit;
-            }
-            self.wait();
-            match self.listen() {
+            // Who did something is told before what it did is found.
+            let heard = self.listen();
+            match heard {
                 Turn::Goes => {}
                 Turn::Ends(exit) => {
                     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-                    let text = "stopped; what is in force stays".to_owned();
+                    let text = "what is in force stays".to_owned();
                     self.happened(Level::Info, Kind::Stopped, text);
                     return exit;
                 }
                 Turn::Renews => self.renew(),
             }
+            match self.work() {
+                Worked::Done => {}
+                Worked::Nothing => self.wait(),
+                Worked::Ends(exit) => return exit,
+            }
         }
     }
 
-    /// Does all that is to be done now. What it says ends the daemon.
-    fn work(&mut self) -> Option<Exit> {
-        loop {
-            let now = self.now();
-            if let Some((each, last)) = &mut self.watchdog
-                && now >= *last + *each
-            {
-                *last = now;
-                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-            }
-            self.give_up(now);
-            let Some(order) = self.core.next(now) else {
-                break;
-            };
-            let kind = order.kind();
-            let others = self.core.others().to_vec();
-            let performed = self.hands.perform(order, &others);
-            let after = self.now();
-            Report::print(&performed.shown);
-            for record in performed.events {
-                self.tell(record);
-            }
-            if let Some(server) = &mut self.server {
-                for (client, said) in performed.answers {
-                    server.answer(client, &Answer::Done(said), after);
-                }
-            }
-            if let Some(said) = performed.fatal {
-                Report::print(&said.err);
-                return Some(said.exit());
-            }
-            let took = after.saturating_sub(now);
-            self.core.done(performed.outcome, kind, took, after);
-            if matches!(kind, core::Done::Start | core::Done::Reload)
-                && let Some(followed) = &mut self.followed
-            {
-                followed.look_at(self.hands.files.sources(), after);
-            }
-            self.tell_held(after);
-            if !self.ready && !self.core.is_starting() {
-                self.ready = true;
-                let _ = sd_notify::notify(&[NotifyState::Ready]);
+    /// Does what is to be done first.
+    fn work(&mut self) -> Worked {
+        let now = self.now();
+        if let Some((each, last)) = &mut self.watchdog
+            && now >= *last + *each
+        {
+            *last = now;
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        self.give_up(now);
+        let Some(order) = self.core.next(now) else {
+            return Worked::Nothing;
+        };
+        let kind = order.kind();
+        let others = self.core.others().to_vec();
+        let performed = self.hands.perform(order, &others);
+        let after = self.now();
+        Report::print(&performed.shown);
+        for record in performed.events {
+            self.tell(record);
+        }
+        if let Some(server) = &mut self.server {
+            for (client, said) in performed.answers {
+                server.answer(client, &Answer::Done(said), after);
             }
         }
-        None
+        if let Some(said) = performed.fatal {
+            Report::print(&said.err);
+            return Worked::Ends(said.exit());
+        }
+        let took = after.saturating_sub(now);
+        self.core.done(performed.outcome, kind, took, after);
+        if matches!(kind, Done::Start | Done::Reload)
+            && let Some(followed) = &mut self.followed
+        {
+            followed.look_at(self.hands.files.sources(), after);
+        }
+        self.tell_held(after);
+        if !self.ready && !self.core.is_starting() {
+            self.ready = true;
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        Worked::Done
     }
 
     /// Whoever waits for another flbc that does not end is told so.
@@ -332,7 +309,11 @@ impl Daemon {
                 self.happened(Level::Error, Kind::Trouble, error.to_string());
             }
         }
-        if self.followed.as_mut().is_some_and(|followed| followed.changed(now)) {
+        if self
+            .followed
+            .as_mut()
+            .is_some_and(|followed| followed.changed(now))
+        {
             self.core.hear(Heard::Files, now);
         }
         let asked = self.server.as_mut().map(|server| server.go_on(now));
@@ -340,62 +321,6 @@ impl Daemon {
             self.answer(client, request, now);
         }
         Turn::Goes
-    }
-
-    fn hear(&mut self, event: Event, now: Duration) {
-        match event {
-            Event::Generation(generation) => self.core.hear(
-                Heard::Generation {
-                    number: generation.number,
-                    by: generation.process,
-                },
-                now,
-            ),
-            Event::LinkCame(link) => self.hear_of(&link.name, "is there", now),
-            Event::LinkGone(link) => self.hear_of(&link.name, "is gone", now),
-            Event::LinkChanged { before, after } => {
-                if before.name != after.name {
-                    let to = format!("is called `{}` now", after.name);
-                    self.hear_of(&before.name, &to, now);
-                    self.hear_of(&after.name, "is there", now);
-                } else if before.mac != after.mac {
-                    self.hear_of(&after.name, "has another MAC address", now);
-                } else if (before.up, before.carrier) != (after.up, after.carrier) {
-                    let is = match (after.up, after.carrier) {
-                        (false, _) => "is switched off",
-                        (true, false) => "has nobody at its other end",
-                        (true, true) => "works again",
-                    };
-                    self.tell_of(&after.name, is);
-                }
-            }
-            Event::Missed(Source::Rules | Source::Interfaces) => {
-                self.core.hear(Heard::Missed, now);
-            }
-            // The kernel asks neighbours itself, and no rule has an address of this machine's.
-            Event::AddressCame(_)
-            | Event::AddressGone(_)
-            | Event::Neighbour(_)
-            | Event::Missed(Source::Neighbours) => {}
-        }
-    }
-
-    /// Hears of an interface, if the configuration names it.
-    fn hear_of(&mut self, interface: &str, what: &str, now: Duration) {
-        if self.tell_of(interface, what) {
-            self.core.hear(Heard::Interfaces, now);
-        }
-    }
-
-    fn tell_of(&mut self, interface: &str, what: &str) -> bool {
-        let is_named = self.hands.names_interface(interface);
-        if is_named {
-            let text = format!("interface `{interface}` {what}");
-            let mut record = self.record(Level::Info, Kind::Interface, text);
-            record.interface = Some(interface.to_owned());
-            self.tell(record);
-        }
-        is_named
     }
 
     fn answer(&mut self, client: ClientId, request: Request, now: Duration) {
@@ -407,7 +332,8 @@ impl Daemon {
                 }
             }
             Request::Events { follow } => {
-                let answers: Vec<Answer> = self.ring.events().cloned().map(Answer::Record).collect();
+                let answers: Vec<Answer> =
+                    self.ring.events().cloned().map(Answer::Record).collect();
                 if let Some(server) = &mut self.server {
                     server.tell(client, answers.iter(), follow, now);
                 }
@@ -436,9 +362,14 @@ impl Daemon {
         } else if self.core.is_on_trial() {
             Some("waits for the end of a trial".to_owned())
         } else {
-            let held = self.core.held(now);
-            held.map(|pause| format!("repairs again in {} s: others undo it again and again", pause.as_secs()))
+            None
         };
+        let held = self.core.held(now).map(|pause| {
+            format!(
+                "it was taken away again and again, and is brought back in {} s; `flbc reload` does so at once",
+                pause.as_secs().max(1)
+            )
+        });
         About {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -446,6 +377,7 @@ impl Daemon {
             configured: self.hands.files.name().to_owned(),
             running: self.hands.running(),
             doing,
+            failing: held.or_else(|| self.hands.complaint().map(str::to_owned)),
             repairs: self.hands.repairs,
             faulty_since: self.hands.faulty_since,
             read_at: self.hands.read_at,
@@ -478,7 +410,10 @@ impl Daemon {
         self.happened(Level::Info, Kind::Renewed, text);
         let arguments = std::env::args_os().skip(1);
         let error = Command::new(&self.program).args(arguments).exec();
-        let text = format!("goes on as it is: {} does not start: {error}", self.program.display());
+        let text = format!(
+            "goes on as it is: {} does not start: {error}",
+            self.program.display()
+        );
         self.happened(Level::Error, Kind::Trouble, text);
     }
 }
@@ -509,5 +444,7 @@ fn group() -> Option<u32> {
 
 fn milliseconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

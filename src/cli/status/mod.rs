@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use super::report::{self, Report};
-use super::{Exit, output, tables};
+use super::{Exit, daemon, output, tables};
 use crate::apply::Tables;
 use crate::kernel::{KernelError, Linux};
 use crate::status::{self, Status};
@@ -47,7 +47,8 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     };
     let Some(interval) = watch else {
         return match settled(&mut tables) {
-            Ok(status) => {
+            Ok(mut status) => {
+                attend(&mut status, table);
                 let written = output::to_stdout(|out| write(format, &status, out));
                 status.exit().max(Report::written(written, OUTPUT))
             }
@@ -69,6 +70,7 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
             Ok(status) => status,
             Err(error) => return Report::kernel(&error),
         };
+        attend(&mut status, table);
         if let Some((then, before)) = &before {
             status.compare(before, now - *then);
         }
@@ -110,6 +112,17 @@ fn settled(tables: &mut Tables<Linux>) -> Result<Status, KernelError> {
         }
     }
     Ok(status)
+}
+
+/// Adds what a daemon says, if one keeps these tables.
+fn attend(status: &mut Status, table: &str) {
+    match daemon::about(table) {
+        Ok(about) => status.attend(about),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(_) => status.warnings.push(
+            "the daemon that keeps this in force does not answer: is it stopped? Nothing is put right meanwhile".to_owned(),
+        ),
+    }
 }
 
 const OUTPUT: &str = "standard output";

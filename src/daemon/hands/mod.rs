@@ -1,0 +1,355 @@
+//! What the daemon does: each order in one go, on any kernel.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::apply::{Applied, Failure, Tables};
+use crate::control::{Kind, Level, Looks, Record, Running, Said};
+use crate::diagnostic::{Diagnostics, Exit};
+use crate::kernel::Kernel;
+use crate::kernel::events::Process;
+use crate::model::{Layers, Model};
+use crate::operate::set::Demand;
+use crate::operate::turn::{self, Turn};
+use crate::operate::{Job, Refused};
+
+use super::order::{Order, Outcome};
+use super::words;
+
+mod enforce;
+mod look;
+mod set;
+
+/// The files that the daemon was told to run.
+pub trait Files {
+    /// Reads them anew. `None`: they have faults; the model of before stays what the words below are about.
+    fn read(&mut self, sink: &mut Diagnostics) -> Option<Model>;
+
+    /// What there is to say of what was read last.
+    fn told(&self, sink: &Diagnostics, looks: Looks) -> String;
+
+    /// Why it was not applied.
+    fn refused(&self, refused: &Refused, sink: Diagnostics, looks: Looks) -> Said;
+
+    /// Their name: as it was given.
+    fn name(&self) -> &str;
+}
+
+/// Somebody who asked for something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller<C> {
+    /// Who it is.
+    pub client: C,
+    /// What was asked for.
+    pub wants: Wants,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wants {
+    /// To read the file again.
+    Reload(Looks),
+    /// To set a server.
+    Set {
+        /// The service and the server.
+        server: (String, String),
+        /// What it is to be.
+        demand: Demand,
+    },
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub struct Performed<C> {
+    /// For the core.
+    pub outcome: Outcome<Caller<C>>,
+    /// What happened.
+    pub events: Vec<Record>,
+    /// What those who asked are told.
+    pub answers: Vec<(C, Said)>,
+    /// What there is to say of the files, for standard error alone: it has many lines.
+    pub shown: String,
+    /// Why nothing could be made to be in force at all: the daemon ends.
+    pub fatal: Option<Said>,
+}
+
+/// What is to be in force.
+#[derive(Debug)]
+struct Wanted {
+    declared: Model,
+    /// What no other model has, as it was applied: with what was looked up.
+    print: Print,
+    running: Running,
+}
+
+/// What carries out orders.
+#[derive(Debug)]
+pub struct Hands<K, F> {
+    /// The tables.
+    pub tables: Tables<K>,
+    /// The files.
+    pub files: F,
+    wanted: Option<Wanted>,
+    /// What was set, as it was known last: should all notes be lost, this is what is left of it.
+    layers: Layers,
+    /// The texts by which the tables are known, as they were when they were known to be right.
+    ids: Option<[Option<String>; 2]>,
+    /// What was set while a trial was open: it is to last, whatever becomes of the trial.
+    owed: Vec<((String, String), Demand)>,
+    /// Whether a trial is open, as far as that was told.
+    on_trial: bool,
+    /// What was said of a failure last: it is not said again each time that it is tried.
+    complaint: Option<String>,
+    /// The command line of the flbc that changed the tables last.
+    last_holder: Option<String>,
+    /// Why what is in force is not what should be, as it was found last.
+    broken: Vec<String>,
+    /// How often others' changes were put right.
+    pub repairs: u64,
+    /// Since when the file has faults: seconds since 1970.
+    pub faulty_since: Option<u64>,
+    /// When it was last read without: seconds since 1970.
+    pub read_at: u64,
+}
+
+impl<K: Kernel, F: Files> Hands<K, F> {
+    /// Hands that have done nothing yet.
+    pub fn new(tables: Tables<K>, files: F) -> Self {
+        Self {
+            tables,
+            files,
+            wanted: None,
+            layers: Layers::default(),
+            ids: None,
+            owed: Vec::new(),
+            on_trial: false,
+            complaint: None,
+            last_holder: None,
+            broken: Vec::new(),
+            repairs: 0,
+            faulty_since: None,
+            read_at: 0,
+        }
+    }
+
+    /// Why what should be in force could not be made so, if that failed last.
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
+    /// What is kept in force.
+    pub fn running(&self) -> Running {
+        let wanted = self.wanted.as_ref();
+        wanted.map_or(Running::Nothing, |wanted| wanted.running.clone())
+    }
+
+    /// The interfaces that what is to be in force names, whether they are there or not.
+    pub fn names_interface(&self, name: &str) -> bool {
+        let Some(wanted) = &self.wanted else {
+            return false;
+        };
+        let model = &wanted.declared;
+        let mut services = model.services.iter();
+        services.any(|service| service.interfaces(model).iter().any(|one| ***one == *name))
+    }
+
+    /// Carries out an order. `others` are those who changed the kernel's rules since they were known to be right.
+    pub fn perform<C>(&mut self, order: Order<Caller<C>>, others: &[Process]) -> Performed<C> {
+        let mut performed = Performed {
+            outcome: Outcome::Failed,
+            events: Vec::new(),
+            answers: Vec::new(),
+            shown: String::new(),
+            fatal: None,
+        };
+        performed.outcome = match order {
+            Order::Start => self.start(&mut performed),
+            Order::Look { whole } => self.look(whole, others, &mut performed),
+            Order::Enforce(why) => self.enforce(why, others, &mut performed),
+            Order::Reload(caller) => self.reload(caller, &mut performed),
+            Order::Set(callers) => self.set(callers, &mut performed),
+        };
+        performed
+    }
+
+    /// The right to change the tables; or what came of the order that wanted it.
+    fn turn<C>(
+        &mut self,
+        order: Order<Caller<C>>,
+        performed: &mut Performed<C>,
+    ) -> Result<Turn, Outcome<Caller<C>>> {
+        match turn::take(&mut self.tables) {
+            Ok(turn) => {
+                if turn.went_back.is_some() || self.on_trial {
+                    self.on_trial = false;
+                    performed.events.push(self.event(
+                        Level::Info,
+                        Kind::TrialEnded,
+                        "the trial is over".to_owned(),
+                    ));
+                }
+                Ok(turn)
+            }
+            Err(Refused::Busy { .. }) => Err(Outcome::Busy(order)),
+            Err(
+                Refused::OnTrial { .. } | Refused::TrialUnknown { .. } | Refused::NoWayBack { .. },
+            ) => {
+                if !self.on_trial {
+                    self.on_trial = true;
+                    let text = "a trial is open: until it is over, only what is set is applied";
+                    performed.events.push(self.event(
+                        Level::Info,
+                        Kind::TrialBegan,
+                        text.to_owned(),
+                    ));
+                }
+                Err(Outcome::OnTrial(order))
+            }
+            Err(refused) => {
+                self.complain(Kind::Trouble, &refused.to_string(), performed);
+                Err(Outcome::Failed)
+            }
+        }
+    }
+
+    fn start<C>(&mut self, performed: &mut Performed<C>) -> Outcome<Caller<C>> {
+        let mut sink = Diagnostics::new();
+        let Some(model) = self.files.read(&mut sink) else {
+            let mut said = Said::default();
+            said.show(&self.files.told(&sink, Looks::default()));
+            said.end(Exit::Bad);
+            performed.fatal = Some(said);
+            return Outcome::Failed;
+        };
+        self.read_at = self.tables.kernel.clock();
+        if model.services.is_empty() {
+            let mut said = Said::default();
+            said.show(&self.files.told(&sink, Looks::default()));
+            said.fail(&words::no_service(self.files.name()));
+            said.end(Exit::Bad);
+            performed.fatal = Some(said);
+            return Outcome::Failed;
+        }
+        let turn = match self.turn(Order::Start, performed) {
+            Ok(turn) => turn,
+            Err(outcome) => return outcome,
+        };
+        let outcome = self.applied(model.clone(), Running::File, &mut sink);
+        drop(turn);
+        match outcome {
+            Ok(applied) => {
+                let text = words::started(self.files.name(), &applied);
+                let level = words::level(&applied);
+                performed.shown = self.files.told(&sink, Looks::default());
+                performed
+                    .events
+                    .push(self.event(level, Kind::Started, text));
+                self.tell_warnings(&applied, performed);
+                self.done()
+            }
+            // It may come.
+            Err(Refused::Failed(Failure::Interfaces(missing))) => {
+                self.want(model, Running::File);
+                let names: Vec<&str> = missing.iter().map(|one| &*one.name).collect();
+                let text = words::waits_for(self.files.name(), &names);
+                self.complain(Kind::FollowFailed, &text, performed);
+                Outcome::Waits
+            }
+            Err(refused) => {
+                performed.fatal = Some(self.files.refused(&refused, sink, Looks::default()));
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// Makes the kernel have what a model says, with what was set. From then on it is what is wanted.
+    fn applied(
+        &mut self,
+        declared: Model,
+        running: Running,
+        sink: &mut Diagnostics,
+    ) -> Result<Applied, Refused> {
+        let mut notes = Vec::new();
+        let layers = self.known_layers(&mut notes);
+        let job = Job::beside(&mut self.tables, declared.clone(), layers, notes, sink)?;
+        let applied = job.commit(&mut self.tables, sink)?;
+        self.wanted = Some(Wanted {
+            print: print(job.effective.declared()),
+            declared,
+            running,
+        });
+        Ok(applied)
+    }
+
+    /// What was set: what is written down, or, where all that is lost, what this process knows of it.
+    fn known_layers(&mut self, notes: &mut Vec<String>) -> Layers {
+        let lost = |why: &str| format!("{why}: what was set is written down anew");
+        match self.tables.layers() {
+            Ok((layers, unreadable)) => {
+                if layers.is_empty() && !self.layers.is_empty() && self.tables.last().is_none() {
+                    notes.push(lost("all notes are gone"));
+                    return self.layers.clone();
+                }
+                notes.extend(unreadable.map(|error| lost(&error.to_string())));
+                layers
+            }
+            Err(unreadable) => {
+                notes.push(lost(&unreadable.to_string()));
+                self.layers.clone()
+            }
+        }
+    }
+
+    /// From now on this is to be in force.
+    fn want(&mut self, declared: Model, running: Running) {
+        self.wanted = Some(Wanted {
+            print: print(&declared),
+            declared,
+            running,
+        });
+    }
+
+    /// What is known after something was made to be in force.
+    fn done<C>(&mut self) -> Outcome<C> {
+        self.complaint = None;
+        let name = self.tables.name().to_owned();
+        self.ids = self.tables.kernel.identities(&name).ok();
+        if let Ok((layers, _)) = self.tables.layers() {
+            self.layers = layers;
+        }
+        Outcome::Done {
+            known: self.tables.untouched(),
+        }
+    }
+
+    fn tell_warnings<C>(&mut self, applied: &Applied, performed: &mut Performed<C>) {
+        for text in applied.warnings() {
+            performed
+                .events
+                .push(self.event(Level::Warning, Kind::Started, text));
+        }
+    }
+
+    /// Says that something failed, if that is news.
+    fn complain<C>(&mut self, kind: Kind, text: &str, performed: &mut Performed<C>) {
+        if self.complaint.as_deref() != Some(text) {
+            self.complaint = Some(text.to_owned());
+            performed
+                .events
+                .push(self.event(Level::Error, kind, text.to_owned()));
+        }
+    }
+
+    fn event(&mut self, level: Level, kind: Kind, text: String) -> Record {
+        Record::new(self.tables.kernel.clock() * 1_000, level, kind, text)
+    }
+}
+
+/// What no other model has.
+type Print = [u8; 32];
+
+/// The SHA-256 of all that a model says, as a note has it.
+fn print(declared: &Model) -> Print {
+    // Plain data: serialization cannot fail.
+    let bytes = postcard::to_stdvec(declared).unwrap_or_default();
+    Sha256::digest(bytes).into()
+}

@@ -158,7 +158,9 @@ man: build
 
 install-units:
 	$(INSTALL) -d $(DESTDIR)$(UNITS)/nftables.service.d
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/flbc.service >$(DESTDIR)$(UNITS)/flbc.service
+	for unit in flbc flbc-run; do \
+	    sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/$$unit.service >$(DESTDIR)$(UNITS)/$$unit.service || exit 1; \
+	done
 	$(INSTALL) -m 644 systemd/nftables.service.d/flbc.conf $(DESTDIR)$(UNITS)/nftables.service.d/
 
 install: man install-units

@@ -1,6 +1,7 @@
 //! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
 //!
-//! It has the tables of one name. Nothing happens in it by itself: tests say what packets and other programs do.
+//! It has the tables of one name. Nothing happens in it by itself: tests say what packets and other programs do, and what
+//! becomes of its interfaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -375,7 +375,7 @@ const LONGER_FILES: [(&str, usize); 1] = [("src/syntax/foreign.rs", 700)];
 const LARGER_ROOMS: [(&str, usize); 5] = [
     ("lower", 5_500),
     ("emit", 5_000),
-    ("kernel", 5_600),
+    ("kernel", 5_800),
     ("check", 5_000),
     ("syntax", 5_500),
 ];

@@ -1,28 +1,33 @@
 //! A kernel in memory, for tests: it makes the changes, keeps the kernel's rules about them, and can refuse.
 //!
-//! It has the tables of one name. Nothing happens in it by itself: tests say what packets and other programs do.
+//! It has the tables of one name. Nothing happens in it by itself: tests say what packets and other programs do, and what
+//! becomes of its interfaces.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 
-use crate::diff::{MisfitKind, Observed, ObservedSet, ObservedTable, destination, lookups};
-use crate::emit::netlink::attribute::Attributes;
-use crate::emit::netlink::change::{Change, Step};
-use crate::emit::netlink::constant::{data, expr, immediate, verdict};
-use crate::emit::netlink::{Counter, Element, Interfaces, RuleBody, TableFamily};
+use crate::diff::{MisfitKind, Observed, ObservedSet};
+use crate::emit::netlink::change::Change;
+use crate::emit::netlink::{Counter, Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
 use crate::ruleset::name;
 
+mod happenings;
 mod packets;
+mod permitted;
+mod world;
 
+pub use happenings::Happenings;
+use happenings::Notice;
 use packets::{beside, keep, remember};
+use permitted::permitted;
 
 use super::error::Refusal;
+use super::events::{Address, Event, Generation, Neighbour, Process};
 use super::{
     Balanced, BaseChain, Committed, Connection, Counted, Entry, Flow, Judged, Kernel, KernelError,
     Memory, Part, Recollection, Verdict,
@@ -75,16 +80,46 @@ pub struct Fake {
     pub powerless: bool,
     /// What connection tracking answers, if it answers nothing else.
     pub untracked: Option<Errno>,
+    /// Whom it names as who commits flbc's transactions, if anybody.
+    pub process: Option<Process>,
+    /// Whom it names as who commits others' transactions, if anybody.
+    pub stranger: Option<Process>,
+    /// Those of its interfaces that are switched off.
+    pub down: BTreeSet<String>,
+    /// Those of its interfaces that have nobody at the other end.
+    pub unplugged: BTreeSet<String>,
+    /// The last number that it gave to an interface; none is given twice.
+    pub last_interface: u32,
+    /// The addresses of its interfaces.
+    pub addresses: Vec<Address>,
+    /// Its neighbours.
+    pub neighbours: Vec<Neighbour>,
+    /// What has happened since events were asked for first.
+    pub happenings: Option<Happenings>,
 }
 
 impl Fake {
     /// Makes a transaction of another program.
-    fn give_way(&mut self, other: Other) {
+    fn give_way(&mut self, other: impl FnOnce(&mut Observed)) {
         other(&mut self.observed);
         let mut observed = std::mem::take(&mut self.observed);
         self.number_rules(&mut observed);
         self.observed = observed;
         self.observed.generation += 1;
+        self.tell_generation(self.observed.generation, self.stranger.clone());
+    }
+
+    /// Tells that the rules are of another generation, and by whom.
+    fn tell_generation(&mut self, number: u32, process: Option<Process>) {
+        let event = Event::Generation(Generation { number, process });
+        self.tell(Notice::Event(event));
+    }
+
+    /// Tells something to whoever listens.
+    fn tell(&mut self, notice: Notice) {
+        if let Some(happenings) = &mut self.happenings {
+            happenings.add(notice);
+        }
     }
 
     /// That it may be asked at all.
@@ -164,74 +199,6 @@ impl Fake {
 fn is_match(connection: &Connection, filter: &Balanced) -> bool {
     filter.mark.is_none_or(|mark| mark == connection.mark)
         && filter.vip.is_none_or(|vip| vip == connection.vip)
-}
-
-/// Whether the kernel takes this step, as far as what points to what is concerned.
-fn permitted(table: Option<&ObservedTable>, step: &Step) -> Result<(), MisfitKind> {
-    let Some(table) = table else {
-        return Ok(());
-    };
-    let chains: HashSet<&str> = table.chains.iter().map(|chain| &*chain.name).collect();
-    let bodies = || {
-        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
-        rules.map(|rule| &rule.body)
-    };
-    let is_there = |there: bool| {
-        if there {
-            Ok(())
-        } else {
-            Err(MisfitKind::Missing)
-        }
-    };
-    match step {
-        Step::AddRule { body, .. } => {
-            let sets = lookups(body).filter(|name| !name.starts_with("__set"));
-            let mut sets = sets.map(|name| table.set(name).is_some());
-            is_there(sets.all(|there| there) && targets(body).all(|to| chains.contains(to)))
-        }
-        Step::AddElements { set, elements, .. } => {
-            let keys: HashSet<_> = table
-                .set(set)
-                .into_iter()
-                .flat_map(|set| &set.elements)
-                .map(|element| (element.key, &element.key_end))
-                .collect();
-            if elements.iter().any(|e| keys.contains(&(e.key, &e.key_end))) {
-                return Err(MisfitKind::Exists);
-            }
-            let mut to = elements.iter().filter_map(destination);
-            is_there(to.all(|to| chains.contains(&**to)))
-        }
-        Step::DeleteSet { set } => {
-            if bodies().any(|body| lookups(body).any(|name| *name == **set)) {
-                return Err(MisfitKind::Busy);
-            }
-            Ok(())
-        }
-        Step::DeleteChain { chain } => {
-            let goes_there = |to: &Arc<str>| to == chain;
-            let elements = table.sets.iter().flat_map(|set| &set.elements);
-            let pointed = bodies().any(|body| targets(body).any(|to| *to == **chain))
-                || elements.filter_map(destination).any(goes_there);
-            if pointed {
-                Err(MisfitKind::Busy)
-            } else {
-                Ok(())
-            }
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The chains that a rule goes to.
-fn targets(body: &RuleBody) -> impl Iterator<Item = &str> {
-    Attributes::new(&body.expressions)
-        .into_iter()
-        .filter_map(|expression| {
-            let value = expression.inside().find(expr::DATA)?.inside();
-            let verdict = value.find(immediate::DATA)?.inside().find(data::VERDICT)?;
-            verdict.inside().find(verdict::CHAIN)?.string()
-        })
 }
 
 impl Kernel for Fake {
@@ -344,6 +311,7 @@ impl Kernel for Fake {
         (self.observed, self.recollections) = self.attempt(changes)?;
         self.observed.generation = generation;
         self.committed += 1;
+        self.tell_generation(self.observed.generation, self.process.clone());
         if let Some(map) = self.recollections.first_mut() {
             map.entries.splice(..0, self.meanwhile.drain(..));
         }
@@ -433,7 +401,7 @@ impl Kernel for Fake {
         mut generation: u32,
     ) -> Result<(usize, u32), KernelError> {
         self.ask()?;
-        let mut forgotten = 0;
+        let (mut forgotten, mut transactions) = (0, Vec::new());
         for one in &mut self.recollections {
             let before = one.entries.len();
             one.entries.retain(|entry| !servers.contains(&entry.server));
@@ -444,8 +412,12 @@ impl Kernel for Fake {
                     generation += 1;
                 }
                 self.observed.generation += 1;
+                transactions.push(self.observed.generation);
             }
             forgotten += gone;
+        }
+        for number in transactions {
+            self.tell_generation(number, self.process.clone());
         }
         Ok((forgotten, generation))
     }

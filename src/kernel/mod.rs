@@ -1,7 +1,8 @@
 //! The only room that touches Linux: nf_tables, connection tracking, interfaces, routes and neighbours, kernel
 //! parameters, the notes in `/run`, and the watcher of a trial.
 //!
-//! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, `fake::Fake` one in memory for tests.
+//! [`Kernel`] says what the rest of flbc needs; [`Linux`] is the real one, `fake::Fake` one in memory for tests. What happens
+//! in it is told by an [`events::Watch`].
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -24,6 +24,11 @@ pub(crate) fn unprivileged(test: impl FnOnce()) {
     again("unshare", &powerless, test);
 }
 
+/// Runs `test` as root of a container: in a new network namespace that belongs to a new user namespace.
+pub(crate) fn contained(test: impl FnOnce()) {
+    again("unshare", &["--user", "--map-root-user", "--net"], test);
+}
+
 fn again(wrapper: &str, arguments: &[&str], test: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         test();

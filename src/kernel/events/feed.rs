@@ -46,7 +46,7 @@ const IPV6_ADDRESS: u32 = 9;
 /// [`Watch::events`] has something to tell.
 #[derive(Debug)]
 pub struct Feed {
-    subscriptions: [Subscription; 3],
+    subscriptions: Vec<Subscription>,
     /// All their sockets as one.
     together: OwnedFd,
     /// Where the interfaces are asked for.
@@ -84,11 +84,8 @@ impl Feed {
     ///
     /// [`KernelError::NoPrivilege`] without `CAP_NET_ADMIN`, which is not asked for afterwards.
     pub fn open() -> Result<Self, KernelError> {
-        let subscriptions = [
-            Subscription::new(Source::Rules)?,
-            Subscription::new(Source::Interfaces)?,
-            Subscription::new(Source::Neighbours)?,
-        ];
+        let subscriptions = Source::ALL.map(Subscription::new);
+        let subscriptions: Vec<_> = subscriptions.into_iter().collect::<Result<_, _>>()?;
         let together = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
         for subscription in &subscriptions {
             let data = epoll::EventData::new_u64(0);

@@ -30,6 +30,12 @@ pub trait Watch {
     fn events(&mut self) -> Result<Vec<Event>, KernelError>;
 }
 
+impl<W: Watch> Watch for &mut W {
+    fn events(&mut self) -> Result<Vec<Event>, KernelError> {
+        (**self).events()
+    }
+}
+
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -57,6 +63,22 @@ pub enum Event {
     Missed(Source),
 }
 
+impl Event {
+    /// Where it comes from.
+    pub const fn source(&self) -> Source {
+        match self {
+            Self::Generation(_) => Source::Rules,
+            Self::LinkCame(_)
+            | Self::LinkChanged { .. }
+            | Self::LinkGone(_)
+            | Self::AddressCame(_)
+            | Self::AddressGone(_) => Source::Interfaces,
+            Self::Neighbour(_) => Source::Neighbours,
+            Self::Missed(source) => *source,
+        }
+    }
+}
+
 /// Where events come from: what happens in one of these can be missed, and others' events still be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -66,6 +88,11 @@ pub enum Source {
     Interfaces,
     /// Neighbours.
     Neighbours,
+}
+
+impl Source {
+    /// All of them, in the order in which a [`Feed`] reads them.
+    pub const ALL: [Self; 3] = [Self::Rules, Self::Interfaces, Self::Neighbours];
 }
 
 /// A transaction that has changed the rules.

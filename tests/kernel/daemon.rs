@@ -479,6 +479,57 @@ fn whoever_is_killed_goes_on_where_it_was() {
     run.wait_for("it is back", || run.host.unnumbered() == state);
 }
 
+/// Whoever is killed goes on where it was, and whoever is stopped begins with its file.
+#[test]
+fn what_was_applied_beside_it_outlives_a_kill_and_no_stop() {
+    let mut run = Run::new(Host::alone(), &[], FILE);
+    let first = run.host.unnumbered();
+    assert_eq!(run.host.flbc(&["apply", "-"], OTHER).code, Some(0));
+    run.wait_for("it is told", || run.count("applied") == 1);
+    let second = run.host.unnumbered();
+    let again = |run: &mut Run| {
+        run.kill();
+        run.start();
+        run.wait_for("it begins", || run.count("started") == 1);
+    };
+    again(&mut run);
+    assert_eq!(run.host.unnumbered(), second);
+    assert!(run.flbc("status").out.contains("configured: /run/lb.flb"));
+    run.nft("flush ruleset");
+    run.repaired(1);
+    assert_eq!(run.host.unnumbered(), second);
+    // Flushed while nobody was there.
+    run.kill();
+    run.nft("flush ruleset");
+    run.start();
+    run.wait_for("it is back", || run.host.unnumbered() == second);
+    // The file has a fault by then: what is in force stays, and it is told.
+    run.host.write("lb.flb", "service {");
+    again(&mut run);
+    assert_eq!(run.host.unnumbered(), second);
+    let status = run.flbc("status");
+    assert!(
+        status.out.contains("/run/lb.flb has faults"),
+        "{}",
+        status.out
+    );
+    // The file is another one by then: somebody wants it.
+    run.host.write("lb.flb", &FILE.replace("web1", "web7"));
+    again(&mut run);
+    assert!(run.flbc("status").out.contains("web7"));
+    run.host.write("lb.flb", FILE);
+    assert_eq!(run.flbc("reload").code, Some(0));
+    assert_eq!(run.flbc("unload").code, Some(0));
+    run.wait_for("it is told", || run.count("unloaded") == 1);
+    again(&mut run);
+    assert_eq!(run.host.namespace.nft_list(&["tables"]), "");
+    // Stopped, and begun by somebody who wants it.
+    run.signal(Signal::TERM);
+    run.child.wait().unwrap();
+    run.start();
+    run.wait_for("it begins with its file", || run.host.unnumbered() == first);
+}
+
 #[test]
 fn a_second_daemon_does_not_begin() {
     let run = Run::new(Host::alone(), &[], FILE);

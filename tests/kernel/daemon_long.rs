@@ -148,7 +148,7 @@ fn flaps_without_end_are_borne() {
     let kinds: [(&str, &dyn Fn(u32)); 3] = [
         ("set", &|at: u32| {
             let mut stream = UnixStream::connect(run.socket()).unwrap();
-            let state = if at % 2 == 0 { "drain" } else { "up" };
+            let state = if at.is_multiple_of(2) { "drain" } else { "up" };
             let line = format!(
                 "{{\"ask\":\"set\",\"service\":\"www\",\"server\":\"a\",\"demand\":{{\"state\":\"{state}\"}}}}\n"
             );
@@ -158,11 +158,11 @@ fn flaps_without_end_are_borne() {
             assert!(answer.contains("\"exit\":0"), "{answer}");
         }),
         ("link", &|at: u32| {
-            let way = if at % 2 == 0 { "down" } else { "up" };
+            let way = if at.is_multiple_of(2) { "down" } else { "up" };
             run.host.namespace.ip(&format!("link set eth0 {way}"));
         }),
         ("name", &|at: u32| {
-            let [from, to] = if at % 2 == 0 {
+            let [from, to] = if at.is_multiple_of(2) {
                 ["eth0", "gone0"]
             } else {
                 ["gone0", "eth0"]

@@ -165,6 +165,7 @@ impl Daemon {
                 Turn::Goes => {}
                 Turn::Ends(exit) => {
                     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+                    self.hands.end();
                     let text = "what is in force stays".to_owned();
                     self.happened(Level::Info, Kind::Stopped, text);
                     return exit;

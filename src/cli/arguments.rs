@@ -206,6 +206,8 @@ pub(super) enum Command {
         follow: bool,
         #[command(flatten)]
         table: Named,
+        #[arg(long, value_name = "N", value_parser = mark_shift::layout, help = mark_shift::HELP, long_help = mark_shift::kept())]
+        mark_shift: Option<Layout>,
         /// The .flb file
         file: PathBuf,
     },

@@ -82,11 +82,27 @@ fn shown(format: Format, record: &Record) -> io::Result<()> {
 
 /// What a daemon says to this request, if one keeps these tables and answers: else the command does it itself.
 pub(super) fn done(table: &str, request: &Request) -> Option<Said> {
+    let daemon = tables::notes().daemon(table)?;
+    if is_stopped(daemon.pid) {
+        Report::warning("the daemon is stopped (SIGSTOP): this is done without it");
+        return None;
+    }
     let mut daemon = asked(table, request, Some(PATIENCE)).ok()??;
     match daemon.answer().ok()?? {
         Answer::Done(said) => Some(said),
         Answer::About(_) | Answer::Record(_) | Answer::Refused { .. } => None,
     }
+}
+
+/// Whether somebody stopped a process, and it waits to go on.
+fn is_stopped(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    // Behind the name, which may hold anything, stands the state.
+    let state = status
+        .as_deref()
+        .ok()
+        .and_then(|text| text.rsplit_once(") "));
+    state.is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 /// The daemon that keeps these tables, if one does; an error where one does and does not answer.

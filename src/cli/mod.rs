@@ -113,8 +113,9 @@ fn dispatch(command: Command, report: &report::Report) -> Exit {
         Command::Run {
             follow,
             table,
+            mark_shift: layout,
             file,
-        } => run::run(run::How { follow }, &table, &file),
+        } => run::run(run::How { follow, layout }, &table, &file),
         Command::Reload { table } => daemon::reload(report, &table),
         Command::Events {
             follow,

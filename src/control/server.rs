@@ -43,8 +43,9 @@ pub struct Server {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
-    /// The user that it runs as.
+    /// The user that it runs as, and its process.
     user: u32,
+    process: Option<i32>,
     /// What it said so far.
     said: Vec<u8>,
     /// What it has not yet taken.
@@ -118,8 +119,8 @@ impl Server {
         expected.map(|client| client.since + PATIENCE).min()
     }
 
-    /// Goes on with all of them; says what they ask.
-    pub fn go_on(&mut self, now: Duration) -> Vec<(ClientId, Request)> {
+    /// Goes on with all of them; says what they ask, and the number of the process that does.
+    pub fn go_on(&mut self, now: Duration) -> Vec<(ClientId, Option<i32>, Request)> {
         self.welcome(now);
         let mut asked = Vec::new();
         self.clients.retain(|id, client| {
@@ -131,7 +132,7 @@ impl Server {
                         client.stage = Stage::Waiting;
                         client.since = now;
                         match understood(&line, client.user) {
-                            Ok(request) => asked.push((*id, request)),
+                            Ok(request) => asked.push((*id, client.process, request)),
                             Err(why) => {
                                 client.tell(&Answer::Refused { why }, now);
                                 client.stage = Stage::Leaving;
@@ -167,6 +168,7 @@ impl Server {
             let client = Client {
                 stream,
                 user,
+                process: Some(credentials.pid.as_raw_nonzero().get()),
                 said: Vec::new(),
                 waiting: Vec::new(),
                 stage: Stage::Asking,

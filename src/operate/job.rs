@@ -64,11 +64,11 @@ impl Job {
         tables: &mut Tables<K>,
         mut declared: Model,
         layers: Layers,
-        notes: Vec<String>,
+        (layout, notes): (Option<Layout>, Vec<String>),
         sink: &mut Diagnostics,
     ) -> Result<Self, Refused> {
         complete(tables, &mut declared, sink)?;
-        Self::of_complete(tables, declared, layers, (None, notes))
+        Self::of_complete(tables, declared, layers, (layout, notes))
     }
 
     /// The same of a model that is complete.

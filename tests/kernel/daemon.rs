@@ -530,6 +530,82 @@ fn what_was_applied_beside_it_outlives_a_kill_and_no_stop() {
     run.wait_for("it begins with its file", || run.host.unnumbered() == first);
 }
 
+/// Somebody removes the folder: commands find it again, and what was set is not lost.
+#[test]
+fn what_it_knows_outlives_its_notes() {
+    let run = Run::new(Host::alone(), &["--mark-shift", "4"], FILE);
+    assert_eq!(run.flbc("set www web1 drain").code, Some(0));
+    let whole = run.host.unnumbered();
+    assert!(run.flbc("status").out.contains("mark-shift 4"));
+    run.host.forget();
+    run.nft("flush ruleset");
+    run.wait_for("it is found again", || run.count("repaired") == 1);
+    assert_eq!(run.host.unnumbered(), whole);
+    assert!(run.flbc("status").out.contains("mark-shift 4"));
+    run.all_is_well();
+    // With the folder there and the note gone.
+    run.host.forget();
+    run.nft("add table inet other");
+    run.wait_for("it is noted again", || run.host.remembers());
+    run.wait_for("it is found again", || run.flbc("events").code == Some(0));
+    assert_eq!(run.flbc("set www web1 up").code, Some(0));
+    run.all_is_well();
+}
+
+#[test]
+fn whoever_asked_and_what_for_is_told() {
+    let run = Run::new(Host::alone(), &[], FILE);
+    assert_eq!(run.flbc("set www web1 drain").code, Some(0));
+    assert_eq!(run.flbc("reload").code, Some(0));
+    run.host.namespace.ip("link del eth0");
+    run.wait_for("it is left out", || {
+        run.events()
+            .iter()
+            .any(|event| event["service"] == "dns" && event["code"] == "followed")
+    });
+    let events = run.events();
+    let one = |code: &str| events.iter().find(|event| event["code"] == code).unwrap();
+    let set = one("set");
+    assert_eq!(
+        (&set["service"], &set["server"]),
+        (&"www".into(), &"web1".into())
+    );
+    assert_eq!(set["processes"][0]["name"], "flbc");
+    assert_eq!(set["cause"], "asked for");
+    assert_eq!(one("reloaded")["processes"][0]["name"], "flbc");
+    let left_out = events
+        .iter()
+        .find(|event| event["service"] == "dns")
+        .unwrap();
+    assert_eq!(left_out["interface"], "eth0");
+    assert_eq!(left_out["level"], "warning");
+    for event in &events {
+        assert!(event["time"].as_str().unwrap().ends_with('Z'), "{event}");
+    }
+    // People read the same.
+    let ran = run.flbc("events");
+    assert_eq!(ran.out.lines().count(), events.len());
+}
+
+/// A daemon that somebody stopped keeps nobody waiting.
+#[test]
+fn a_daemon_that_is_stopped_is_done_without() {
+    let run = Run::new(Host::alone(), &[], FILE);
+    run.signal(Signal::STOP);
+    let begun = Instant::now();
+    let ran = run.flbc("set www web1 drain");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("the daemon is stopped"), "{}", ran.err);
+    let status = run.flbc("status");
+    assert!(status.out.contains("does not answer"), "{}", status.out);
+    assert_eq!(run.flbc("events").code, Some(2));
+    run.nft("flush ruleset");
+    assert!(begun.elapsed() < PATIENCE);
+    run.signal(Signal::CONT);
+    run.repaired(1);
+    assert!(run.flbc("status").out.contains("drain"));
+}
+
 #[test]
 fn a_second_daemon_does_not_begin() {
     let run = Run::new(Host::alone(), &[], FILE);
@@ -561,6 +637,10 @@ fn a_file_that_cannot_be_run_is_told_and_ends_it() {
         assert_eq!(ran.code, Some(2), "{}", ran.err);
         assert!(ran.err.contains(told), "{}", ran.err);
     }
+    let ran = host.flbc(&["run", "-"], FILE);
+    assert_eq!(ran.code, Some(2));
+    let ran = host.powerless(&["run", "/run/lb.flb"], "");
+    assert_eq!(ran.code, Some(4), "{}", ran.err);
     let ran = host.flbc(&["reload"], "");
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("flbc run"), "{}", ran.err);

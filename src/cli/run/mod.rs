@@ -1,8 +1,6 @@
 //! `flbc run`: waits, and hands on what it hears.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +11,8 @@ use sd_notify::NotifyState;
 
 use super::report::Report;
 use super::{Exit, tables};
-use crate::apply::Tables;
 use crate::control::server::{ClientId, Server};
-use crate::control::{About, Answer, Kind, Level, Record, Request, SOCKET};
+use crate::control::{Answer, Kind, Level, Record};
 use crate::daemon::Ring;
 use crate::daemon::core::{self, Core};
 use crate::daemon::hands::{Caller, Files as _, Hands, Wants};
@@ -23,31 +20,38 @@ use crate::daemon::held;
 use crate::daemon::order::{Done, Heard};
 use crate::kernel::events::{Feed, Watch as _};
 use crate::kernel::{Kernel as _, KernelError, Linux};
+use crate::lower::layout::Layout;
 use crate::notes::lock::Lock;
 use crate::operate::Refused;
 
+mod asked;
 mod files;
 mod following;
 mod hearing;
 mod journal;
 mod signals;
 
+use asked::{FOUND, listen};
 use files::FileSet;
 use journal::Journal;
 use signals::{Signals, came};
-
-/// The group whose members may ask what happens.
-const GROUP: &str = "flbc";
 
 /// How `flbc run` goes about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct How {
     /// Whether changes of the files are followed.
     pub(super) follow: bool,
+    /// Which bits of marks numbers are to be in; `None`: those that they are in.
+    pub(super) layout: Option<Layout>,
 }
 
 /// `flbc run`
 pub(super) fn run(how: How, table: &str, file: &Path) -> Exit {
+    if file == Path::new("-") {
+        return Report::failure(
+            "the daemon reads its file again and again: name a file, in place of standard input",
+        );
+    }
     let mut daemon = match Daemon::new(how, table, file) {
         Ok(daemon) => daemon,
         Err(Unable::Kernel(error)) => return Report::kernel(&error),
@@ -97,7 +101,9 @@ struct Daemon {
     ready: bool,
     /// Until when repairs were said to be held off.
     held: bool,
-    _only_one: Lock,
+    only_one: Lock,
+    /// When it is looked next whether others can find this.
+    found: Duration,
 }
 
 /// What became of looking for something to do.
@@ -129,7 +135,7 @@ impl Daemon {
             return Err(Unable::Running(words.unwrap_or_default()));
         };
         let signals = Signals::new().map_err(|error| Unable::Io("listen to signals", error))?;
-        let mut hands = Hands::new(tables, FileSet::new(file));
+        let mut hands = Hands::new(tables, FileSet::new(file), how.layout);
         let kernel = &mut hands.tables.kernel;
         let (now, since) = (kernel.now(), kernel.clock());
         let watchdog = sd_notify::watchdog_enabled().map(|each| (each / 3, Duration::ZERO));
@@ -147,7 +153,8 @@ impl Daemon {
             watchdog,
             ready: false,
             held: false,
-            _only_one: only_one,
+            only_one,
+            found: now + FOUND,
         })
     }
 
@@ -273,6 +280,7 @@ impl Daemon {
         };
         sooner(self.server.as_ref().and_then(Server::deadline));
         sooner(self.followed.as_ref().map(following::Followed::next));
+        sooner(Some(self.found));
         sooner(self.watchdog.map(|(each, last)| last + each));
         let pause = until.map(|until| until.saturating_sub(now));
         let mut ends = vec![
@@ -298,6 +306,7 @@ impl Daemon {
         if came(&mut self.signals.renew) {
             return Turn::Renews;
         }
+        self.be_found(now);
         if came(&mut self.signals.reload) {
             self.core.hear(Heard::Files, now);
         }
@@ -320,71 +329,10 @@ impl Daemon {
             self.core.hear(Heard::Files, now);
         }
         let asked = self.server.as_mut().map(|server| server.go_on(now));
-        for (client, request) in asked.into_iter().flatten() {
-            self.answer(client, request, now);
+        for (client, process, request) in asked.into_iter().flatten() {
+            self.answer(client, process, request, now);
         }
         Turn::Goes
-    }
-
-    fn answer(&mut self, client: ClientId, request: Request, now: Duration) {
-        match request {
-            Request::About => {
-                let about = Answer::About(self.about(now));
-                if let Some(server) = &mut self.server {
-                    server.answer(client, &about, now);
-                }
-            }
-            Request::Events { follow } => {
-                let answers: Vec<Answer> =
-                    self.ring.events().cloned().map(Answer::Record).collect();
-                if let Some(server) = &mut self.server {
-                    server.tell(client, answers.iter(), follow, now);
-                }
-            }
-            Request::Reload { looks } => {
-                let wants = Wants::Reload(looks);
-                self.core.hear(Heard::Reload(Caller { client, wants }), now);
-            }
-            Request::Set {
-                service,
-                server,
-                demand,
-            } => {
-                let wants = Wants::Set {
-                    server: (service, server),
-                    demand,
-                };
-                self.core.hear(Heard::Set(Caller { client, wants }), now);
-            }
-        }
-    }
-
-    fn about(&self, now: Duration) -> About {
-        let doing = if self.core.is_starting() {
-            Some("waits for another flbc, or for the end of a trial, to begin".to_owned())
-        } else if self.core.is_on_trial() {
-            Some("waits for the end of a trial".to_owned())
-        } else {
-            None
-        };
-        let held = self.core.held(now).map(|pause| {
-            format!(
-                "it was taken away again and again, and is brought back in {} s; `flbc reload` does so at once",
-                pause.as_secs().max(1)
-            )
-        });
-        About {
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: self.since,
-            configured: self.hands.files.name().to_owned(),
-            running: self.hands.running(),
-            doing,
-            failing: held.or_else(|| self.hands.complaint().map(str::to_owned)),
-            repairs: self.hands.repairs,
-            faulty_since: self.hands.faulty_since,
-            read_at: self.hands.read_at,
-        }
     }
 
     fn record(&mut self, level: Level, kind: Kind, text: String) -> Record {
@@ -419,35 +367,6 @@ impl Daemon {
         );
         self.happened(Level::Error, Kind::Trouble, text);
     }
-}
-
-/// The socket. Without it nothing is lost but that nobody can ask.
-fn listen(tables: &Tables<Linux>) -> Option<Server> {
-    let group = group();
-    if group.is_some() {
-        // To get to the socket they pass through the folder, and need not see what is in it.
-        let _ = std::fs::set_permissions(tables.notes(), Permissions::from_mode(0o711));
-    }
-    let server = tables
-        .file(SOCKET)
-        .and_then(|path| Server::listen(&path, group));
-    match server {
-        Ok(server) => Some(server),
-        Err(error) => {
-            Report::warning(&format!(
-                "nobody can ask this daemon anything, as it has no socket: {error}"
-            ));
-            None
-        }
-    }
-}
-
-/// The number of the group of those who may ask.
-fn group() -> Option<u32> {
-    let text = std::fs::read_to_string("/etc/group").ok()?;
-    let mut lines = text.lines().map(|line| line.split(':'));
-    let mut line = lines.find(|line| line.clone().next() == Some(GROUP))?;
-    line.nth(2)?.parse().ok()
 }
 
 fn milliseconds() -> u64 {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::apply::Applied;
 use crate::control::{Kind, Level, Looks, Record, Running, Said};
-use crate::diagnostic::{Diagnostics, Exit};
+use crate::diagnostic::{Diagnostics, Exit, listed};
 use crate::kernel::Kernel;
 use crate::kernel::events::Process;
+use crate::model::Lacking;
 use crate::operate::{Refused, turn};
+use crate::view::drifted::TOLD;
 
 use super::{Caller, Files, Hands, Performed, Wants, print};
 use crate::daemon::order::{Order, Outcome, Why};
@@ -40,6 +42,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let begun = self.tables.kernel.now();
         // They were this daemon's until somebody took them over.
         self.tables.force = self.ids.is_some();
+        let lacked = self.lacking.clone();
         let outcome = self.applied(declared, running, &mut sink);
         self.tables.force = false;
         drop(turn);
@@ -60,6 +63,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                         .events
                         .push(self.event(level, Kind::Followed, text));
                 }
+                self.tell_lacking(&lacked, performed);
                 self.done()
             }
             Err(refused) => {
@@ -72,6 +76,30 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 self.complain(kind, said.err.trim_end(), performed);
                 Outcome::Failed
             }
+        }
+    }
+
+    /// Tells of services that are left out now and were not, and of those that came in.
+    fn tell_lacking<C>(&mut self, before: &Lacking, performed: &mut Performed<C>) {
+        let now = self.lacking.clone();
+        let gone = now.iter().filter(|(name, _)| !before.contains_key(*name));
+        let came = before.iter().filter(|(name, _)| !now.contains_key(*name));
+        let gone = gone.map(|one| (one, true));
+        for ((service, interfaces), is_gone) in gone.chain(came.map(|one| (one, false))).take(TOLD)
+        {
+            let names = listed(interfaces.iter().map(|name| &**name), "and");
+            let (level, text) = if is_gone {
+                let text = format!("service `{service}` is left out, as {names} is not there");
+                (Level::Warning, text)
+            } else {
+                let text = format!("service `{service}` comes in, as {names} is there");
+                (Level::Info, text)
+            };
+            let mut event = self.event(level, Kind::Followed, text);
+            event.service = Some(service.to_string());
+            event.interface = interfaces.first().map(ToString::to_string);
+            event.cause = Some("the interfaces changed".to_owned());
+            performed.events.push(event);
         }
     }
 
@@ -101,6 +129,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }) => *looks,
             _ => Looks::default(),
         };
+        let by = caller
+            .as_ref()
+            .map_or_else(Vec::new, |caller| caller.by.clone());
         let mut sink = Diagnostics::new();
         let read = self.files.read(&mut sink);
         let now = self.tables.kernel.clock();
@@ -148,9 +179,17 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 words::applied(&applied, &mut said);
                 let text = words::reloaded(self.files.name(), &applied);
                 let level = words::level(&applied);
-                performed
-                    .events
-                    .push(self.event(level, Kind::Reloaded, text));
+                let mut event = self.event(level, Kind::Reloaded, text);
+                event.cause = Some(
+                    if caller.is_some() {
+                        "asked for"
+                    } else {
+                        "the file changed, or a signal asked for it"
+                    }
+                    .to_owned(),
+                );
+                event.processes = by;
+                performed.events.push(event);
                 (said, self.done())
             }
             Err(refused) => {

@@ -105,6 +105,8 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             );
         }
         self.layers = known.effective.layers().clone();
+        self.layout = Some(known.numbers.layout);
+        self.lacking = known.effective.lacking().clone();
         let mendable = |gap: &&Gap| !is_beyond_mending(gap);
         let gaps = look.gaps.iter().filter(mendable);
         let mut broken: Vec<String> = gaps.map(words::of_gap).collect();

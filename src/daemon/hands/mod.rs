@@ -8,7 +8,8 @@ use crate::control::{Kind, Level, Looks, Record, Running, Said};
 use crate::diagnostic::{Diagnostics, Exit};
 use crate::kernel::Kernel;
 use crate::kernel::events::Process;
-use crate::model::{Layers, Model};
+use crate::lower::layout::Layout;
+use crate::model::{Lacking, Layers, Model};
 use crate::operate::set::Demand;
 use crate::operate::turn::{self, Turn};
 use crate::operate::{Job, Refused};
@@ -40,6 +41,8 @@ pub trait Files {
 pub struct Caller<C> {
     /// Who it is.
     pub client: C,
+    /// Its process.
+    pub by: Vec<Process>,
     /// What was asked for.
     pub wants: Wants,
 }
@@ -103,6 +106,10 @@ pub struct Hands<K, F> {
     /// What the file said when it was read last, and what was noted of that.
     said: Option<Print>,
     kept: Option<Kept>,
+    /// Which bits of marks numbers are in, as far as that is known: tables that were flushed tell it no more.
+    layout: Option<Layout>,
+    /// The services that are left out.
+    lacking: Lacking,
     /// What was set, as it was known last: should all notes be lost, this is what is left of it.
     layers: Layers,
     /// The texts by which the tables are known, as they were when they were known to be right.
@@ -126,14 +133,16 @@ pub struct Hands<K, F> {
 }
 
 impl<K: Kernel, F: Files> Hands<K, F> {
-    /// Hands that have done nothing yet.
-    pub fn new(tables: Tables<K>, files: F) -> Self {
+    /// Hands that have done nothing yet. `layout` is which bits of marks numbers are to be in; `None`: those that they are in.
+    pub fn new(tables: Tables<K>, files: F, layout: Option<Layout>) -> Self {
         Self {
             tables,
             files,
             wanted: None,
             said: None,
             kept: None,
+            layout,
+            lacking: Lacking::new(),
             layers: Layers::default(),
             ids: None,
             owed: Vec::new(),
@@ -276,6 +285,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             Ok(turn) => turn,
             Err(outcome) => return outcome,
         };
+        if self.layout.is_none() {
+            let known = self.tables.recall();
+            self.layout = known.map(|known| known.numbers.layout);
+        }
         let outcome = self.applied(model.clone(), running.clone(), &mut sink);
         drop(turn);
         match outcome {
@@ -313,8 +326,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     ) -> Result<Applied, Refused> {
         let mut notes = Vec::new();
         let layers = self.known_layers(&mut notes);
-        let job = Job::beside(&mut self.tables, declared.clone(), layers, notes, sink)?;
+        let beside = (self.layout, notes);
+        let job = Job::beside(&mut self.tables, declared.clone(), layers, beside, sink)?;
         let applied = job.commit(&mut self.tables, sink)?;
+        self.lacking = job.effective.lacking().clone();
         self.wanted = Some(Wanted {
             print: print(job.effective.declared()),
             declared,

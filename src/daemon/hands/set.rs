@@ -3,6 +3,7 @@
 use crate::control::{Kind, Level, Looks, Said};
 use crate::diagnostic::Diagnostics;
 use crate::kernel::Kernel;
+use crate::kernel::events::Process;
 use crate::operate::set::{self, Demand};
 use crate::operate::{Refused, turn};
 
@@ -33,7 +34,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             let Wants::Set { server, demand } = caller.wants else {
                 continue;
             };
-            let said = self.set_one(&server, demand, performed);
+            let said = self.set_one(&server, demand, caller.by, performed);
             if on_trial && said.exit == 0 {
                 self.owed.push((server, demand));
             }
@@ -53,6 +54,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         &mut self,
         server: &(String, String),
         demand: Demand,
+        by: Vec<Process>,
         performed: &mut Performed<C>,
     ) -> Said {
         let mut sink = Diagnostics::new();
@@ -73,6 +75,8 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                     let mut event = self.event(Level::Info, Kind::Set, text);
                     event.service = Some(server.0.clone());
                     event.server = Some(server.1.clone());
+                    event.cause = Some("asked for".to_owned());
+                    event.processes = by;
                     performed.events.push(event);
                 }
                 said
@@ -97,6 +101,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 let mut event = self.event(Level::Info, Kind::Set, text);
                 event.service = Some(server.0);
                 event.server = Some(server.1);
+                event.cause = Some("asked for while a trial was open, which went back".to_owned());
                 performed.events.push(event);
             }
         }

@@ -94,6 +94,15 @@ pub(super) fn done(table: &str, request: &Request) -> Option<Said> {
     }
 }
 
+/// Asks a daemon, if one keeps these tables, not to listen while something large is made. Without it all works, and the kernel takes
+/// longer.
+pub(super) fn hush(table: &str) {
+    const MOMENT: Duration = Duration::from_millis(300);
+    if let Ok(Some(mut daemon)) = asked(table, &Request::Quiet, Some(MOMENT)) {
+        let _ = daemon.answer();
+    }
+}
+
 /// Whether somebody stopped a process, and it waits to go on.
 fn is_stopped(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));

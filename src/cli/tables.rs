@@ -4,6 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::daemon;
 use super::report::Report;
 use crate::apply::Tables;
 use crate::kernel::{KernelError, Linux};
@@ -77,6 +78,7 @@ pub(super) fn turn(tables: &mut Tables<Linux>) -> Result<Turn, Refused> {
         watch_again(table);
     }
     let turn = taken?;
+    daemon::hush(tables.name());
     if let Some(applied) = &turn.went_back {
         Report::warning(
             "the time of a trial was over, and the process that was to go back had been killed: went back first to what was before",

@@ -32,6 +32,9 @@ pub const SOCKET: &str = "sock";
 pub enum Request {
     /// Who it is, and what it does.
     About,
+    /// Not to listen to the kernel's transactions until whoever asks has made its own, for which it has the lock: see
+    /// [`crate::kernel::events::Feed::listen_to_rules`].
+    Quiet,
     /// To read its file again.
     Reload {
         /// How faults are to look.
@@ -58,7 +61,7 @@ impl Request {
     pub const fn only_looks(&self) -> bool {
         match self {
             Self::About | Self::Events { .. } => true,
-            Self::Reload { .. } | Self::Set { .. } => false,
+            Self::Quiet | Self::Reload { .. } | Self::Set { .. } => false,
         }
     }
 }

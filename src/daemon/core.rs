@@ -129,6 +129,7 @@ impl<C> Core<C> {
                 }
                 sooner(&mut self.due.quick, now.max(self.no_quick_before));
             }
+            Heard::Turn => sooner(&mut self.due.quick, now + BUSY),
             Heard::Interfaces => self.follow(now),
             Heard::Missed => {
                 sooner(&mut self.due.quick, now);

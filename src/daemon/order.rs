@@ -12,6 +12,8 @@ pub enum Heard<C> {
         /// Who it was, where the kernel says so.
         by: Option<Process>,
     },
+    /// Another flbc is about to change the tables.
+    Turn,
     /// An interface that the configuration names came or went, or is another, or has another MAC address.
     Interfaces,
     /// Something was missed: all may be otherwise.

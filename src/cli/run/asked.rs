@@ -9,7 +9,7 @@ use crate::apply::Tables;
 use crate::cli::report::Report;
 use crate::cli::tables;
 use crate::control::server::{ClientId, Server};
-use crate::control::{About, Answer, Kind, Level, Request, SOCKET};
+use crate::control::{About, Answer, Kind, Level, Request, SOCKET, Said};
 use crate::daemon::hands::{Caller, Files as _, Wants};
 use crate::daemon::order::Heard;
 use crate::kernel::Linux;
@@ -42,6 +42,14 @@ impl Daemon {
                     self.ring.events().cloned().map(Answer::Record).collect();
                 if let Some(server) = &mut self.server {
                     server.tell(client, answers.iter(), follow, now);
+                }
+            }
+            Request::Quiet => {
+                self.listen_to_rules(false);
+                self.quiet = true;
+                self.core.hear(Heard::Turn, now);
+                if let Some(server) = &mut self.server {
+                    server.answer(client, &Answer::Done(Said::default()), now);
                 }
             }
             Request::Reload { looks } => {

@@ -17,7 +17,7 @@ use crate::daemon::Ring;
 use crate::daemon::core::{self, Core};
 use crate::daemon::hands::{Caller, Files as _, Hands, Wants};
 use crate::daemon::held;
-use crate::daemon::order::{Done, Heard};
+use crate::daemon::order::{Done, Heard, Outcome};
 use crate::kernel::events::{Feed, Watch as _};
 use crate::kernel::{Kernel as _, KernelError, Linux};
 use crate::lower::layout::Layout;
@@ -102,6 +102,8 @@ struct Daemon {
     /// Until when repairs were said to be held off.
     held: bool,
     only_one: Lock,
+    /// Whether the kernel's transactions are not listened to, as one of this flbc or of another is being made.
+    quiet: bool,
     /// When it is looked next whether others can find this.
     found: Duration,
 }
@@ -154,6 +156,7 @@ impl Daemon {
             ready: false,
             held: false,
             only_one,
+            quiet: false,
             found: now + FOUND,
         })
     }
@@ -202,6 +205,14 @@ impl Daemon {
         };
         let kind = order.kind();
         let others = self.core.others().to_vec();
+        let is_large = match kind {
+            Done::Start | Done::Enforce(_) | Done::Reload => true,
+            Done::Look | Done::Set => false,
+        };
+        if is_large {
+            self.listen_to_rules(false);
+            self.quiet = true;
+        }
         let performed = self.hands.perform(order, &others);
         let after = self.now();
         Report::print(&performed.shown);
@@ -218,7 +229,17 @@ impl Daemon {
             return Worked::Ends(said.exit());
         }
         let took = after.saturating_sub(now);
+        let is_busy = matches!(performed.outcome, Outcome::Busy(_));
         self.core.done(performed.outcome, kind, took, after);
+        if self.quiet && !is_busy {
+            self.quiet = false;
+            self.listen_to_rules(true);
+            // Somebody may have come before this listened again.
+            if let Ok(number) = self.hands.tables.kernel.generation() {
+                let heard = Heard::Generation { number, by: None };
+                self.core.hear(heard, after);
+            }
+        }
         if matches!(kind, Done::Start | Done::Reload)
             && let Some(followed) = &mut self.followed
         {
@@ -230,6 +251,12 @@ impl Daemon {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
         Worked::Done
+    }
+
+    fn listen_to_rules(&mut self, listen: bool) {
+        if let Err(error) = self.feed.listen_to_rules(listen) {
+            self.happened(Level::Error, Kind::Trouble, error.to_string());
+        }
     }
 
     /// Whoever waits for another flbc that does not end is told so.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::apply::Applied;
+use crate::apply::{Applied, Failure};
 use crate::control::{Kind, Level, Looks, Record, Running, Said};
 use crate::diagnostic::{Diagnostics, Exit, listed};
 use crate::kernel::Kernel;
@@ -65,6 +65,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 }
                 self.tell_lacking(&lacked, performed);
                 self.done()
+            }
+            Err(Refused::Failed(Failure::Interfaces(missing))) => {
+                self.wait_for(&missing, performed)
             }
             Err(refused) => {
                 let kind = if why == Why::Repair {

@@ -19,7 +19,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         performed: &mut Performed<C>,
     ) -> Outcome<Caller<C>> {
         // Whoever takes the turn is in the place of whoever had it.
-        self.last_holder = self.tables.holder().map(|holder| holder.command);
+        self.last_holder = self.tables.holder();
         match self.turn(Order::Look { whole }, performed) {
             Ok(turn) => drop(turn),
             Err(outcome) => return outcome,
@@ -50,7 +50,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         if !same {
             let last = self.tables.last();
             let noted = last.as_ref().map(|last| last.tables);
-            let by_flbc = others.iter().any(|other| other.name == "flbc");
+            let holder = self.last_holder.as_ref();
+            let by_flbc = holder.is_some_and(|holder| holder.pid != std::process::id())
+                || others.iter().any(|other| other.name == "flbc");
             match noted {
                 // Whoever unloads them leaves no note, and whoever flushes them does.
                 None if !there && (by_flbc || self.wanted.is_none()) => {
@@ -58,6 +60,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                     return Ok(Outcome::Unloaded);
                 }
                 Some(LastTables::Same) => {}
+                _ if self.waits && !there => return Ok(Outcome::Waits),
                 _ if self.wanted.is_none() => return Ok(Outcome::Unloaded),
                 _ => {
                     let text = if there {
@@ -91,7 +94,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             .as_ref()
             .is_none_or(|wanted| wanted.print != print)
         {
-            let command = self.last_holder.take();
+            let command = self.last_holder.take().map(|holder| holder.command);
             let command = command.unwrap_or_else(|| "another flbc".to_owned());
             let text = format!(
                 "`{command}` applied something else: it is kept in force until the file is reloaded"

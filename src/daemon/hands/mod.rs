@@ -6,10 +6,12 @@ use sha2::{Digest as _, Sha256};
 use crate::apply::{Applied, Failure, Tables};
 use crate::control::{Kind, Level, Looks, Record, Running, Said};
 use crate::diagnostic::{Diagnostics, Exit};
+use crate::emit::netlink::MissingInterface;
 use crate::kernel::Kernel;
 use crate::kernel::events::Process;
 use crate::lower::layout::Layout;
 use crate::model::{Lacking, Layers, Model};
+use crate::notes::lock::Holder;
 use crate::operate::set::Demand;
 use crate::operate::turn::{self, Turn};
 use crate::operate::{Job, Refused};
@@ -120,8 +122,10 @@ pub struct Hands<K, F> {
     on_trial: bool,
     /// What was said of a failure last: it is not said again each time that it is tried.
     complaint: Option<String>,
-    /// The command line of the flbc that changed the tables last.
-    last_holder: Option<String>,
+    /// Who had the turn last, before this process took it.
+    last_holder: Option<Holder>,
+    /// Whether interfaces are waited for, without which nothing can be in force.
+    waits: bool,
     /// Why what is in force is not what should be, as it was found last.
     broken: Vec<String>,
     /// How often others' changes were put right.
@@ -149,6 +153,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             on_trial: false,
             complaint: None,
             last_holder: None,
+            waits: false,
             broken: Vec::new(),
             repairs: 0,
             faulty_since: None,
@@ -305,16 +310,26 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             // It may come.
             Err(Refused::Failed(Failure::Interfaces(missing))) => {
                 self.want(model, running);
-                let names: Vec<&str> = missing.iter().map(|one| &*one.name).collect();
-                let text = words::waits_for(self.files.name(), &names);
-                self.complain(Kind::FollowFailed, &text, performed);
-                Outcome::Waits
+                self.wait_for(&missing, performed)
             }
             Err(refused) => {
                 performed.fatal = Some(self.files.refused(&refused, sink, Looks::default()));
                 Outcome::Failed
             }
         }
+    }
+
+    /// Nothing can be in force without these.
+    fn wait_for<C>(
+        &mut self,
+        missing: &[MissingInterface],
+        performed: &mut Performed<C>,
+    ) -> Outcome<Caller<C>> {
+        self.waits = true;
+        let names: Vec<&str> = missing.iter().map(|one| &*one.name).collect();
+        let text = words::waits_for(self.files.name(), &names);
+        self.complain(Kind::FollowFailed, &text, performed);
+        Outcome::Waits
     }
 
     /// Makes the kernel have what a model says, with what was set. From then on it is what is wanted.
@@ -420,6 +435,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     /// What is known after something was made to be in force.
     fn done<C>(&mut self) -> Outcome<C> {
         self.complaint = None;
+        self.waits = false;
         let name = self.tables.name().to_owned();
         self.ids = self.tables.kernel.identities(&name).ok();
         if let Ok((layers, _)) = self.tables.layers() {

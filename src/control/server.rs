@@ -356,3 +356,6 @@ fn understood(line: &[u8], user: u32) -> Result<Request, String> {
         Err("only root may change anything".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,32 +10,107 @@ use crate::kernel::events::Process;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Record {
     /// When: milliseconds since 1970, by the machine's clock.
-    #[serde(rename = "time", with = "time")]
     pub at: u64,
     /// How much it matters.
     pub level: Level,
     /// What it is.
-    #[serde(rename = "code")]
     pub kind: Kind,
     /// In a sentence.
     pub text: String,
     /// The service that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The real server that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// The interface that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Why it happened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Who made it happen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Who made it happen, the first ones first.
     pub processes: Vec<Process>,
+}
+
+/// The same as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(with = "time")]
+    time: u64,
+    level: Level,
+    code: Kind,
+    text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// The first who made it happen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
+    /// All others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    other_processes: Vec<Process>,
+}
+
+impl From<Record> for Written {
+    fn from(record: Record) -> Self {
+        let Record {
+            at,
+            level,
+            kind,
+            text,
+            service,
+            server,
+            interface,
+            cause,
+            processes,
+        } = record;
+        let mut processes = processes.into_iter();
+        Self {
+            time: at,
+            level,
+            code: kind,
+            text,
+            service,
+            server,
+            interface,
+            cause,
+            process: processes.next(),
+            other_processes: processes.collect(),
+        }
+    }
+}
+
+impl From<Written> for Record {
+    fn from(written: Written) -> Self {
+        let Written {
+            time,
+            level,
+            code,
+            text,
+            service,
+            server,
+            interface,
+            cause,
+            process,
+            other_processes,
+        } = written;
+        Self {
+            at: time,
+            level,
+            kind: code,
+            text,
+            service,
+            server,
+            interface,
+            cause,
+            processes: process.into_iter().chain(other_processes).collect(),
+        }
+    }
 }
 
 /// How much something matters.
@@ -210,7 +285,7 @@ mod tests {
         let text = serde_json::to_string(&event).expect("plain data");
         assert_eq!(
             text,
-            r#"{"time":"2026-11-28T15:25:00.123Z","level":"warning","code":"repaired","text":"the tables were gone","service":"www","cause":"flushed","processes":[{"pid":7,"name":"nft"}]}"#
+            r#"{"time":"2026-11-28T15:25:00.123Z","level":"warning","code":"repaired","text":"the tables were gone","service":"www","cause":"flushed","process":{"pid":7,"name":"nft"}}"#
         );
         assert_eq!(serde_json::from_str::<Record>(&text).ok(), Some(event));
     }

@@ -190,11 +190,8 @@ fn what_others_change_is_put_right_and_told_with_who_it_was() {
             text.contains(told) || told == "somebody",
             "{deed:?}: {text}"
         );
-        assert_eq!(event["processes"][0]["name"], "nft", "{event}");
-        assert!(
-            event["processes"][0]["pid"].as_u64().unwrap() > 1,
-            "{event}"
-        );
+        assert_eq!(event["process"]["name"], "nft", "{event}");
+        assert!(event["process"]["pid"].as_u64().unwrap() > 1, "{event}");
         run.all_is_well();
     }
     // What others do elsewhere is nobody's business.
@@ -570,9 +567,9 @@ fn whoever_asked_and_what_for_is_told() {
         (&set["service"], &set["server"]),
         (&"www".into(), &"web1".into())
     );
-    assert_eq!(set["processes"][0]["name"], "flbc");
+    assert_eq!(set["process"]["name"], "flbc");
     assert_eq!(set["cause"], "asked for");
-    assert_eq!(one("reloaded")["processes"][0]["name"], "flbc");
+    assert_eq!(one("reloaded")["process"]["name"], "flbc");
     let left_out = events
         .iter()
         .find(|event| event["service"] == "dns")

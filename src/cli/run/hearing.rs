@@ -5,10 +5,40 @@ use std::time::Duration;
 use super::Daemon;
 use crate::control::{Kind, Level};
 use crate::daemon::order::Heard;
-use crate::kernel::events::{Event, Source};
+use crate::kernel::events::{Event, Feed, Source, Watch as _};
+
+/// How long it is not listened after that failed.
+const DEAF: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    pub(super) fn hear(&mut self, event: Event, now: Duration) {
+    /// Hears what the kernel tells. Where that fails all is looked at instead, once a second.
+    pub(super) fn hear_kernel(&mut self, now: Duration) {
+        if let Some(until) = self.deaf {
+            if now < until {
+                return;
+            }
+            // From the beginning: whatever was wrong with the old one.
+            match Feed::open() {
+                Ok(feed) => (self.feed, self.deaf) = (feed, None),
+                Err(_) => self.deaf = Some(now + DEAF),
+            }
+            self.core.hear(Heard::Missed, now);
+        }
+        match self.feed.events() {
+            Ok(events) => {
+                for event in events {
+                    self.hear(event, now);
+                }
+            }
+            Err(error) => {
+                self.deaf = Some(now + DEAF);
+                self.core.hear(Heard::Missed, now);
+                self.happened(Level::Error, Kind::Trouble, error.to_string());
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event, now: Duration) {
         match event {
             Event::Generation(generation) => self.core.hear(
                 Heard::Generation {

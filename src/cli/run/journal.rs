@@ -40,6 +40,17 @@ impl Journal {
         }
     }
 
+    /// Shows text of many lines, as far as it goes at once.
+    pub(super) fn show(&mut self, text: &str) {
+        for line in text.split_inclusive('\n') {
+            if takes_a_line() {
+                Report::print(line);
+            } else {
+                self.lost += 1;
+            }
+        }
+    }
+
     /// Says what happened, unless much was said about the same a moment ago: that is said with the next line about it.
     pub(super) fn say(&mut self, record: &Record, now: Duration) {
         if self.about.len() >= MOST {

@@ -87,6 +87,8 @@ struct Daemon {
     hands: Hands<Linux, FileSet>,
     core: Core<Caller<ClientId>>,
     feed: Feed,
+    /// When it is listened again, after that failed.
+    deaf: Option<Duration>,
     server: Option<Server>,
     signals: Signals,
     ring: Ring,
@@ -146,6 +148,7 @@ impl Daemon {
             hands,
             core: Core::new(now),
             feed,
+            deaf: None,
             signals,
             ring: Ring::default(),
             journal: Journal::new(),
@@ -215,7 +218,7 @@ impl Daemon {
         }
         let performed = self.hands.perform(order, &others);
         let after = self.now();
-        Report::print(&performed.shown);
+        self.journal.show(&performed.shown);
         for record in performed.events {
             self.tell(record);
         }
@@ -308,14 +311,17 @@ impl Daemon {
         sooner(self.server.as_ref().and_then(Server::deadline));
         sooner(self.followed.as_ref().map(following::Followed::next));
         sooner(Some(self.found));
+        sooner(self.deaf);
         sooner(self.watchdog.map(|(each, last)| last + each));
         let pause = until.map(|until| until.saturating_sub(now));
         let mut ends = vec![
-            PollFd::new(&self.feed, PollFlags::IN),
             PollFd::new(&self.signals.stop, PollFlags::IN),
             PollFd::new(&self.signals.reload, PollFlags::IN),
             PollFd::new(&self.signals.renew, PollFlags::IN),
         ];
+        if self.deaf.is_none() {
+            ends.push(PollFd::new(&self.feed, PollFlags::IN));
+        }
         if let Some(server) = &self.server {
             let each = server.waits_for();
             ends.extend(each.map(|(end, events)| PollFd::from_borrowed_fd(end, events)));
@@ -337,17 +343,7 @@ impl Daemon {
         if came(&mut self.signals.reload) {
             self.core.hear(Heard::Files, now);
         }
-        match self.feed.events() {
-            Ok(events) => {
-                for event in events {
-                    self.hear(event, now);
-                }
-            }
-            Err(error) => {
-                self.core.hear(Heard::Missed, now);
-                self.happened(Level::Error, Kind::Trouble, error.to_string());
-            }
-        }
+        self.hear_kernel(now);
         if self
             .followed
             .as_mut()

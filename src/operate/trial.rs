@@ -127,6 +127,12 @@ pub fn notice<K: Kernel>(tables: &mut Tables<K>) -> Option<String> {
     let keep = format!("`flbc confirm{option}` keeps this, `flbc try --back{option}` goes back");
     Some(match open {
         Open {
+            remaining: Some(Duration::ZERO),
+            watched: true,
+        } => format!(
+            "on trial, and the time is over: the process that goes back is stopped, or waits for another run; {keep}"
+        ),
+        Open {
             remaining: Some(left),
             watched: true,
         } => format!(

@@ -139,7 +139,7 @@ fn who_confirms_at_the_deadline_before_the_watcher_looks_is_in_time() {
     let status = notice(&mut host.tables()).unwrap();
     assert_eq!(
         status,
-        "on trial: goes back in 0s unless `flbc confirm` comes"
+        "on trial, and the time is over: the process that goes back is stopped, or waits for another run; `flbc confirm` keeps this, `flbc try --back` goes back"
     );
     confirm(&mut host.tables()).unwrap();
     assert_eq!(host.look(&mut watching, 0), Next::Over);

@@ -19,6 +19,15 @@ pub(super) struct Packet {
     pub(super) to_ports: Option<(u16, u16)>,
     /// Whether its connection has been given another destination.
     pub(super) translated: Option<bool>,
+    /// The state of its connection.
+    pub(super) state: Option<State>,
+}
+
+/// The state of a connection, as the kernel numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Established = 0x2,
+    New = 0x8,
 }
 
 /// How sure it is that something is done to a packet.
@@ -77,6 +86,7 @@ fn answer(ask: &Ask, packet: &Packet) -> Option<bool> {
             return is_even.then_some(is_first);
         }
         Subject::Translated => u128::from(packet.translated?),
+        Subject::State => packet.state? as u128,
         Subject::FromPort if ask.ranges == [(0, u16::MAX.into())] => 0,
         Subject::FromPort | Subject::Else => return None,
     };
@@ -179,18 +189,11 @@ impl Walk<'_> {
                 End::Through
             };
             match (end, goes) {
-                (End::Through, false) => {}
                 // Behind what `goto` led to it goes on where this chain was left from.
-                (End::Through, true) if here.sure => {
-                    return if path.depth == 0 {
-                        End::Policy
-                    } else {
-                        End::Through
-                    };
-                }
-                (End::Through, true) => {}
+                (End::Through, true) if here.sure && path.depth == 0 => return End::Policy,
+                (End::Through, true) if here.sure => return End::Through,
                 (End::Policy | End::Over, _) if here.sure => return end,
-                (End::Policy | End::Over, _) => {}
+                (End::Through | End::Policy | End::Over, _) => {}
             }
         }
         End::Through
@@ -216,7 +219,6 @@ pub(super) fn of(packet: &Packet, foreign: &ForeignChain) -> Fate {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
@@ -225,7 +227,7 @@ mod tests {
     fn rule(asks: &[Ask], deeds: &[Deed], then: Option<Then>) -> ForeignRule {
         ForeignRule {
             asks: asks.to_vec(),
-            deeds: BTreeSet::from_iter(deeds.iter().copied()),
+            deeds: deeds.iter().copied().collect(),
             then,
         }
     }
@@ -239,6 +241,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a list of cases")]
     fn a_packet_meets_what_it_would_meet_in_the_kernel() {
         use Chance::{Maybe, Rest, Sure};
         use Deed::{Refuse, Untrack};
@@ -248,6 +251,8 @@ mod tests {
         let some_ports = [ask(Subject::ToPort, 0, 80)];
         let network = [ask(Subject::To(Family::V4), 0xc000_0200, 0xc000_02ff)];
         let v6 = [ask(Subject::To(Family::V6), 0, u128::MAX)];
+        let new = [ask(Subject::State, 8, 8)];
+        let established = [ask(Subject::State, 2, 2)];
         let accept = || Some(Then::Accept);
         let jump = || Some(Then::Jump("b".to_owned()));
         let goto = || Some(Then::Goto("b".to_owned()));
@@ -277,6 +282,16 @@ mod tests {
                 vec![rule(&network, &[Refuse], None)],
                 vec![],
                 Some(Sure),
+                false,
+            ),
+            (vec![rule(&new, &[Refuse], None)], vec![], Some(Sure), false),
+            (
+                vec![
+                    rule(&established, &[], accept()),
+                    rule(&[], &[Refuse], None),
+                ],
+                vec![],
+                Some(Rest),
                 false,
             ),
             // What the rule asks for is so for some of its ports only.
@@ -352,6 +367,7 @@ mod tests {
             protocol: Some(6),
             to_ports: Some((80, 90)),
             translated: None,
+            state: Some(State::New),
         };
         for (a, b, chance, passes) in cases {
             let one_port = !a.contains(&rule(&some_ports, &[Refuse], None));

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::addresses::vips;
+use super::addresses::{link_near, vips};
 use super::reach::{clients, is_unresolved, live, name_of, silent};
 use super::{Facts, Finding, FindingCode, direct, nat, set_for_link};
 use crate::diagnostic::{quote, word};
-use crate::kernel::host::{Host, Link, RefusingRule, Way};
+use crate::kernel::host::{Host, Link, LinkState, RefusingRule, Way};
 use crate::model::{Family, Model, Prefix, RealServer, Service, SourceNat};
 
 /// The addresses to ask the kernel about, where packets to them go.
@@ -80,6 +80,24 @@ fn to_nat_server(
     let (host, name, address) = (facts.host, quote(&server.name), server.address);
     let bits = Family::of(address).bits();
     let mut findings = Vec::new();
+    // Without it another route may lead elsewhere.
+    let near = link_near(host, address).filter(|link| link.state != LinkState::Up);
+    if let Some(near) = near {
+        let link = &near.name;
+        let (what, remedy) = if near.state == LinkState::Down {
+            ("is down", format!("ip link set dev {} up", word(link)))
+        } else {
+            let show = format!("ip -statistics link show dev {}", word(link));
+            ("has nothing at its other end", show)
+        };
+        return vec![Finding::new(
+            FindingCode::InterfaceDown,
+            format!(
+                "the interface {link}, in whose network the server {name} is ({address}), {what}"
+            ),
+            remedy,
+        )];
+    }
     match host.way_to(address) {
         Way::Local => {}
         // Told of the rule, once.

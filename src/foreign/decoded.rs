@@ -34,6 +34,8 @@ enum Held {
     PacketMark,
     /// The status of the connection.
     Status,
+    /// The bits of its state that a mask has left.
+    States(u32),
     #[default]
     Unknown,
 }
@@ -42,7 +44,7 @@ enum Held {
 const fn length(subject: Subject) -> usize {
     match subject {
         Subject::To(Family::V6) | Subject::From(Family::V6) => 16,
-        Subject::To(Family::V4) | Subject::From(Family::V4) => 4,
+        Subject::To(Family::V4) | Subject::From(Family::V4) | Subject::State => 4,
         Subject::ToPort | Subject::FromPort => 2,
         Subject::Family | Subject::Protocol | Subject::Translated | Subject::Else => 1,
     }
@@ -58,6 +60,10 @@ fn number(bytes: &[u8]) -> Option<u128> {
 
 /// A value of this subject, as rules compare it.
 pub(super) fn value(subject: Subject, bytes: &[u8]) -> Option<u128> {
+    if subject == Subject::State {
+        // A number of the machine.
+        return Some(u32::from_ne_bytes(bytes.try_into().ok()?).into());
+    }
     let found = number(bytes)?;
     if subject != Subject::Family {
         return Some(found);
@@ -235,6 +241,7 @@ impl Reader {
         let held = match key {
             Some(ct::MARK) => Held::Mark(0),
             Some(ct::STATUS) => Held::Status,
+            Some(ct::STATE) => Held::Part(Subject::State, 4),
             _ => Held::Unknown,
         };
         self.hold(number(ct::TO), held);
@@ -252,6 +259,9 @@ impl Reader {
         let is_masked = other.is_some_and(|other| other.iter().all(|byte| *byte == 0));
         let native = |bytes: Option<&[u8]>| bytes?.try_into().ok().map(u32::from_ne_bytes);
         let held = match self.held(register(bitwise::FROM)) {
+            Held::Part(Subject::State, _) if is_masked => {
+                native(mask).map_or(Held::Unknown, Held::States)
+            }
             Held::Part(subject, long) if is_masked => {
                 let bytes = mask.filter(|mask| mask.len() == long);
                 match bytes.and_then(number) {
@@ -402,12 +412,27 @@ fn compared(held: &Held, operator: u32, bytes: &[u8]) -> Option<Ask> {
     const LESS: u32 = 2;
     const AT_MOST: u32 = 3;
     const MORE: u32 = 4;
+    if let Held::States(mask) = held {
+        // `ct state new,related`: one of these is set, or none.
+        let is_none = bytes.iter().all(|byte| *byte == 0);
+        let bits = (0..u32::BITS).map(|at| 1 << at);
+        let bits = bits.filter(|bit| mask & bit != 0);
+        return is_none.then(|| Ask {
+            subject: Subject::State,
+            ranges: bits.map(|bit| (u128::from(bit), u128::from(bit))).collect(),
+            other: operator == cmp::EQUAL,
+        });
+    }
     let (subject, first, last) = match *held {
         // The bytes are those of a number of the machine.
         Held::Part(Subject::Translated, _) => {
             let is_none = bytes.iter().all(|byte| *byte == 0);
             let value = u128::from(!is_none);
             (Subject::Translated, value, value)
+        }
+        Held::Part(Subject::State, _) => {
+            let value = value(Subject::State, bytes)?;
+            (Subject::State, value, value)
         }
         Held::Part(subject, long) => {
             // The kernel compares so many bytes.
@@ -429,7 +454,9 @@ fn compared(held: &Held, operator: u32, bytes: &[u8]) -> Option<Ask> {
             }
             (subject, value, value | rest)
         }
-        Held::Mark(_) | Held::PacketMark | Held::Status | Held::Unknown => return None,
+        Held::Mark(_) | Held::PacketMark | Held::Status | Held::States(_) | Held::Unknown => {
+            return None;
+        }
     };
     let range = match operator {
         cmp::EQUAL | cmp::DIFFERENT => (first, last),

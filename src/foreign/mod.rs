@@ -62,6 +62,8 @@ pub enum Subject {
     FromPort,
     /// Whether the destination of its connection was translated: 0 or 1.
     Translated,
+    /// The state of its connection, as a bit.
+    State,
     /// What is not understood.
     Else,
 }

@@ -155,12 +155,17 @@ fn rules_of_others_that_refuse_are_told_until_they_let_balanced_connections_pass
         (format!("table ip fw {{ chain f {{ {hook} 10; ip daddr 10.20.0.0/16 tcp dport 22 drop; }}; }}"), Some(false)),
         (format!("table inet fw {{ chain f {{ {hook} 0; meta l4proto {{ icmp, esp }} drop; ip daddr 10.20.1.0/24 ip saddr 10.20.0.0/24 drop; }}; }}"), Some(false)),
         (format!("table inet fw {{ quota q {{ over 1 bytes; }}; chain f {{ {hook} 0; quota name q drop; }}; }}"), Some(false)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state new tcp dport 80 reject; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state established drop; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state vmap {{ established : accept, related : accept, new : drop }}; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport {{ 22, 80 }} drop; }}; }}"), Some(true)),
         // What is for others alone.
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state invalid drop; ct state established,related accept; tcp dport {{ 22, 8080 }} ct state new drop; }}; }}"), None),
         (format!("table inet fw {{ chain f {{ {hook} 0; meta l4proto {{ icmp, esp }} drop; ip saddr 10.99.0.0/24 ip daddr 10.98.0.0/16 drop; }}; }}"), None),
         (format!("table ip fw {{ chain f {{ {hook} 0; ip protocol icmp drop; }}; }}"), None),
         (format!("table inet fw {{ chain f {{ {hook} 0; policy drop; ct status dnat accept; tcp dport 22 accept; }}; }}"), None),
         (format!("table ip6 fw {{ chain rest {{ counter drop; }}; chain f {{ {hook} -300; goto rest; }}; }}"), Some(true)),
-        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport vmap {{ 22 : accept, 80 : drop }}; }}; }}"), Some(false)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport vmap {{ 22 : accept, 80 : drop }}; }}; }}"), Some(true)),
         (format!("table inet fw {{ chain f {{ {hook} 0; ct status dnat accept; drop; }}; }}"), None),
         (format!("table inet fw {{ chain f {{ {hook} 0; ct state established accept; counter; }}; }}"), None),
         (format!("table inet fw {{ flags dormant; chain f {{ {hook} 0; drop; }}; }}"), None),
@@ -630,5 +635,24 @@ fn a_trial_that_is_open_is_told() {
     assert!(said.sentences().contains(words), "{}", said.sentences());
     let ran = balancer.host.flbc(&["try", "--back"], "");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
+    balancer.assert_well();
+}
+
+#[test]
+fn servers_behind_an_interface_that_is_down_are_not_behind_a_router() {
+    const FILE: &str = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }";
+    let balancer = balancer(Layout::Nat, FILE);
+    balancer.shell("ip link set dev eth1 down");
+    // A route for all leads elsewhere then.
+    let said = balancer.doctor();
+    assert_eq!(
+        said.all(),
+        [("interface-down", true)],
+        "{:#?}",
+        said.findings
+    );
+    for remedy in said.remedies() {
+        balancer.shell(remedy);
+    }
     balancer.assert_well();
 }

@@ -69,12 +69,12 @@ fn with(asks: &[Ask], deed: Option<Deed>, foreign: &ForeignChain) -> ForeignChai
 }
 
 /// A rule that does so, of all that comes or of what is not understood.
-fn doing(deed: Deed, foreign: ForeignChain) -> ForeignChain {
-    with(&[Ask::UNKNOWN], Some(deed), &foreign)
+fn doing(deed: Deed, foreign: &ForeignChain) -> ForeignChain {
+    with(&[Ask::UNKNOWN], Some(deed), foreign)
 }
 
-fn doing_to_all(deed: Deed, foreign: ForeignChain) -> ForeignChain {
-    with(&[], Some(deed), &foreign)
+fn doing_to_all(deed: Deed, foreign: &ForeignChain) -> ForeignChain {
+    with(&[], Some(deed), foreign)
 }
 
 fn translated() -> Ask {
@@ -114,18 +114,18 @@ fn rules_that_refuse_are_told_where_balanced_packets_pass() {
         }
     }
     let empty = || chain("filter", "inet", "forward", 0);
-    let rest = doing_to_all(Deed::Refuse, empty());
+    let rest = doing_to_all(Deed::Refuse, &empty());
     let remedy = ["nft insert rule inet other theirs ct status dnat accept"];
     assert_eq!(found(NAT, rest)[0].remedy, remedy);
     let passing = |empty: &ForeignChain| {
         let passing = with(&[translated()], None, empty);
-        doing_to_all(Deed::Refuse, passing)
+        doing_to_all(Deed::Refuse, &passing)
     };
     assert_eq!(found(NAT, passing(&empty())), []);
     // Before the translation that rule lets nothing pass.
     let early = passing(&chain("filter", "inet", "prerouting", -150));
     assert_eq!(found(NAT, early).len(), 1);
-    let wire = doing_to_all(Deed::Refuse, chain("filter", "netdev", "ingress", 5));
+    let wire = doing_to_all(Deed::Refuse, &chain("filter", "netdev", "ingress", 5));
     assert_eq!(found(DR, wire.clone()).len(), 1);
     assert_eq!(found(NAT, wire.clone()), []);
     // Where packets of nat come in by that interface it is theirs too.
@@ -216,50 +216,50 @@ fn who_comes_first_is_told() {
     let cases = [
         (
             NAT,
-            doing(Translate, chain("nat", "ip", "prerouting", -190)),
+            doing(Translate, &chain("nat", "ip", "prerouting", -190)),
             true,
         ),
         (
             NAT,
-            doing(Translate, chain("nat", "inet", "prerouting", -150)),
+            doing(Translate, &chain("nat", "inet", "prerouting", -150)),
             true,
         ),
         (
             NAT,
-            doing(Translate, chain("nat", "ip", "prerouting", -100)),
+            doing(Translate, &chain("nat", "ip", "prerouting", -100)),
             false,
         ),
         (
             NAT,
-            doing(Translate, chain("nat", "ip6", "prerouting", -190)),
+            doing(Translate, &chain("nat", "ip6", "prerouting", -190)),
             false,
         ),
         (
             NAT,
-            doing(Translate, chain("filter", "ip", "prerouting", -150)),
+            doing(Translate, &chain("filter", "ip", "prerouting", -150)),
             true,
         ),
         (
             NAT,
-            doing(Translate, chain("nat", "ip", "output", -160)),
+            doing(Translate, &chain("nat", "ip", "output", -160)),
             true,
         ),
         (NAT, chain("nat", "ip", "output", -160), false),
         (
             DR,
-            doing(Translate, chain("nat", "ip", "prerouting", -190)),
+            doing(Translate, &chain("nat", "ip", "prerouting", -190)),
             false,
         ),
         (DR, chain("filter", "netdev", "ingress", -1), true),
         (DR, chain("filter", "netdev", "ingress", 0), false),
         (
             DR,
-            doing(Forward, chain("filter", "inet", "ingress", 0)),
+            doing(Forward, &chain("filter", "inet", "ingress", 0)),
             true,
         ),
         (
             DR,
-            doing(Forward, chain("filter", "inet", "ingress", 1)),
+            doing(Forward, &chain("filter", "inet", "ingress", 1)),
             false,
         ),
     ];
@@ -279,7 +279,7 @@ fn who_comes_first_is_told() {
 
 #[test]
 fn what_is_not_tracked_is_not_balanced() {
-    let raw = doing(Deed::Untrack, chain("filter", "ip", "prerouting", -300));
+    let raw = doing(Deed::Untrack, &chain("filter", "ip", "prerouting", -300));
     let told = found(NAT, raw.clone());
     assert_eq!(
         (told[0].code, told[0].mend),
@@ -299,7 +299,7 @@ fn what_is_not_tracked_is_not_balanced() {
         &chain("filter", "ip", "prerouting", -300),
     );
     let done = with(&[address(Subject::From(Family::V4), SERVER)], None, &done);
-    assert_eq!(found(NAT, doing(Deed::Untrack, done)), []);
+    assert_eq!(found(NAT, doing(Deed::Untrack, &done)), []);
     let mut late = raw.clone();
     late.chain.priority = -200;
     assert_eq!(found(NAT, late), []);
@@ -312,7 +312,7 @@ fn what_is_not_tracked_is_not_balanced() {
 fn a_command_is_right_whatever_tables_are_called() {
     let named = |family, table: &str, name: &str, hook| {
         let empty = chain("filter", family, hook, 0);
-        let mut one = doing_to_all(Deed::Refuse, empty);
+        let mut one = doing_to_all(Deed::Refuse, &empty);
         let rules = [(name.to_owned(), one.rules["theirs"].clone())];
         one.rules = Arc::new(rules.into());
         (one.chain.table, one.chain.chain) = (table.to_owned(), name.to_owned());

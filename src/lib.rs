@@ -42,6 +42,7 @@ pub mod doctor;
 pub mod emit;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod explain;
+pub mod foreign;
 pub mod kernel;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod lower;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "source",
     "diagnostic",
     "syntax",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 23] = [
     "lower",
     "emit",
     "diff",
+    "foreign",
     "kernel",
     "notes",
     "doctor",

@@ -14,9 +14,8 @@ use crate::view::strange::strange;
 use super::census::Census;
 use super::commit::Transaction;
 use super::moves::Unfinished;
-use super::remembered::{self, Remembered};
+use super::remembered::{self, Remembered, Stranger};
 use super::settle::{remember, settle};
-use super::words::made_anew;
 use super::work::{self, Work};
 use super::{Applied, Basis, Failure, Request, Tables, Totals, older, see_beside, siblings};
 
@@ -38,7 +37,7 @@ enum Todo {
         work: Box<Work>,
         generation: u32,
         drift: Vec<Drift>,
-        strangers: Vec<String>,
+        strangers: Vec<Stranger>,
     },
     /// It is to be looked at anew: the kernel has not what was remembered.
     LookAgain,
@@ -112,11 +111,17 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
         let (kernel, cache, table) = self.place;
         let request = self.request;
         let mut work = work;
+        // Where the kernel has bound to it by its name what is to be bound, there is nothing to tell.
+        let strangers = if work.changes.is_empty() {
+            Vec::new()
+        } else {
+            strangers
+        };
         let mut applied = Applied {
             difference: std::mem::take(&mut work.difference),
             drift,
             totals: Totals::of(&work.changes),
-            notes: strangers.iter().map(|name| made_anew(name)).collect(),
+            notes: strangers.iter().map(ToString::to_string).collect(),
             ..Applied::default()
         };
         if !request.commit {

@@ -10,7 +10,7 @@ use crate::kernel::ID_STEM;
 use crate::notes::wishes::Wishes;
 use crate::notes::{Last, LastTables};
 
-use super::Remembered;
+use super::remembered::{Remembered, Stranger};
 
 /// Why what was applied is not in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Gap {
     /// A run was killed between writing down what it sets, and its transaction.
     Wished(Vec<String>),
     /// An interface has the name of one that rules were bound to, and is another.
-    Stranger(String),
+    Stranger(Stranger),
     /// An interface that services need is gone.
     Missing {
         /// The interface.
@@ -118,7 +118,7 @@ impl fmt::Display for Gap {
         let words = |all: &[String]| listed(all.iter().map(String::as_str), "and");
         match self {
             Self::Unknown => f.write_str(
-                "what was applied last is not known, as its note under /run/flbc is gone or damaged: others may have changed it since; `flbc apply FILE` compares, and notes it again",
+                "what was applied last is not known, as its note under /run/flbc is gone or damaged, or could not be written: others may have changed it since; `flbc apply FILE` compares, and notes it again",
             ),
             Self::Dormant(family) => write!(
                 f,
@@ -139,9 +139,9 @@ impl fmt::Display for Gap {
                 "a run of flbc was killed before what it set was in force, on {}: `flbc apply --keep` fulfils it",
                 words(keys)
             ),
-            Self::Stranger(interface) => write!(
+            Self::Stranger(stranger) => write!(
                 f,
-                "`{interface}` is another interface than at the last apply: what was bound to it may not be; `flbc apply --keep` puts it right"
+                "{stranger}, and what was bound to it may not be; `flbc apply --keep` puts it right"
             ),
             Self::Missing {
                 interface,

@@ -51,7 +51,7 @@ use census::Census;
 pub use gap::Gap;
 pub use left::Look;
 use moves::{Moves, Unfinished};
-pub use remembered::Remembered;
+pub use remembered::{Remembered, Stranger};
 use settle::settle;
 pub use siblings::Claimed;
 pub use tables::Tables;
@@ -178,7 +178,7 @@ pub struct Seen {
     /// What others changed since the last apply.
     pub drift: Vec<Drift>,
     /// The interfaces that are others than at the last apply, though their names are the same.
-    pub strangers: Vec<String>,
+    pub strangers: Vec<Stranger>,
 }
 
 /// What is known of the tables.

@@ -1,6 +1,7 @@
 //! What an apply leaves for the next one: enough to know all that is in the tables without reading them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,12 +84,24 @@ impl Remembered<'_> {
         })
     }
 
-    /// Those of the interfaces that it names which have another number now: they were made anew, and nothing is bound to them.
-    pub(super) fn strangers(&self, interfaces: &Interfaces) -> Vec<String> {
-        let named = self.interfaces.iter();
-        let strange =
-            named.filter(|(name, number)| interfaces.get(*name).is_some_and(|now| now != *number));
-        strange.map(|(name, _)| name.to_string()).collect()
+    /// Those of the interfaces that it names which have another number now: they were made anew, or have another's name.
+    pub(super) fn strangers(&self, interfaces: &Interfaces) -> Vec<Stranger> {
+        let mut strangers = Vec::new();
+        for (name, number) in &self.interfaces {
+            let Some(now) = interfaces.get(name).filter(|now| *now != number) else {
+                continue;
+            };
+            let of = |all: &Interfaces, number: &u32| {
+                let mut found = all.iter().filter(|(_, one)| *one == number);
+                found.next().map(|(name, _)| name.to_string())
+            };
+            strangers.push(Stranger {
+                name: name.to_string(),
+                was: of(&self.interfaces, now),
+                is_now: of(interfaces, number),
+            });
+        }
+        strangers
     }
 
     /// Whether the interfaces that it names are there, with the numbers that they had.
@@ -104,10 +117,47 @@ impl Remembered<'_> {
 
     /// The tables as they were left, as far as `scope` goes. `plan` is that of the model.
     pub(super) fn tables(&self, plan: &Plan<'_>, table: &str, scope: &Scope) -> Option<Observed> {
-        let ruleset = lower_part(self.model(), plan, &self.numbers, table, scope);
         // All interfaces were there when this was applied.
-        let made = desired(ruleset, &self.interfaces).ok()?;
+        self.tables_on(&self.interfaces, plan, table, scope)
+    }
+
+    /// The same, with the numbers that interfaces have now; `None`: some are not there.
+    pub(super) fn tables_on(
+        &self,
+        interfaces: &Interfaces,
+        plan: &Plan<'_>,
+        table: &str,
+        scope: &Scope,
+    ) -> Option<Observed> {
+        let ruleset = lower_part(self.model(), plan, &self.numbers, table, scope);
+        let made = desired(ruleset, interfaces).ok()?;
         Some(Observed::made(made, &self.ids))
+    }
+}
+
+/// An interface that is another one than at the last apply, though its name is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The name.
+    pub name: String,
+    /// What the interface that has it now was called then, if it is one that the file names.
+    pub was: Option<String>,
+    /// What the interface that had it then is called now.
+    pub is_now: Option<String>,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is another interface than at the last apply: ",
+            self.name
+        )?;
+        match (&self.was, &self.is_now) {
+            (Some(was), _) => write!(f, "it was called `{was}` then"),
+            (None, Some(now)) => write!(f, "the one of then is called `{now}` now"),
+            (None, None) => f.write_str("it was made anew"),
+        }
     }
 }
 

@@ -76,13 +76,6 @@ impl Applied {
     }
 }
 
-/// That an interface is another one than it was.
-pub(super) fn made_anew(interface: &str) -> String {
-    format!(
-        "`{interface}` is another interface than at the last apply: it was made anew, and nothing was bound to it"
-    )
-}
-
 /// What others changed in flbc's tables, a sentence each, with `then` behind it: what becomes of it.
 pub fn drifted(drift: &[Drift], then: &str) -> Vec<String> {
     let told = drift.iter().take(TOLD);

@@ -1,5 +1,6 @@
 //! `server`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::reader::{Reader, Value};
@@ -41,6 +42,10 @@ pub(super) fn read_server(
     };
     match patterns {
         (None, None) => {
+            if let Some(fault) = name.and_then(|name| port_apart(name, address)) {
+                reader.report(fault);
+                return false;
+            }
             let name = match name {
                 None => None,
                 Some(value) => match checked_name(value, value.text, reader) {
@@ -75,6 +80,18 @@ pub(super) fn read_server(
         }
     }
     complete
+}
+
+/// That a constant which holds an address stands in the place of the name, and a port behind it: `server $web1 8080`.
+fn port_apart(name: Value<'_>, address: Value<'_>) -> Option<Diagnostic> {
+    name.used?;
+    let of = endpoint(name.text).ok()?.address;
+    let port: u16 = address.text.parse().ok()?;
+    let place = name.place().to(address.place());
+    let message = "A constant of a server holds its port as well";
+    let whole = SocketAddr::new(of, port);
+    let help = format!("give the constant the value {whole}, and leave {port} out here");
+    Some(Diagnostic::new(Code::BadStatement, place, message).help(help))
 }
 
 type Patterns<'a> = (Option<Pattern<'a>>, Option<Pattern<'a>>);

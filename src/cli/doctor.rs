@@ -1,6 +1,7 @@
 //! `flbc doctor`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::kernel::{Kernel, KernelError, Linux, Reason, Refusal};
 use crate::lower::layout::Layout;
 use crate::model::{Model, Served};
 use crate::operate::refused::option;
-use crate::operate::{Earlier, Job, Refused};
+use crate::operate::{Earlier, Job, Refused, trial};
 use crate::source::Sources;
 
 /// So many findings of one kind are told one by one to people.
@@ -240,17 +241,55 @@ fn privileged<T>(result: Result<T, KernelError>) -> Result<Option<T>, KernelErro
 
 /// Lets the kernel check what `flbc apply` would send it.
 fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sources) -> Answer {
-    let mut sink = Diagnostics::new();
     let mut tables = match tables::open_to_look(table) {
         Ok(tables) => tables,
         Err(error) => return unanswered(&error),
     };
-    let job = Job::new(&mut tables, model.clone(), Earlier::Kept, None, &mut sink);
-    let checked = job.and_then(|job| Ok((job.check(&mut tables, &mut sink)?, job)));
+    let ask = |tables: &mut Tables<Linux>| {
+        let mut answer = asked_once(report, model, tables, file, sources);
+        if let Answer::Findings(findings) = &mut answer {
+            findings.extend(on_trial(tables));
+        }
+        Ok::<Answer, Infallible>(answer)
+    };
+    let is_well = |answer: &Answer| match answer {
+        Answer::Findings(findings) => {
+            let mut codes = findings.iter().map(|finding| finding.code);
+            !codes.any(|code| code == FindingCode::NotInForce)
+        }
+        Answer::Unprivileged | Answer::Failed(_) => true,
+    };
+    match tables::settled(&mut tables, ask, is_well) {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    }
+}
+
+/// That a trial is open, in which the commands that are told are refused.
+fn on_trial(tables: &mut Tables<Linux>) -> Option<Finding> {
+    let notice = trial::notice(tables)?;
+    let option = option(tables.name());
+    let sentence = format!(
+        "{notice}; until it ends `flbc apply`, `flbc set` and `flbc unload` are refused: `flbc confirm{option}` or `flbc try --back{option}` ends it"
+    );
+    let remedy = format!("flbc status{option}");
+    Some(Finding::new(FindingCode::OnTrial, sentence, remedy))
+}
+
+fn asked_once(
+    report: &Report,
+    model: &Model,
+    tables: &mut Tables<Linux>,
+    file: &Path,
+    sources: &Sources,
+) -> Answer {
+    let mut sink = Diagnostics::new();
+    let job = Job::new(tables, model.clone(), Earlier::Kept, None, &mut sink);
+    let checked = job.and_then(|job| Ok((job.check(tables, &mut sink)?, job)));
     let failure = match checked {
         Ok((applied, job)) => {
             let remedy = format!("flbc apply {}", argument(&file.to_string_lossy()));
-            let mut findings = match not_in_force(&mut tables, &remedy) {
+            let mut findings = match not_in_force(tables, &remedy) {
                 Ok(findings) => findings,
                 Err(error) => return unanswered(&error),
             };
@@ -303,7 +342,6 @@ fn asked(report: &Report, model: &Model, table: &str, file: &Path, sources: &Sou
     }
 }
 
-/// What connection tracking follows and nat should balance.
 /// Why the kernel has not what was applied.
 fn not_in_force(tables: &mut Tables<Linux>, remedy: &str) -> Result<Vec<Finding>, KernelError> {
     let look = tables.look()?;
@@ -315,6 +353,7 @@ fn not_in_force(tables: &mut Tables<Linux>, remedy: &str) -> Result<Vec<Finding>
     Ok(findings.collect())
 }
 
+/// What connection tracking follows and nat should balance.
 fn passing_by(kernel: &mut Linux, model: &Model) -> Answer {
     if Served::by_nat(model).is_empty() {
         return Answer::Findings(Vec::new());

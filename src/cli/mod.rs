@@ -31,8 +31,9 @@ mod trial;
 
 use arguments::{Arguments, Color, Command};
 
-/// Parses the arguments of this program, runs the command, and says how to exit.
-pub fn run() -> ExitCode {
+/// Parses the arguments of this program, runs the command, and says how to exit. `closed`: nobody gave it a standard output.
+pub fn run(closed: bool) -> ExitCode {
+    output::begin(closed);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return not_run(&without_dangerous_tip(error)).into(),
@@ -236,7 +237,7 @@ fn not_run(error: &clap::Error) -> Exit {
         }
         return Exit::Bad;
     }
-    match error.print() {
+    match output::if_open().and_then(|()| error.print()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             report::Report::written(Err(error), "standard output")
         }

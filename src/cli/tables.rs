@@ -137,6 +137,32 @@ fn waits_for(holder: Option<&Holder>) -> String {
     )
 }
 
+/// What is read of tables. While another flbc is at work the kernel has what its note does not say yet: that is waited for,
+/// so that it is no alarm.
+pub(super) fn settled<T, E>(
+    tables: &mut Tables<Linux>,
+    mut read: impl FnMut(&mut Tables<Linux>) -> Result<T, E>,
+    is_well: impl Fn(&T) -> bool,
+) -> Result<T, E> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const TRIES: usize = 40;
+    let mut found = read(tables)?;
+    for _ in 0..TRIES {
+        if is_well(&found) {
+            break;
+        }
+        let is_busy = matches!(tables.lock(), Ok(None));
+        if is_busy {
+            thread::sleep(PAUSE);
+        }
+        found = read(tables)?;
+        if !is_busy {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 /// What waits a moment each time, and says whether that was within the time.
 pub(super) fn waiting(time: Duration, moment: Duration) -> impl FnMut() -> bool {
     let start = Instant::now();

@@ -113,7 +113,7 @@ pub(super) fn watch(table: &str) -> Exit {
 fn watched(table: &str) -> std::io::Result<()> {
     trial::detach()?;
     let mut clock = tables::open(table).map_err(std::io::Error::other)?;
-    let mut watcher = Watcher::new(clock.trials()?)?;
+    let mut watcher = Watcher::new(clock.trials()?, clock.kernel.now())?;
     trial::tell_ready()?;
     loop {
         let now = clock.kernel.now();

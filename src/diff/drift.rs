@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::emit::netlink::{Element, TableFamily};
+use crate::emit::netlink::{Element, Hook, TableFamily};
 
 use super::observed::identity;
 use super::{Observed, ObservedTable, bytecode};
@@ -98,11 +98,17 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
     let mut all = Vec::new();
     for family in TableFamily::BOTH {
         let mut tell = |what, how| {
+            let about = match (&what, how, left.table(family), found.table(family)) {
+                (Drifted::Chain(name), DriftKind::Different, Some(left), Some(found)) => {
+                    hooks(left, found, name)
+                }
+                _ => None,
+            };
             all.push(Drift {
                 family,
                 what,
                 how,
-                about: None,
+                about,
             });
         };
         match (left.table(family), found.table(family)) {
@@ -119,6 +125,45 @@ pub fn drift(left: &Observed, found: &Observed) -> Vec<Drift> {
         }
     }
     all
+}
+
+/// How the hook of a chain differs: `priority -90, was -150`.
+fn hooks(left: &ObservedTable, found: &ObservedTable, name: &str) -> Option<String> {
+    let of = |table: &ObservedTable| {
+        let mut chains = table.chains.iter();
+        chains.find(|chain| *chain.name == *name)?.hook.clone()
+    };
+    let (then, now) = match (of(left), of(found)) {
+        (Some(then), Some(now)) => (then, now),
+        (Some(_), None) => return Some("no packet enters it any more".to_owned()),
+        (None, Some(_)) => return Some("packets enter it, and did not".to_owned()),
+        (None, None) => return None,
+    };
+    let policy = |policy: u32| if policy == 0 { "drop" } else { "accept" };
+    let devices = |hook: &Hook| match &*hook.devices {
+        [] => "none".to_owned(),
+        devices => devices.join(" "),
+    };
+    let fields = [
+        ("type", now.kind.to_string(), then.kind.to_string()),
+        ("hook", now.number.to_string(), then.number.to_string()),
+        (
+            "priority",
+            now.priority.to_string(),
+            then.priority.to_string(),
+        ),
+        (
+            "policy",
+            policy(now.policy).to_owned(),
+            policy(then.policy).to_owned(),
+        ),
+        ("devices", devices(&now), devices(&then)),
+    ];
+    let differing = fields.into_iter().filter(|(_, now, then)| now != then);
+    let differing: Vec<String> = differing
+        .map(|(what, now, then)| format!("{what} {now}, was {then}"))
+        .collect();
+    (!differing.is_empty()).then(|| differing.join("; "))
 }
 
 fn sets(left: &ObservedTable, found: &ObservedTable, tell: &mut impl FnMut(Drifted, DriftKind)) {

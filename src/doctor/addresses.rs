@@ -167,11 +167,12 @@ fn forwards(host: &Host, family: Family) -> bool {
     setting != Some(0)
 }
 
-/// The interface whose network the address is in.
-fn link_near(host: &Host, address: IpAddr) -> Option<&Link> {
+/// The interface whose network the address is in, beside that of the address itself.
+pub(super) fn link_near(host: &Host, address: IpAddr) -> Option<&Link> {
     let near = host.addresses.iter().find(|own| {
         let network = Prefix::new(own.address, own.prefix);
-        own.prefix > 0 && network.is_some_and(|network| network.contains(address))
+        let is_near = own.prefix > 0 && own.address != address;
+        is_near && network.is_some_and(|network| network.contains(address))
     })?;
     host.link_at(near.interface)
 }

@@ -244,6 +244,8 @@ pub(super) mod tests {
             port_of: None,
             hairpin: None,
             forwards_ipv4: true,
+            arp: true,
+            arp_ignore: 0,
             rp_filter: 0,
         }
     }
@@ -266,9 +268,11 @@ pub(super) mod tests {
             guarded: BTreeSet::new(),
             apart: BTreeSet::new(),
             mark_rules: Vec::new(),
+            refusing_rules: Vec::new(),
             legacy_tables: Vec::new(),
             settings,
             nft,
+            iptables: true,
         }
     }
 

@@ -17,8 +17,10 @@ use crate::source::Span;
 
 mod addresses;
 mod after;
+mod arp;
 mod chains;
 mod direct;
+mod fate;
 mod foreign;
 mod machine;
 mod older;
@@ -28,7 +30,8 @@ mod stack;
 
 pub use addresses::{claimed, vips_of};
 pub use after::{on_servers, unseen};
-pub use foreign::{Hooked, Obstacle, Trouble, obstacles};
+pub use chains::refusing_by_policy;
+pub use foreign::{Hooked, Trouble, obstacles};
 pub use older::{forgetting, older};
 pub use paths::{contacts, destinations};
 
@@ -47,6 +50,10 @@ pub enum FindingCode {
     VipRefused,
     /// Another machine has the VIP too.
     VipDuplicate,
+    /// An interface does not answer for a VIP that another has (`arp_ignore`).
+    VipUnanswered,
+    /// An interface asks for no MAC addresses.
+    ArpOff,
     /// Nothing is sent on between interfaces.
     ForwardingOff,
     /// Strict reverse path filtering drops what clients send.
@@ -89,6 +96,12 @@ pub enum FindingCode {
     ForeignFirst,
     /// A chain of others keeps connection tracking away from packets.
     ForeignNotrack,
+    /// A chain of others writes other addresses or ports into packets.
+    ForeignRewrite,
+    /// A chain of others writes marks of connections.
+    ForeignMark,
+    /// An `ip rule` refuses packets.
+    RuleRefuses,
     /// An `ip rule` chooses routes by bits that marks of flbc have.
     RuleMatchesMarks,
     /// A flow that the kernel followed before its service came is not balanced.
@@ -105,19 +118,23 @@ pub enum FindingCode {
     StrangeTable,
     /// The kernel has not what was applied.
     NotInForce,
+    /// A trial is open: nothing else may change the tables.
+    OnTrial,
     /// The kernel has not what the file says.
     NotApplied,
 }
 
 impl FindingCode {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 42] = [
         Self::NoSuchInterface,
         Self::InterfaceDown,
         Self::VipNowhere,
         Self::VipCircles,
         Self::VipRefused,
         Self::VipDuplicate,
+        Self::VipUnanswered,
+        Self::ArpOff,
         Self::ForwardingOff,
         Self::StrictReversePath,
         Self::NoRouteToServer,
@@ -139,6 +156,9 @@ impl FindingCode {
         Self::ForeignDrop,
         Self::ForeignFirst,
         Self::ForeignNotrack,
+        Self::ForeignRewrite,
+        Self::ForeignMark,
+        Self::RuleRefuses,
         Self::RuleMatchesMarks,
         Self::OlderFlow,
         Self::VipOfAnotherTable,
@@ -147,6 +167,7 @@ impl FindingCode {
         Self::NftOld,
         Self::StrangeTable,
         Self::NotInForce,
+        Self::OnTrial,
         Self::NotApplied,
     ];
 
@@ -159,6 +180,8 @@ impl FindingCode {
             Self::VipCircles => "vip-circles",
             Self::VipRefused => "vip-refused",
             Self::VipDuplicate => "vip-duplicate",
+            Self::VipUnanswered => "vip-unanswered",
+            Self::ArpOff => "arp-off",
             Self::ForwardingOff => "forwarding-off",
             Self::StrictReversePath => "strict-rp-filter",
             Self::NoRouteToServer => "no-route-to-server",
@@ -180,6 +203,9 @@ impl FindingCode {
             Self::ForeignDrop => "foreign-drop",
             Self::ForeignFirst => "foreign-first",
             Self::ForeignNotrack => "foreign-notrack",
+            Self::ForeignRewrite => "foreign-rewrite",
+            Self::ForeignMark => "foreign-mark",
+            Self::RuleRefuses => "rule-refuses",
             Self::RuleMatchesMarks => "rule-matches-marks",
             Self::OlderFlow => "older-flow",
             Self::VipOfAnotherTable => "vip-of-another-table",
@@ -188,6 +214,7 @@ impl FindingCode {
             Self::NftOld => "nft-old",
             Self::StrangeTable => "strange-table",
             Self::NotInForce => "not-in-force",
+            Self::OnTrial => "on-trial",
             Self::NotApplied => "not-applied",
         }
     }
@@ -209,6 +236,8 @@ impl FindingCode {
             Self::VipDuplicate => {
                 "Another machine answers for a VIP, by IPv6 duplicate address detection"
             }
+            Self::VipUnanswered => "No interface answers for a VIP, by `arp_ignore`",
+            Self::ArpOff => "An interface asks for no MAC addresses and tells none (`arp off`)",
             Self::ForwardingOff => "In nat, packets that come in are not sent on",
             Self::StrictReversePath => "In nat, rp_filter drops what clients send",
             Self::NoRouteToServer => "In nat, no route leads to a server",
@@ -258,6 +287,13 @@ impl FindingCode {
             Self::ForeignNotrack => {
                 "In nat, rules of others keep connection tracking away from packets, which are not balanced then"
             }
+            Self::ForeignRewrite => "Rules of others write other addresses or ports into packets",
+            Self::ForeignMark => {
+                "In nat, rules of others write the marks by which flbc knows its connections"
+            }
+            Self::RuleRefuses => {
+                "In nat, an `ip rule` refuses packets to or from servers or clients"
+            }
             Self::RuleMatchesMarks => {
                 "In nat, an `ip rule` looks at bits of a mark that flbc sets too"
             }
@@ -272,6 +308,9 @@ impl FindingCode {
             Self::NftOld => "nft is too old to list the rules",
             Self::StrangeTable => "Another program made a table of flbc's name",
             Self::NotInForce => "The kernel has not what was applied",
+            Self::OnTrial => {
+                "A trial is open: commands that change the tables are refused until it ends (to know)"
+            }
             Self::NotApplied => "The kernel has not what the file says (to know)",
         }
     }
@@ -291,6 +330,7 @@ impl FindingCode {
                 | Self::ConnectionsWereDropped
                 | Self::InvalidPackets
                 | Self::NftMissing
+                | Self::OnTrial
                 | Self::NotApplied
         )
     }
@@ -362,10 +402,11 @@ pub fn examine(model: &Model, facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     machine::examine(model, facts, &mut findings);
     addresses::examine(model, facts.host, &mut findings);
+    arp::examine(model, facts.host, &mut findings);
     paths::examine(model, facts, &mut findings);
     direct::examine(model, facts.host, &mut findings);
     if let Some(foreign) = facts.foreign {
-        chains::examine(model, foreign, &mut findings);
+        chains::examine(model, facts, foreign, &mut findings);
     }
     findings.sort_by_key(|finding| finding.code);
     findings

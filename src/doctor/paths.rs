@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::addresses::vips;
+use super::addresses::{link_near, vips};
 use super::reach::{clients, is_unresolved, live, name_of, silent};
 use super::{Facts, Finding, FindingCode, direct, nat, set_for_link};
 use crate::diagnostic::{quote, word};
-use crate::kernel::host::{Host, Link, Way};
-use crate::model::{Family, Model, RealServer, Service, SourceNat};
+use crate::kernel::host::{Host, Link, LinkState, RefusingRule, Way};
+use crate::model::{Family, Model, Prefix, RealServer, Service, SourceNat};
 
 /// The addresses to ask the kernel about, where packets to them go.
 pub fn destinations(model: &Model) -> BTreeSet<IpAddr> {
@@ -69,6 +69,7 @@ pub(super) fn examine(model: &Model, facts: &Facts<'_>, findings: &mut Vec<Findi
     between(model, facts.host, findings);
     bridges(model, facts.host, findings);
     reverse_paths(model, facts.host, findings);
+    refusing_rules(model, facts.host, findings);
 }
 
 fn to_nat_server(
@@ -79,8 +80,32 @@ fn to_nat_server(
     let (host, name, address) = (facts.host, quote(&server.name), server.address);
     let bits = Family::of(address).bits();
     let mut findings = Vec::new();
+    // Without it another route may lead elsewhere.
+    let near = link_near(host, address).filter(|link| link.state != LinkState::Up);
+    if let Some(near) = near {
+        let link = &near.name;
+        let (what, remedy) = if near.state == LinkState::Down {
+            ("is down", format!("ip link set dev {} up", word(link)))
+        } else {
+            let show = format!("ip -statistics link show dev {}", word(link));
+            ("has nothing at its other end", show)
+        };
+        return vec![Finding::new(
+            FindingCode::InterfaceDown,
+            format!(
+                "the interface {link}, in whose network the server {name} is ({address}), {what}"
+            ),
+            remedy,
+        )];
+    }
     match host.way_to(address) {
         Way::Local => {}
+        // Told of the rule, once.
+        Way::Refused
+            if host
+                .refusing_rules
+                .iter()
+                .any(|rule| surely_for(rule, address)) => {}
         Way::Nowhere | Way::Refused => findings.push(Finding::new(
             FindingCode::NoRouteToServer,
             format!("no route leads to the server {name}, {address}"),
@@ -250,6 +275,49 @@ fn bridges(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
                 findings.push(finding.at(server.span));
             }
         }
+    }
+}
+
+/// Whether a rule is for all packets to a server, or for all of its answers.
+fn surely_for(rule: &RefusingRule, server: IpAddr) -> bool {
+    let has = |prefix: &Option<Prefix>| prefix.is_some_and(|prefix| prefix.contains(server));
+    let nothing_else = |other: &Option<Prefix>| other.is_none_or(|other| other.length() == 0);
+    let to = (has(&rule.to) || rule.to.is_none()) && nothing_else(&rule.from);
+    let from = has(&rule.from) && nothing_else(&rule.to);
+    !rule.asks_more && rule.family == Family::of(server) && (to || from)
+}
+
+/// Rules that refuse packets on their way to servers or back.
+fn refusing_rules(model: &Model, host: &Host, findings: &mut Vec<Finding>) {
+    for rule in &host.refusing_rules {
+        let of_family = |service: &&Service| service.families().any(|its| its == rule.family);
+        let mut services = nat(model).filter(of_family).peekable();
+        if services.peek().is_none() {
+            continue;
+        }
+        let mut servers = services.flat_map(|service| live(model, service));
+        let server = servers.find(|server| surely_for(rule, server.address));
+        let (priority, action) = (rule.priority, rule.action);
+        let ip = match rule.family {
+            Family::V4 => "ip",
+            Family::V6 => "ip -6",
+        };
+        let sentence = match server {
+            Some(server) => format!(
+                "`ip rule` {priority} ({action}) refuses all packets of the server {}, {}",
+                quote(&server.name),
+                server.address
+            ),
+            None => format!(
+                "`ip rule` {priority} ({action}) refuses packets: those to servers and to clients must not be among what it is for"
+            ),
+        };
+        let remedy = format!("{ip} rule show pref {priority}");
+        let finding = Finding::new(FindingCode::RuleRefuses, sentence, remedy);
+        findings.push(match server {
+            Some(server) => finding.at(server.span),
+            None => finding.known(),
+        });
     }
 }
 

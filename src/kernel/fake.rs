@@ -29,8 +29,8 @@ use permitted::permitted;
 use super::error::Refusal;
 use super::events::{Address, Event, Generation, Neighbour, Process};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Counted, Entry, Flow, Judged, Kernel, KernelError,
-    Memory, Part, Recollection, Verdict,
+    Balanced, BaseChain, Committed, Connection, Counted, Entry, Flow, ForeignChain, Judged, Kernel,
+    KernelError, Memory, Part, Recollection, Verdict,
 };
 
 /// What another program does to the tables in a transaction of its own; one that does nothing to them has others of its
@@ -359,6 +359,13 @@ impl Kernel for Fake {
     fn base_chains(&mut self, _own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
         self.ask()?;
         Ok(self.base_chains.clone())
+    }
+
+    fn rules_of_chains(
+        &mut self,
+        chains: Vec<BaseChain>,
+    ) -> Result<Vec<ForeignChain>, KernelError> {
+        Ok(chains.into_iter().map(ForeignChain::bare).collect())
     }
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {

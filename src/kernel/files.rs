@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::diagnostic::argument;
+
 /// Opens a file that flbc wrote. It is a file and no link or pipe, and nobody but root can have written it.
 pub(crate) fn open_note(path: &Path) -> io::Result<File> {
     let mut options = File::options();
@@ -33,18 +35,22 @@ pub(crate) fn secure(path: &Path, metadata: &Metadata, directory: bool) -> io::R
         metadata.is_file()
     };
     // Root's own where root works here; without root, that of whoever does.
-    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-    if right_kind && is_own && metadata.mode() & OTHERS_MAY_WRITE == 0 {
-        Ok(())
+    let (owner, here) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let place = path.display();
+    let name = argument(&path.to_string_lossy());
+    let why = if !right_kind {
+        let kind = if directory { "folder" } else { "file" };
+        format!("{place} is no {kind}: `mv {name} {name}.old` makes room for one")
+    } else if owner != here {
+        format!(
+            "{place} belongs to user {owner}, and this is user {here}: `chown {here} {name}` mends it where that is right"
+        )
+    } else if metadata.mode() & OTHERS_MAY_WRITE != 0 {
+        format!("others may write to {place}: `chmod go-w {name}` mends it")
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} is not root's own, or others may write to it",
-                path.display()
-            ),
-        ))
-    }
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// What no other boot of any machine has.

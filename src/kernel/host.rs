@@ -3,9 +3,7 @@
 //! Read for `flbc doctor`. Nothing is changed, but that the kernel may be told to ask for a neighbour's MAC address.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
 
 use nlink::Route;
 use nlink::blocking::Connection;
@@ -19,7 +17,11 @@ use super::KernelError;
 use super::arrival::Arrivals;
 use super::conntrack::failed;
 use crate::emit::netlink::attribute::Attributes;
-use crate::model::{Family, MacAddress};
+use crate::model::{Family, MacAddress, Prefix};
+
+mod files;
+
+use files::{is_installed, legacy_tables, nft, settings};
 
 /// The routing table of the loop guard: blackholes for VIPs, for packets from outside alone (`not iif lo`).
 pub const LOOP_GUARD: u32 = 4243;
@@ -27,6 +29,9 @@ pub const LOOP_GUARD: u32 = 4243;
 /// The kinds of interfaces that stand on another: what they send goes out by that one, and what it gets for them comes to
 /// them.
 const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
+
+/// A flag of an interface: `IFF_NOARP`.
+const NO_ARP: u32 = 0x80;
 
 /// Whether an interface can send and receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,11 @@ pub struct Link {
     pub hairpin: Option<bool>,
     /// Whether IPv4 packets that come in by it are sent on.
     pub forwards_ipv4: bool,
+    /// Whether it asks for MAC addresses, and tells its own.
+    pub arp: bool,
+    /// Its own `arp_ignore`: 0 answers for all addresses of this machine, 1 and 2 for its own, 8 for none. The greater of it and
+    /// [`Settings::arp_ignore`] counts.
+    pub arp_ignore: u32,
     /// Its own `rp_filter`: 0 off, 1 strict, 2 loose. The greater of it and [`Settings::rp_filter`] counts.
     pub rp_filter: u32,
 }
@@ -112,6 +122,23 @@ pub struct MarkRule {
     pub mask: u32,
 }
 
+/// An `ip rule` that refuses packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusingRule {
+    /// Whose packets it is for.
+    pub family: Family,
+    /// Its place among the rules: the lowest comes first.
+    pub priority: u32,
+    /// `prohibit`, `unreachable`, `blackhole`
+    pub action: &'static str,
+    /// Where packets come from that it is for.
+    pub from: Option<Prefix>,
+    /// Where they go to.
+    pub to: Option<Prefix>,
+    /// Whether it asks for more, or is turned round.
+    pub asks_more: bool,
+}
+
 /// Numbers from `/proc/sys/net`; `None` where the kernel has no such setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -121,6 +148,8 @@ pub struct Settings {
     pub ipv6_forward: Option<u64>,
     /// `ipv4.conf.all.rp_filter`
     pub rp_filter: Option<u64>,
+    /// `ipv4.conf.all.arp_ignore`
+    pub arp_ignore: Option<u64>,
     /// `netfilter.nf_conntrack_max`: connections that are followed at most
     pub connections_at_most: Option<u64>,
     /// `netfilter.nf_conntrack_count`: connections that are followed now
@@ -170,12 +199,16 @@ pub struct Host {
     pub apart: BTreeSet<Family>,
     /// The rules that choose routes by a mark.
     pub mark_rules: Vec<MarkRule>,
+    /// The rules that refuse packets.
+    pub refusing_rules: Vec<RefusingRule>,
     /// The tables of iptables that do not stand in nf_tables, where nobody sees their rules but `iptables-legacy`.
     pub legacy_tables: Vec<String>,
     /// The settings.
     pub settings: Settings,
     /// The `nft` of the shell.
     pub nft: Nft,
+    /// Whether the shell finds `iptables`.
+    pub iptables: bool,
 }
 
 impl Host {
@@ -252,6 +285,8 @@ pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<
             port_of: link.master().filter(|master| !routing.contains(master)),
             hairpin: hairpin(link),
             forwards_ipv4: link.ipv4_devconf(Ipv4Devconf::Forwarding) != Some(0),
+            arp: link.flags() & NO_ARP == 0,
+            arp_ignore: link.ipv4_devconf(Ipv4Devconf::ArpIgnore).unwrap_or(0),
             rp_filter: link.ipv4_devconf(Ipv4Devconf::RpFilter).unwrap_or(0),
         })
     });
@@ -273,10 +308,12 @@ pub fn look(destinations: &BTreeSet<IpAddr>, vips: &BTreeSet<IpAddr>) -> Result<
         guarded: guarded(&rules, |rule| rule.table() == LOOP_GUARD),
         apart: guarded(&rules, RuleMessage::is_lookup),
         mark_rules: rules.iter().filter_map(mark_rule).collect(),
+        refusing_rules: rules.iter().filter_map(refusing_rule).collect(),
         legacy_tables: legacy_tables(),
         ways,
         settings: settings(),
         nft: nft(),
+        iptables: is_installed("iptables"),
     })
 }
 
@@ -345,21 +382,34 @@ fn mark_rule(rule: &RuleMessage) -> Option<MarkRule> {
     })
 }
 
-/// The tables of `iptables-legacy` and `ip6tables-legacy`.
-fn legacy_tables() -> Vec<String> {
-    let files = [
-        ("iptables", "ip_tables_names"),
-        ("ip6tables", "ip6_tables_names"),
-    ];
-    let named = files.map(|(program, file)| {
-        let names = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
-        let names: Vec<String> = names
-            .lines()
-            .map(|name| format!("{program} {name}"))
-            .collect();
-        names
-    });
-    named.concat()
+fn refusing_rule(rule: &RuleMessage) -> Option<RefusingRule> {
+    let action = if rule.is_prohibit() {
+        "prohibit"
+    } else if rule.is_unreachable() {
+        "unreachable"
+    } else if rule.is_blackhole() {
+        "blackhole"
+    } else {
+        return None;
+    };
+    let prefix = |address: Option<IpAddr>, length| Prefix::new(address?, length);
+    Some(RefusingRule {
+        family: family(rule),
+        priority: rule.priority(),
+        action,
+        from: prefix(rule.source(), rule.src_len()),
+        to: prefix(rule.destination(), rule.dst_len()),
+        asks_more: rule.is_invert()
+            || rule.iifname().is_some()
+            || rule.oifname().is_some()
+            || rule.fwmark().is_some()
+            || rule.tun_id().is_some()
+            || rule.uid_range().is_some()
+            || rule.ip_proto().is_some()
+            || rule.sport_range().is_some()
+            || rule.dport_range().is_some()
+            || rule.l3mdev().is_some_and(|l3mdev| l3mdev != 0),
+    })
 }
 
 fn way(route: &RouteMessage, to: IpAddr) -> Way {
@@ -378,93 +428,5 @@ fn way(route: &RouteMessage, to: IpAddr) -> Way {
             None => Way::Nowhere,
         },
         _ => Way::Refused,
-    }
-}
-
-fn settings() -> Settings {
-    let statistics = fs::read_to_string("/proc/net/stat/nf_conntrack").unwrap_or_default();
-    Settings {
-        ipv4_forward: setting("ipv4/ip_forward"),
-        ipv6_forward: setting("ipv6/conf/all/forwarding"),
-        rp_filter: setting("ipv4/conf/all/rp_filter"),
-        connections_at_most: setting("netfilter/nf_conntrack_max"),
-        connections: setting("netfilter/nf_conntrack_count"),
-        connections_dropped: summed(&statistics, &["drop", "early_drop"]),
-        invalid: summed(&statistics, &["invalid"]),
-        tcp_be_liberal: setting("netfilter/nf_conntrack_tcp_be_liberal"),
-        bridges_call_ipv4: setting("bridge/bridge-nf-call-iptables"),
-        bridges_call_ipv6: setting("bridge/bridge-nf-call-ip6tables"),
-        ipv4_neighbours_at_most: setting("ipv4/neigh/default/gc_thresh3"),
-        ipv6_neighbours_at_most: setting("ipv6/neigh/default/gc_thresh3"),
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/sys/net/{name}")).ok()?;
-    text.trim().parse().ok()
-}
-
-/// The sum of these columns, which are hexadecimal, over all processors.
-fn summed(table: &str, columns: &[&str]) -> u64 {
-    let mut lines = table.lines();
-    let names: Vec<&str> = lines
-        .next()
-        .map_or_else(Vec::new, |line| line.split_whitespace().collect());
-    let mut sum: u64 = 0;
-    for line in lines {
-        for (name, number) in names.iter().zip(line.split_whitespace()) {
-            if columns.contains(name) {
-                sum = sum.saturating_add(u64::from_str_radix(number, 16).unwrap_or(0));
-            }
-        }
-    }
-    sum
-}
-
-/// Asks `nft` for its version.
-fn nft() -> Nft {
-    let Ok(output) = Command::new("nft").arg("--version").output() else {
-        return Nft::Missing;
-    };
-    version(&String::from_utf8_lossy(&output.stdout)).map_or(Nft::Unknown, Nft::Version)
-}
-
-/// The version in `nftables v1.0.6 (Lester Gooch #5)`.
-fn version(said: &str) -> Option<[u32; 3]> {
-    let word = said
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix('v'))?;
-    let mut numbers = word.split('.').map(str::parse);
-    let mut next = || numbers.next().unwrap_or(Ok(0)).ok();
-    Some([next()?, next()?, next()?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read() {
-        let cases = [
-            ("nftables v1.0.6 (Lester Gooch #5)\n", Some([1, 0, 6])),
-            ("nftables v1.1 (Name)\n", Some([1, 1, 0])),
-            ("nftables v0.9.8 (E.D.S.)", Some([0, 9, 8])),
-            ("nft: bad", None),
-            ("", None),
-        ];
-        for (said, numbers) in cases {
-            assert_eq!(version(said), numbers, "{said}");
-        }
-    }
-
-    #[test]
-    fn columns_are_summed_over_processors() {
-        let table = "entries  found drop early_drop icmp_error\n\
-                     00000000  00000001 0000000a 00000002 00000009\n\
-                     00000000  00000001 00000010 00000000 00000009\n";
-        assert_eq!(summed(table, &["drop", "early_drop"]), 0x1c);
-        assert_eq!(summed(table, &["icmp_error"]), 0x12);
-        assert_eq!(summed(table, &["invalid"]), 0);
-        assert_eq!(summed("", &["drop"]), 0);
     }
 }

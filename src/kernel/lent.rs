@@ -11,8 +11,8 @@ use crate::emit::netlink::{Element, Interfaces, TableFamily};
 use crate::model::MacAddress;
 
 use super::{
-    Balanced, BaseChain, Committed, Connection, Counted, Flow, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Traffic, Verdict,
+    Balanced, BaseChain, Committed, Connection, Counted, Flow, ForeignChain, Judged, Kernel,
+    KernelError, Memory, Part, Recollection, Traffic, Verdict,
 };
 
 impl<K: Kernel> Kernel for &mut K {
@@ -88,6 +88,13 @@ impl<K: Kernel> Kernel for &mut K {
 
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
         (**self).base_chains(own_table)
+    }
+
+    fn rules_of_chains(
+        &mut self,
+        chains: Vec<BaseChain>,
+    ) -> Result<Vec<ForeignChain>, KernelError> {
+        (**self).rules_of_chains(chains)
     }
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {

@@ -21,8 +21,8 @@ use super::error::{Reason, Refusal};
 use super::read::{self, ATTEMPTS, RulesByChain};
 use super::socket::{Answer, Socket};
 use super::{
-    Balanced, BaseChain, Committed, Connection, Counted, Flow, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Traffic, Verdict, conntrack,
+    Balanced, BaseChain, Committed, Connection, Counted, Flow, ForeignChain, Judged, Kernel,
+    KernelError, Memory, Part, Recollection, Traffic, Verdict, conntrack,
 };
 
 /// So many chains are asked for one by one; more, with all others.
@@ -345,6 +345,13 @@ impl Kernel for Linux {
             !(is_sibling && matches!(chain.family, "inet" | "netdev"))
         });
         Ok(chains)
+    }
+
+    fn rules_of_chains(
+        &mut self,
+        chains: Vec<BaseChain>,
+    ) -> Result<Vec<ForeignChain>, KernelError> {
+        self.with_rules(chains)
     }
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {

@@ -39,7 +39,7 @@ mod reading;
 mod socket;
 
 pub use error::{KernelError, Reason, Refusal};
-pub use foreign::{Deed, ForeignChain};
+pub use foreign::ForeignChain;
 pub use linux::Linux;
 
 /// What flbc asks of a kernel.
@@ -120,6 +120,10 @@ pub trait Kernel {
 
     /// Where packets enter others' chains: those of tables that are not flbc's, under any name.
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError>;
+
+    /// These chains with the rules of their tables; those of tables that are not in force are left out.
+    fn rules_of_chains(&mut self, chains: Vec<BaseChain>)
+    -> Result<Vec<ForeignChain>, KernelError>;
 
     /// The connections that match.
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError>;

@@ -330,7 +330,12 @@ impl Notes {
             lifetime: lifetime()?,
             at: kernel.clock(),
         };
-        self.write(table, &Stored { binding, note }, &trailer)
+        let written = self.write(table, &Stored { binding, note }, &trailer);
+        if written.is_err() {
+            // What was set aside before the transaction is what was: nobody was killed, and nobody else changed it.
+            let _ = fs::remove_file(self.aside(table)?);
+        }
+        written
     }
 
     /// Remembers that the kernel had the same at this generation, so that the next who looks need not compare. Nothing is

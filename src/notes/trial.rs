@@ -225,27 +225,25 @@ impl Trials {
         Ok((self.read_before(&mut file)?, file))
     }
 
-    /// Ends the trial that is open.
+    /// Ends the trial that is open. Its watcher knows by the note of how it ended that no stranger removed its files.
     ///
     /// # Errors
     ///
-    /// Its file cannot be removed: it stays open.
+    /// Its file cannot be removed, or the note cannot be written: it stays open.
     pub fn end(&self, outcome: Outcome, now: Duration) -> io::Result<()> {
         match fs::remove_file(&self.head) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        // This frees the room that the note takes, where the disk is full.
         let _ = fs::remove_file(&self.before);
         let last = Last {
             boot: self.boot.clone(),
             at: nanoseconds(now),
             outcome,
         };
-        // For information only: a failed write does no harm.
-        if let Ok(bytes) = postcard::to_stdvec(&last) {
-            let _ = self.replace(&self.last, &bytes);
-        }
-        Ok(())
+        let bytes = postcard::to_stdvec(&last).map_err(io::Error::other)?;
+        self.replace(&self.last, &bytes)
     }
 
     /// How the last trial ended, and how long ago.

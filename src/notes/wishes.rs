@@ -44,6 +44,8 @@ pub struct Unreadable {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
+    /// Whether what it held is lost, and not only closed to whoever looks.
+    pub is_lost: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,14 +86,19 @@ impl Notes {
     /// The file is damaged, somebody else's, or of a newer flbc.
     pub fn wishes(&self, table: &str) -> Result<Option<Wishes>, Unreadable> {
         let path = self.file(table, WISHES).unwrap_or_default();
-        let unreadable = |why: String| Unreadable {
+        let closed = |why: String| Unreadable {
             path: path.clone(),
             why,
+            is_lost: false,
+        };
+        let unreadable = |why: String| Unreadable {
+            is_lost: true,
+            ..closed(why)
         };
         let bytes = match self.read_wishes(table) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error.to_string())),
+            Err(error) => return Err(closed(error.to_string())),
         };
         let damaged = || unreadable("it is damaged".to_owned());
         // Of a later format no more than its number is known.
@@ -104,7 +111,7 @@ impl Notes {
         if sum(&written) != written.checksum {
             return Err(damaged());
         }
-        let failed = |error: io::Error| unreadable(error.to_string());
+        let failed = |error: io::Error| closed(error.to_string());
         let (_, here) = place_and_time().map_err(failed)?;
         let is_now = self.is_of_this_boot(&written.boot).map_err(failed)?;
         // Those of another boot, or of a namespace that is gone, are about tables that are gone with it.

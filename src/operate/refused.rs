@@ -142,10 +142,17 @@ impl fmt::Display for Refused {
             Self::Faulty => f.write_str("the file has a fault"),
             Self::Busy { waited, holder } => busy(f, *waited, holder.as_ref()),
             Self::OnTrial { table, open } => on_trial(f, &option(table), *open),
-            Self::TrialUnknown { error } => write!(
-                f,
-                "whether a trial is open cannot be told: {error}; nothing was changed: run this as the user whose folder that is"
-            ),
+            Self::TrialUnknown { error } => {
+                write!(
+                    f,
+                    "whether a trial is open cannot be told: {error}; nothing was changed"
+                )?;
+                // What says by itself what mends it is no word of the system's.
+                match error.get_ref() {
+                    Some(_) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    _ => f.write_str(": run this as the user whose folder that is"),
+                }
+            }
             Self::NoWayBack { table, error } => write!(
                 f,
                 "a trial is open, and what was before it is not known: {error}; nothing was changed: `flbc confirm{}` keeps what it tries",
@@ -194,10 +201,15 @@ impl fmt::Display for Refused {
                 f,
                 "`{name}` has weight 0, so that it is drained; give it a share: `flbc set {service} {server} weight 1`"
             ),
-            Self::WishesUnknown(unreadable) => write!(
-                f,
-                "{unreadable}; nothing was changed: `flbc apply FILE` without `--keep` ends all that was set, and begins anew"
-            ),
+            Self::WishesUnknown(unreadable) => {
+                write!(f, "{unreadable}; nothing was changed")?;
+                if unreadable.is_lost {
+                    f.write_str(
+                        ": `flbc apply FILE` without `--keep` ends all that was set, and begins anew",
+                    )?;
+                }
+                Ok(())
+            }
             Self::WishesUnwritten { notes, error } => write!(
                 f,
                 "what is set cannot be written down in `{}`, and would be lost: {error}; nothing was changed",
@@ -225,8 +237,12 @@ fn busy(f: &mut fmt::Formatter<'_>, waited: Duration, holder: Option<&Holder>) -
 
 fn on_trial(f: &mut fmt::Formatter<'_>, option: &str, open: Open) -> fmt::Result {
     f.write_str("a trial is open")?;
-    if let Some(left) = open.remaining {
-        write!(f, " for another {}", seconds(left))?;
+    match open.remaining {
+        Some(Duration::ZERO) if open.watched => {
+            f.write_str(", and its time is over: the process that goes back is stopped, or waits")?;
+        }
+        Some(left) => write!(f, " for another {}", seconds(left))?,
+        None => {}
     }
     if !open.watched {
         f.write_str(", but the process that was to go back was killed")?;

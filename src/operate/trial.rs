@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::apply::{Applied, Tables};
@@ -128,6 +127,12 @@ pub fn notice<K: Kernel>(tables: &mut Tables<K>) -> Option<String> {
     let keep = format!("`flbc confirm{option}` keeps this, `flbc try --back{option}` goes back");
     Some(match open {
         Open {
+            remaining: Some(Duration::ZERO),
+            watched: true,
+        } => format!(
+            "on trial, and the time is over: the process that goes back is stopped, or waits for another run; {keep}"
+        ),
+        Open {
             remaining: Some(left),
             watched: true,
         } => format!(
@@ -171,6 +176,8 @@ pub struct Watcher {
     deadline: Duration,
     /// Held as long as it watches: so others see that it lives.
     held: File,
+    /// Since when it watches: a trial that ended earlier is not this one.
+    since: Duration,
     /// Since when it waits for a run that is at work.
     waiting: Option<Duration>,
 }
@@ -199,7 +206,7 @@ impl Watcher {
     /// # Errors
     ///
     /// It cannot be read, its end is not known, or somebody watches already.
-    pub fn new(trials: Trials) -> io::Result<Self> {
+    pub fn new(trials: Trials, now: Duration) -> io::Result<Self> {
         let (before, held) = trials.watch()?;
         let open = trials.open(Duration::ZERO)?;
         let deadline = open.and_then(|open| open.remaining);
@@ -209,6 +216,7 @@ impl Watcher {
             before,
             deadline,
             held,
+            since: now,
             waiting: None,
         })
     }
@@ -221,9 +229,21 @@ impl Watcher {
         lock: impl FnOnce() -> io::Result<Option<Lock>>,
         tables: impl FnOnce() -> Result<Tables<K>, KernelError>,
     ) -> Next {
-        if let Some(next) = self.early(now) {
+        let sight = self.see(now);
+        if sight == Sight::Over {
+            return Next::Over;
+        }
+        if now < self.deadline {
             self.waiting = None;
-            return next;
+            // Whoever ends a trial has the lock until that is noted: what is missing under the lock was removed by a stranger.
+            if sight == Sight::Lost
+                && let Ok(Some(_lock)) = lock()
+                && self.see(now) == Sight::Lost
+            {
+                // Where it cannot be written now, it is at the next look.
+                let _ = self.note_anew();
+            }
+            return Next::Look(Self::EACH);
         }
         // Whoever is at work may be about to confirm. But one that hangs must not keep what was tried in place; and as it
         // may still go on, and commit, the trial is not over before it has ended.
@@ -234,8 +254,11 @@ impl Watcher {
             return Next::Look(Self::WHILE_BUSY);
         }
         // Confirmed or put off, just before it was this one's turn.
-        if let Some(next) = self.early(now) {
-            return next;
+        if self.see(now) == Sight::Over {
+            return Next::Over;
+        }
+        if now < self.deadline {
+            return Next::Look(Self::EACH);
         }
         self.waiting = None;
         let restored = tables()
@@ -249,19 +272,44 @@ impl Watcher {
         Next::Look(Self::AFTER_FAILURE)
     }
 
-    /// What it does while it is not time to go back.
-    fn early(&mut self, now: Duration) -> Option<Next> {
-        // What cannot be read was not confirmed: that removes it.
-        let told = match self.trials.open(now) {
-            // Whoever ends a trial removes both of its files. One alone was removed by a stranger: nobody confirmed.
-            Ok(None) if self.held.metadata().is_ok_and(|held| held.nlink() > 0) => None,
-            Ok(None) => return Some(Next::Over),
-            Ok(Some(open)) => open.remaining,
-            Err(_) => None,
-        };
-        if let Some(left) = told {
-            self.deadline = now + left;
+    /// What the files say of the trial, and of its deadline.
+    fn see(&mut self, now: Duration) -> Sight {
+        match self.trials.open(now) {
+            Ok(Some(open)) => {
+                if let Some(left) = open.remaining {
+                    self.deadline = now + left;
+                }
+                // The file that this one holds is not the one that others look at.
+                if open.watched {
+                    Sight::Open
+                } else {
+                    Sight::Lost
+                }
+            }
+            Ok(None) => match self.trials.last(now) {
+                Some((_, ago)) if now.saturating_sub(ago) >= self.since => Sight::Over,
+                _ => Sight::Lost,
+            },
+            // What cannot be read was not confirmed: that removes it.
+            Err(_) => Sight::Open,
         }
-        (now < self.deadline).then_some(Next::Look(Self::EACH))
     }
+
+    /// Writes what a stranger removed, so that other runs know of the trial again and `flbc confirm` reaches it.
+    fn note_anew(&mut self) -> io::Result<()> {
+        self.trials.begin(&self.before, self.deadline)?;
+        self.held = self.trials.watch()?.1;
+        self.trials.extend(self.deadline)
+    }
+}
+
+/// What a watcher sees of its trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// It goes on.
+    Open,
+    /// It was confirmed, or went back.
+    Over,
+    /// Its files are gone, and nobody ended it.
+    Lost,
 }

@@ -33,8 +33,9 @@ impl Status {
         let mut warnings = applied.not_in_force.clone();
         if let Some(known) = known {
             let foreign = tables.kernel.base_chains(&name)?;
-            let obstacles = doctor::obstacles(&foreign, &Hooked::by(known.model()));
-            warnings.extend(obstacles.iter().map(ToString::to_string));
+            let obstacles = doctor::obstacles(foreign, &Hooked::by(known.model()));
+            let obstacles = tables.kernel.rules_of_chains(obstacles)?;
+            warnings.extend(doctor::refusing_by_policy(known.model(), &obstacles));
         }
         view.count(&traffic);
         let mut status = Self::of(&view);

@@ -49,7 +49,7 @@ impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kernel = Fake {
-            interfaces: [("eth0".into(), 2)].into(),
+            interfaces: [("eth0".into(), 2), ("eth1".into(), 3)].into(),
             ..Fake::default()
         };
         let notes = Notes::new(folder.path().join("run"));
@@ -369,7 +369,7 @@ const DEEDS: [(Deed, &str, [bool; 2]); 9] = [
             let hooked = chains.iter_mut().find_map(|chain| chain.hook.as_mut());
             hooked.unwrap().priority = 7;
         },
-        "different chain `on_eth0` in netdev",
+        "different chain `on_eth0` in netdev: priority 7, was 0",
         [true, true],
     ),
     (
@@ -388,8 +388,10 @@ const DEEDS: [(Deed, &str, [bool; 2]); 9] = [
     (
         |kernel| {
             kernel.interfaces.insert("eth0".into(), 77);
+            let netdev = kernel.observed.netdev.as_mut().unwrap();
+            netdev.chains.retain(|chain| chain.hook.is_none());
         },
-        "`eth0` is another interface than at the last apply",
+        "`eth0` is another interface than at the last apply: it was made anew",
         [true, true],
     ),
     (
@@ -415,6 +417,34 @@ const DEEDS: [(Deed, &str, [bool; 2]); 9] = [
         [true, true],
     ),
 ];
+
+/// As Linux does it since 6.16.
+#[test]
+fn an_interface_that_was_made_anew_and_bound_by_its_name_is_no_difference() {
+    const DIRECT: &str =
+        "service dns { vip 192.0.2.53 udp 53; mode dr on eth0 via eth1; server d 10.20.0.13 }";
+    let mut host = Host::with(DIRECT, 0);
+    host.tables.kernel.interfaces.insert("eth0".into(), 77);
+    let status = host.status();
+    let applied = &status.applied;
+    assert_eq!((applied.in_force, &*status.warnings), (Some(true), &[][..]));
+    // What packets go out by has its number in a rule.
+    host.tables.kernel.interfaces.insert("eth1".into(), 78);
+    let status = host.status();
+    let told: Vec<bool> = ["eth0", "eth1"]
+        .iter()
+        .map(|name| {
+            status
+                .warnings
+                .iter()
+                .any(|one| one.contains(&format!("`{name}` is another")))
+        })
+        .collect();
+    assert_eq!(
+        (status.applied.in_force, told),
+        (Some(false), vec![true, true])
+    );
+}
 
 #[test]
 fn what_is_not_in_force_is_told_by_every_face_of_it() {

@@ -120,8 +120,9 @@ impl<'r> FileReader<'r> {
         }
         if self.open.len() > DEEPEST {
             let message = format!("More than {DEEPEST} files include each other in a row");
-            self.sink
-                .report(Diagnostic::new(Code::BadInclude, span, message));
+            let fault = Diagnostic::new(Code::BadInclude, span, message);
+            let help = "include them side by side from one file, or all of a folder: include \"lb.d/*.flb\"";
+            self.sink.report(fault.help(help));
             return None;
         }
         let directory = self.sources.file(file).directory.clone();

@@ -155,6 +155,46 @@ fn full_standard_output_is_an_error() {
     }
 }
 
+/// Rust puts `/dev/null` in the place of what is closed. Whoever gives it that means it.
+#[test]
+fn a_closed_standard_output_is_told() {
+    let folder = folder(&[("lb.flb", GOOD)]);
+    for arguments in [&["compile", "lb.flb"][..], &["--help"], &["--version"]] {
+        for (to, status) in [
+            (">&-", 2),
+            (">/dev/null", 0),
+            ("1<>/dev/null", 0),
+            (">&- <&-", 2),
+        ] {
+            let script = format!("exec \"$0\" \"$@\" {to}");
+            let output = Command::new("sh")
+                .args(["-c", &script, env!("CARGO_BIN_EXE_flbc")])
+                .args(arguments)
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let run = super::Run::from(output);
+            let said = "error: cannot write standard output: Bad file descriptor\n";
+            assert_eq!(
+                (run.status, run.stderr.contains(said)),
+                (status, status == 2),
+                "{arguments:?} {to}: {run:?}"
+            );
+        }
+    }
+    // Who has nothing to say misses nothing.
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "exec \"$0\" fmt --check lb.flb >&-",
+            env!("CARGO_BIN_EXE_flbc"),
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_ne!(super::Run::from(output).status, 2);
+}
+
 /// There is nobody to tell it to, but the exit status tells.
 #[test]
 fn standard_error_that_is_full_or_closed_changes_no_exit_status() {
@@ -188,6 +228,8 @@ fn standard_error_that_is_full_or_closed_changes_no_exit_status() {
                 .output()
                 .unwrap();
             let run = super::Run::from(output);
+            // What cannot be written is told by the exit status.
+            let status = if to.contains(" >&-") { 2 } else { status };
             assert_eq!(run.status, status, "{arguments:?} {to}: {run:?}");
         }
     }

@@ -108,7 +108,7 @@ service dns {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(
         ran.err,
-        "warning: `late` is another interface than at the last apply: it was made anew, and nothing was bound to it\n"
+        "warning: `late` is another interface than at the last apply: it was made anew\n"
     );
     assert_eq!(host.flbc(&["apply", &file], "").out, "no difference\n");
 }

@@ -150,9 +150,22 @@ fn rules_of_others_that_refuse_are_told_until_they_let_balanced_connections_pass
     let hook = "type filter hook forward priority";
     let cases = [
         (format!("table inet fw {{ chain f {{ {hook} 0; ct state established accept; reject with icmpx admin-prohibited; }}; }}"), Some(true)),
-        (format!("table ip fw {{ chain f {{ {hook} 10; ip daddr 10.20.0.0/16 drop; }}; }}"), Some(false)),
+        (format!("table ip fw {{ chain f {{ {hook} 10; ip daddr 10.20.0.0/16 drop; }}; }}"), Some(true)),
+        (format!("table ip fw {{ set s {{ type ipv4_addr; flags interval; elements = {{ 10.20.0.10-10.20.0.12, 10.99.0.0/16 }}; }}; chain f {{ {hook} 10; ip daddr @s drop; }}; }}"), Some(true)),
+        (format!("table ip fw {{ chain f {{ {hook} 10; ip daddr 10.20.0.0/16 tcp dport 22 drop; }}; }}"), Some(false)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; meta l4proto {{ icmp, esp }} drop; ip daddr 10.20.1.0/24 ip saddr 10.20.0.0/24 drop; }}; }}"), Some(false)),
+        (format!("table inet fw {{ quota q {{ over 1 bytes; }}; chain f {{ {hook} 0; quota name q drop; }}; }}"), Some(false)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state new tcp dport 80 reject; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state established drop; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state vmap {{ established : accept, related : accept, new : drop }}; }}; }}"), Some(true)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport {{ 22, 80 }} drop; }}; }}"), Some(true)),
+        // What is for others alone.
+        (format!("table inet fw {{ chain f {{ {hook} 0; ct state invalid drop; ct state established,related accept; tcp dport {{ 22, 8080 }} ct state new drop; }}; }}"), None),
+        (format!("table inet fw {{ chain f {{ {hook} 0; meta l4proto {{ icmp, esp }} drop; ip saddr 10.99.0.0/24 ip daddr 10.98.0.0/16 drop; }}; }}"), None),
+        (format!("table ip fw {{ chain f {{ {hook} 0; ip protocol icmp drop; }}; }}"), None),
+        (format!("table inet fw {{ chain f {{ {hook} 0; policy drop; ct status dnat accept; tcp dport 22 accept; }}; }}"), None),
         (format!("table ip6 fw {{ chain rest {{ counter drop; }}; chain f {{ {hook} -300; goto rest; }}; }}"), Some(true)),
-        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport vmap {{ 22 : accept, 80 : drop }}; }}; }}"), Some(false)),
+        (format!("table inet fw {{ chain f {{ {hook} 0; tcp dport vmap {{ 22 : accept, 80 : drop }}; }}; }}"), Some(true)),
         (format!("table inet fw {{ chain f {{ {hook} 0; ct status dnat accept; drop; }}; }}"), None),
         (format!("table inet fw {{ chain f {{ {hook} 0; ct state established accept; counter; }}; }}"), None),
         (format!("table inet fw {{ flags dormant; chain f {{ {hook} 0; drop; }}; }}"), None),
@@ -213,6 +226,9 @@ fn rules_of_others_that_take_packets_first_are_told() {
         assert_eq!(said.all(), [(code, true)], "{chains}: {:#?}", said.findings);
         for remedy in said.remedies() {
             balancer.shell(remedy);
+        }
+        if code == "foreign-notrack" {
+            balancer.assert_well();
         }
         balancer.shell(&format!("nft delete table {family} other"));
     }
@@ -419,4 +435,224 @@ fn commands_are_right_whatever_interfaces_are_called() {
             "{code}"
         );
     }
+}
+
+#[test]
+fn rules_of_others_that_write_into_balanced_packets_are_told() {
+    let balancer = balancer(Layout::Nat, NAT);
+    let _serving = balancer.topology.serve(&[80]);
+    let answers = || {
+        let topology = &balancer.topology;
+        let to = at("192.0.2.10:80");
+        let from = Some(topology.source(to));
+        client::ask(&topology.client, Protocol::Udp, from, to, SILENCE).is_ok()
+    };
+    let early = "type filter hook prerouting priority -300";
+    let late = "type filter hook forward priority 0";
+    let cases = [
+        (
+            early,
+            "ip daddr 192.0.2.10 ip daddr set 10.20.0.99",
+            "foreign-rewrite",
+            true,
+            false,
+        ),
+        (
+            early,
+            "udp dport 80 udp dport set 81",
+            "foreign-rewrite",
+            true,
+            false,
+        ),
+        (
+            late,
+            "ip daddr 10.20.0.11 ip daddr set 10.20.0.99",
+            "foreign-rewrite",
+            true,
+            false,
+        ),
+        (
+            early,
+            "iifname eth7 ip daddr set 10.20.0.99",
+            "foreign-rewrite",
+            false,
+            true,
+        ),
+        (
+            early,
+            "ip daddr 192.0.2.10 drop",
+            "foreign-drop",
+            true,
+            false,
+        ),
+        (early, "udp dport 80 drop", "foreign-drop", true, false),
+        (late, "ct mark set 7", "foreign-mark", true, true),
+        (
+            late,
+            "ip daddr 10.20.0.11 ct mark set ct mark or 0x1",
+            "foreign-mark",
+            true,
+            true,
+        ),
+        (
+            late,
+            "meta mark 1 ct mark set meta mark",
+            "foreign-mark",
+            false,
+            true,
+        ),
+    ];
+    assert!(answers());
+    for (hook, rule, code, mend, passes) in cases {
+        let table = format!("table inet other {{ chain c {{ {hook}; {rule}; }}; }}");
+        balancer.topology.balancer.nft(&table);
+        // Half of the flows go to the other server.
+        if !rule.contains("10.20.0.11") {
+            assert_eq!(answers(), passes, "{rule}");
+        }
+        let said = balancer.doctor();
+        assert_eq!(said.all(), [(code, mend)], "{rule}: {:#?}", said.findings);
+        balancer.shell("nft delete table inet other");
+    }
+    for rule in [
+        "ip ttl set 9",
+        "ip dscp set 8",
+        "ip daddr 203.0.113.1 ip saddr 203.0.113.2 udp dport set 81",
+        "tcp dport 443 drop",
+        "ct mark set ct mark",
+    ] {
+        let table =
+            format!("table ip other {{ chain c {{ {early}; tcp dport 22 accept; {rule}; }}; }}");
+        balancer.topology.balancer.nft(&table);
+        let said = balancer.doctor();
+        // Answers may go anywhere.
+        assert_eq!(said.code, 0, "{rule}: {:#?}", said.findings);
+        balancer.shell("nft delete table ip other");
+    }
+}
+
+#[test]
+fn rules_on_the_wire_concern_nat_as_well() {
+    let balancer = balancer(Layout::Nat, NAT);
+    for device in ["eth0", "eth1"] {
+        balancer.shell(&format!(
+            "nft 'table netdev fw {{ chain c {{ type filter hook ingress device {device} priority -10; policy drop; meta l4proto ipv6-icmp accept; ether type arp accept; }}; }}'"
+        ));
+        let said = balancer.doctor();
+        assert_eq!(said.all(), [("foreign-drop", true)], "{:#?}", said.findings);
+        for remedy in said.remedies() {
+            balancer.shell(remedy);
+        }
+        balancer.assert_well();
+        balancer.shell("nft delete table netdev fw");
+    }
+}
+
+#[test]
+fn status_is_quiet_once_a_policy_lets_balanced_connections_pass() {
+    let balancer = balancer(Layout::Nat, NAT);
+    balancer.shell(
+        "nft 'table inet fw { chain f { type filter hook forward priority 0; policy drop; }; }'",
+    );
+    let status = || balancer.host.flbc(&["status"], "");
+    let told = status();
+    assert!(
+        told.out.contains("has policy drop in forward"),
+        "{}",
+        told.out
+    );
+    for remedy in balancer.doctor().remedies() {
+        balancer.shell(remedy);
+    }
+    balancer.assert_well();
+    let told = status();
+    assert!(!told.out.contains("warning"), "{}", told.out);
+    assert_eq!(told.code, Some(0));
+}
+
+#[test]
+fn rules_that_choose_routes_may_refuse_packets() {
+    let balancer = balancer(Layout::Nat, NAT);
+    let cases = [
+        ("ip rule add pref 90 to 10.20.0.0/24 prohibit", true),
+        ("ip rule add pref 90 from 10.20.0.11 blackhole", true),
+        ("ip rule add pref 90 iif eth0 unreachable", false),
+        ("ip -6 rule add pref 90 to 2001:db8:1::/64 prohibit", true),
+        ("ip rule add pref 90 from 198.51.100.9 prohibit", false),
+    ];
+    for (rule, mend) in cases {
+        balancer.shell(rule);
+        let said = balancer.doctor();
+        assert_eq!(
+            said.all(),
+            [("rule-refuses", mend)],
+            "{rule}: {:#?}",
+            said.findings
+        );
+        for remedy in said.remedies() {
+            balancer.shell(remedy);
+        }
+        let family = if rule.contains("-6") { "-6 " } else { "" };
+        balancer.shell(&format!("ip {family}rule del pref 90"));
+    }
+    balancer.assert_well();
+}
+
+#[test]
+fn an_interface_that_does_not_speak_of_mac_addresses_is_told() {
+    let balancer = balancer(Layout::Nat, NAT);
+    balancer.shell("ip link set dev eth1 arp off");
+    // The second look finds what the first has asked the kernel for.
+    for _ in 0..2 {
+        let said = balancer.doctor();
+        assert!(said.to_mend().contains("arp-off"), "{:#?}", said.findings);
+    }
+    balancer.shell("ip link set dev eth1 arp on");
+    balancer.shell("ip address add 192.0.2.1/24 dev eth0");
+    balancer.assert_well();
+    for value in [1, 8] {
+        balancer.shell(&format!("sysctl -w net.ipv4.conf.all.arp_ignore={value}"));
+        let said = balancer.doctor();
+        assert_eq!(said.to_mend(), BTreeSet::from(["vip-unanswered"]));
+        for remedy in said.remedies() {
+            balancer.shell(remedy);
+        }
+        balancer.assert_well();
+    }
+}
+
+#[test]
+fn a_trial_that_is_open_is_told() {
+    let balancer = balancer(Layout::Nat, NAT);
+    let tried = NAT.replace("10.20.0.12", "10.20.0.11 weight 2");
+    let ran = balancer
+        .host
+        .flbc(&["try", "--timeout", "60s", "-"], &tried);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let said = balancer.doctor_of(&tried, &[]);
+    assert_eq!(said.all(), [("on-trial", false)], "{:#?}", said.findings);
+    let words = "`flbc confirm` or `flbc try --back` ends it";
+    assert!(said.sentences().contains(words), "{}", said.sentences());
+    let ran = balancer.host.flbc(&["try", "--back"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    balancer.assert_well();
+}
+
+#[test]
+fn servers_behind_an_interface_that_is_down_are_not_behind_a_router() {
+    const FILE: &str = "service www { vip 192.0.2.10 tcp 80; server a 10.20.0.11 }";
+    let balancer = balancer(Layout::Nat, FILE);
+    balancer.shell("ip link set dev eth1 down");
+    // A route for all leads elsewhere then.
+    let said = balancer.doctor();
+    assert_eq!(
+        said.all(),
+        [("interface-down", true)],
+        "{:#?}",
+        said.findings
+    );
+    for remedy in said.remedies() {
+        balancer.shell(remedy);
+    }
+    balancer.assert_well();
 }

@@ -529,3 +529,20 @@ fn who_cannot_see_whether_a_trial_is_open_changes_nothing() {
     assert_eq!(host.flbc(&["try", "--back"], "").code, Some(0));
     becomes("the watcher's end", || watchers(&host).is_empty());
 }
+
+#[test]
+fn a_trial_outlives_the_folder_of_its_notes() {
+    let host = Host::alone();
+    host.apply(&served_by("a", 11));
+    let before = host.state();
+    let ran = host.flbc(&["try", "--timeout", "3s", "-"], &served_by("b", 12));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    host.forget();
+    becomes("told of again", || {
+        let status = host.flbc(&["status"], "").out;
+        status.starts_with("on trial: goes back in ")
+    });
+    assert_eq!(host.flbc(&["apply", "-"], SECOND).code, Some(5));
+    becomes("back", || host.state() == before);
+    becomes("the watcher's end", || watchers(&host).is_empty());
+}

@@ -92,26 +92,11 @@ pub(super) fn run(format: Format, watch: Option<Duration>, table: &str) -> Exit 
     }
 }
 
-/// One reading of everything. While another flbc is at work the kernel has what its note does not say yet: that is waited
-/// for, so that it is no alarm.
+/// One reading of everything.
 fn settled(tables: &mut Tables<Linux>) -> Result<Status, KernelError> {
-    const PAUSE: Duration = Duration::from_millis(50);
-    const TRIES: usize = 40;
-    let mut status = Status::read(tables)?;
-    for _ in 0..TRIES {
-        if status.applied.in_force != Some(false) {
-            break;
-        }
-        let is_busy = matches!(tables.lock(), Ok(None));
-        if is_busy {
-            std::thread::sleep(PAUSE);
-        }
-        status = Status::read(tables)?;
-        if !is_busy {
-            break;
-        }
-    }
-    Ok(status)
+    tables::settled(tables, Status::read, |status| {
+        status.applied.in_force != Some(false)
+    })
 }
 
 /// Adds what a daemon says, if one keeps these tables.

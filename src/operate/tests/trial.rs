@@ -32,12 +32,13 @@ impl Host {
     /// `flbc try --timeout 60s`
     fn attempt(&mut self, text: &str) -> Result<Option<(Begun, Watching)>, Refused> {
         let watcher = Cell::new(None);
+        let now = self.kernel.now;
         let trials = self.trials();
         let begun = self.in_turn(true, |tables| {
             let mut sink = Diagnostics::new();
             let job = Job::new(tables, model(text), Earlier::Dropped, None, &mut sink)?.whole();
             let watch = || {
-                watcher.set(Some(Watcher::new(trials.clone())?));
+                watcher.set(Some(Watcher::new(trials.clone(), now)?));
                 Ok(())
             };
             begin(tables, &job, seconds(60), watch, &mut sink)
@@ -138,7 +139,7 @@ fn who_confirms_at_the_deadline_before_the_watcher_looks_is_in_time() {
     let status = notice(&mut host.tables()).unwrap();
     assert_eq!(
         status,
-        "on trial: goes back in 0s unless `flbc confirm` comes"
+        "on trial, and the time is over: the process that goes back is stopped, or waits for another run; `flbc confirm` keeps this, `flbc try --back` goes back"
     );
     confirm(&mut host.tables()).unwrap();
     assert_eq!(host.look(&mut watching, 0), Next::Over);
@@ -353,7 +354,7 @@ fn a_run_that_is_killed_at_any_moment_of_a_try_leaves_the_way_back() {
         let mut tables = host.tables();
         let (was, trials) = (tables.before().unwrap(), tables.trials().unwrap());
         trials.begin(&was, seconds(1060)).unwrap();
-        let mut watching = Watching(Some(Watcher::new(trials).unwrap()));
+        let mut watching = Watching(Some(Watcher::new(trials, host.kernel.now).unwrap()));
         if committed {
             let mut sink = Diagnostics::new();
             let mut tables = host.tables();
@@ -489,24 +490,54 @@ fn going_back_brings_back_what_was_set() {
 }
 
 #[test]
-fn a_trial_whose_note_a_stranger_removed_goes_back() {
-    let mut host = Host::new();
-    host.apply(&first());
-    let before = host.has();
-    let mut watching = host.begin(SECOND);
-    let [head] = &host.notes(".trial")[..] else {
-        panic!()
-    };
-    std::fs::remove_file(head).unwrap();
-    assert!(matches!(host.look(&mut watching, 1), Next::Look(_)));
-    assert_eq!(host.look(&mut watching, 90), Next::Over);
-    same(&host.has(), &before);
-    // One that is confirmed is over at once.
-    let mut watching = host.begin(SECOND);
-    let tried = host.has();
-    confirm(&mut host.tables()).unwrap();
-    assert_eq!(host.look(&mut watching, 90), Next::Over);
-    same(&host.has(), &tried);
+fn a_trial_whose_notes_a_stranger_removed_goes_on() {
+    for gone in [&[".trial"][..], &[".before"], &[".trial", ".before"], &[]] {
+        let mut host = Host::new();
+        host.apply(&first());
+        let before = host.has();
+        let remove = |host: &mut Host| {
+            for end in gone {
+                let [note] = &host.notes(end)[..] else {
+                    panic!()
+                };
+                std::fs::remove_file(note).unwrap();
+            }
+            if gone.is_empty() {
+                std::fs::remove_dir_all(host.cache().directory()).unwrap();
+            }
+        };
+        let mut watching = host.begin(SECOND);
+        remove(&mut host);
+        assert_eq!(host.look(&mut watching, 1), EACH, "{gone:?}");
+        // Other runs know of it again.
+        assert_eq!(
+            notice(&mut host.tables()).unwrap(),
+            "on trial: goes back in 59s unless `flbc confirm` comes"
+        );
+        let refused = host.in_turn(true, |_| Ok(())).unwrap_err();
+        assert!(matches!(refused, Refused::OnTrial { .. }), "{refused:?}");
+        assert_eq!(host.look(&mut watching, 90), Next::Over);
+        same(&host.has(), &before);
+        assert!(notice(&mut host.tables()).is_none());
+
+        // One that is confirmed then stays.
+        host.kernel.now += seconds(1);
+        let mut watching = host.begin(SECOND);
+        let tried = host.has();
+        remove(&mut host);
+        assert_eq!(host.look(&mut watching, 1), EACH);
+        confirm(&mut host.tables()).unwrap();
+        assert_eq!(host.look(&mut watching, 90), Next::Over);
+        same(&host.has(), &tried);
+
+        // Also where the time is over before the watcher looks again.
+        host.kernel.now += seconds(1);
+        host.apply(&first());
+        let mut watching = host.begin(SECOND);
+        remove(&mut host);
+        assert_eq!(host.look(&mut watching, 90), Next::Over);
+        same(&host.has(), &before);
+    }
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn a_folder_that_is_closed_does_not_mean_that_no_trial_is_open() {
         let told = refused.to_string();
         assert!(
             told.starts_with("whether a trial is open cannot be told: ")
-                && told.contains("others may write to it"),
+                && told.contains("others may write to "),
             "{told}"
         );
     }

@@ -164,6 +164,15 @@ fn option(word: &str, has_address: bool) -> Option<OptionWord> {
     }
 }
 
+/// `$web1`, or `$web1:8080` with its port.
+fn constant_of(word: &str) -> Option<(&str, Option<String>)> {
+    let (constant, port) = match word.split_once(':') {
+        Some((constant, port)) => (constant, Some(super::port_of(port)?)),
+        None => (word, None),
+    };
+    is_constant(constant).then_some((constant, port))
+}
+
 impl Parts {
     fn because(&mut self, why: impl Into<String>) {
         self.why.get_or_insert(why.into());
@@ -221,8 +230,14 @@ impl Parts {
                 self.because(PORT_BEHIND);
             }
             self.port = Some(port);
-        } else if is_constant(text) && self.address.is_none() && self.constant.is_none() {
-            self.constant = Some(text.to_owned());
+        } else if let Some((constant, port)) = constant_of(text)
+            && self.address.is_none()
+            && self.constant.is_none()
+        {
+            self.constant = Some(constant.to_owned());
+            if let Some(port) = port {
+                self.port = Some(port);
+            }
         } else if is_name(text) && self.name.is_none() && self.address.is_none() {
             self.name = Some(text.to_owned());
         } else {
@@ -235,7 +250,16 @@ impl Parts {
         let mut invented = false;
         let address = match (self.address.clone(), self.constant.clone()) {
             (Some(located), None) => located.endpoint(self.port.as_deref()),
-            (None, Some(constant)) if self.port.is_none() => constant,
+            (None, Some(constant)) => {
+                if let Some(port) = &self.port {
+                    let name = constant.trim_start_matches('$');
+                    // It is more than any other word says.
+                    self.why = Some(format!(
+                        "A constant of a server holds its port as well: `define {name} = ADDR:{port}`"
+                    ));
+                }
+                constant
+            }
             (None, None) if self.name.is_some() || self.port.is_some() => {
                 invented = true;
                 self.because("`server` needs an address");

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::notes::notes;
 use super::report::Report;
-use super::{Exit, output, tables};
+use super::{Exit, output};
 use crate::control::client::{Asked, ask};
 use crate::control::{About, Answer, Looks, Record, Request, SOCKET, Said};
 use crate::diagnostic::{escape, reason};
@@ -82,7 +83,7 @@ fn shown(format: Format, record: &Record) -> io::Result<()> {
 
 /// What a daemon says to this request, if one keeps these tables and answers: else the command does it itself.
 pub(super) fn done(table: &str, request: &Request) -> Option<Said> {
-    let daemon = tables::notes().daemon(table)?;
+    let daemon = notes().daemon(table)?;
     if is_stopped(daemon.pid) {
         Report::warning("the daemon is stopped (SIGSTOP): this is done without it");
         return None;
@@ -134,7 +135,7 @@ pub(super) fn told(said: &Said) -> Exit {
 }
 
 fn asked(table: &str, request: &Request, patience: Option<Duration>) -> io::Result<Option<Asked>> {
-    let path = tables::notes().file(table, SOCKET)?;
+    let path = notes().file(table, SOCKET)?;
     ask(&path, request, patience)
 }
 

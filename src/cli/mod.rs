@@ -20,6 +20,7 @@ mod explain;
 mod fmt;
 mod man;
 mod mark_shift;
+mod notes;
 mod output;
 mod real_server;
 mod report;

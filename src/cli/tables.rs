@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::daemon;
+use super::notes::notes;
 use super::report::Report;
 use crate::apply::Tables;
 use crate::kernel::{KernelError, Linux};
 use crate::model::{DurationWords, Effective, Lacking, Layers, Model};
-use crate::notes::Notes;
 use crate::notes::lock::Holder;
 use crate::notes::trial::start_watcher;
 use crate::operate::Refused;
@@ -20,20 +20,12 @@ use crate::operate::turn::{Turn, take};
 /// The hidden command that the watcher of a trial runs.
 pub(super) const WATCH: &str = "watch-trial";
 
-/// Where notes are kept.
-const NOTES: &str = "/run/flbc";
-
 /// How long a run waits for another one, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long it waits without a word.
 const TELL: Duration = Duration::from_secs(1);
-
-/// The notes.
-pub(super) fn notes() -> Notes {
-    Notes::new(NOTES)
-}
 
 /// The tables of this name in the kernel of this machine.
 pub(super) fn open(table: &str) -> Result<Tables<Linux>, KernelError> {

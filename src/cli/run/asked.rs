@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Daemon;
 use crate::apply::Tables;
+use crate::cli::notes::notes;
 use crate::cli::report::Report;
-use crate::cli::tables;
 use crate::control::server::{ClientId, Server};
 use crate::control::{About, Answer, Kind, Level, Request, SOCKET, Said};
 use crate::daemon::hands::{Caller, Files as _, Wants};
@@ -83,7 +83,7 @@ impl Daemon {
         if is_there {
             return;
         }
-        let (notes, name) = (tables::notes(), tables.name());
+        let (notes, name) = (notes(), tables.name());
         match notes.lock_of_daemon(name) {
             Ok(Some(lock)) => self.only_one = lock,
             // The lock is still there, and only the socket is gone.

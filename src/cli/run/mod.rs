@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
+use super::notes::notes;
 use super::report::Report;
 use super::{Exit, tables};
 use crate::control::server::{ClientId, Server};
@@ -129,7 +130,7 @@ impl Daemon {
     fn new(how: How, table: &str, file: &Path) -> Result<Self, Unable> {
         let tables = tables::open(table)?;
         let feed = Feed::open()?;
-        let notes = tables::notes();
+        let notes = notes();
         let only_one = notes
             .lock_of_daemon(table)
             .map_err(|error| Unable::Io("use the folder of notes", error))?;

@@ -372,6 +372,8 @@ pub struct RealServer {
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
+    /// The weight that the file gives it, whatever was set since: the number of slots follows from it.
+    pub file_weight: u16,
     /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
     pub reserve: bool,
     /// The server's MAC address, where the file gives it (`dr` only).

@@ -38,6 +38,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod doctor;
 pub mod emit;
+pub mod engine;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod explain;
 pub mod kernel;

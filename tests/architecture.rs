@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "source",
     "diagnostic",
     "syntax",
@@ -26,6 +26,7 @@ const ROOMS: [&str; 21] = [
     "doctor",
     "view",
     "apply",
+    "engine",
     "operate",
     "status",
     "cli",

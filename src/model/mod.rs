@@ -24,9 +24,11 @@ mod words;
 pub use address::{Family, MacAddress, Prefix};
 pub use effective::{Effective, Lacking, Mark};
 pub use fragments::Fragments;
-pub use layers::{Cause, Layer, Layers, Moved, Standing, Verdict, Wanted, Wish, standing};
+pub use layers::{
+    Cause, Layer, LayerChanges, Layers, Moved, Standing, Verdict, Wanted, Wish, standing,
+};
 pub use mode::{HookedIn, Mode, ModeKind, SourceNat};
-pub use place::{Place, ServerKey};
+pub use place::{Place, PlaceIndex, ServerKey};
 pub use served::Served;
 pub use words::{DurationWords, endpoint};
 

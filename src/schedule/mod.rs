@@ -73,6 +73,16 @@ pub enum Choice {
     },
 }
 
+impl Choice {
+    /// How many slots there are.
+    pub fn slots(&self) -> u32 {
+        match self {
+            Self::Empty | Self::Only(_) => 0,
+            Self::Slots { owners, .. } => u32::try_from(owners.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// How a slot is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Draw {

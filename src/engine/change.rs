@@ -52,7 +52,7 @@ pub enum Why {
     Slots,
     /// A service is concerned that is left out.
     LeftOut,
-    /// Others committed something meanwhile, or an interface is another.
+    /// Others committed or noted something meanwhile, or an interface is another.
     Foreign,
     /// A run that was killed has left something to be done.
     Unfinished,
@@ -91,6 +91,10 @@ impl Engine {
         let (kernel, notes, table) = tables.parts();
         if Unfinished::of_killed(notes, table).is_some() {
             return Ok(Outcome::Whole(Why::Unfinished));
+        }
+        // Whoever noted something else since knows more.
+        if notes.edition(table) != self.edition {
+            return Ok(Outcome::Whole(Why::Foreign));
         }
         if !self.interfaces.is_empty() && !self.remembered().are_there(&kernel.interfaces()?) {
             return Ok(Outcome::Whole(Why::Foreign));
@@ -335,7 +339,7 @@ impl Engine {
     }
 
     /// Remembers all of it as of a generation: amends the note if that says the rest.
-    fn note<K: Kernel>(
+    pub(super) fn note<K: Kernel>(
         &self,
         kernel: &mut K,
         (notes, table): (&Notes, &str),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::apply::remembered::Amended;
-use crate::apply::{Remembered, Tables};
+use crate::apply::{Applied, Basis, Remembered, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::diff::Identities;
 use crate::emit::netlink::{Interfaces, TableFamily};
@@ -205,6 +205,35 @@ impl Engine {
             edition: None,
             amended: Amended::default(),
         }
+    }
+
+    /// Looks whether the tables are as they were though others have committed something; `false`: they are not, or somebody
+    /// noted something else of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of looking.
+    pub fn is_unchanged<K: Kernel>(&mut self, tables: &mut Tables<K>) -> Result<bool, KernelError> {
+        let (_, notes, table) = tables.parts();
+        if notes.edition(table) != self.edition {
+            return Ok(false);
+        }
+        let seen = tables.see()?;
+        if !matches!(seen.basis, Basis::Left(_)) {
+            return Ok(false);
+        }
+        if seen.generation != self.generation {
+            self.generation = seen.generation;
+            let (kernel, notes, table) = tables.parts();
+            self.note(
+                kernel,
+                (notes, table),
+                seen.generation,
+                &mut Applied::default(),
+            );
+            self.edition = notes.edition(table);
+        }
+        Ok(true)
     }
 
     /// What holds: the file, and what is beside it.

@@ -61,7 +61,15 @@ fn made<K: Kernel>(
     changes: LayerChanges,
     sink: &mut Diagnostics,
 ) -> Result<Changed, Refused> {
-    let why = match engine.change(tables, changes.clone(), sink)? {
+    let mut outcome = engine.change(tables, changes.clone(), sink)?;
+    if let Outcome::Whole(Why::Foreign) = outcome
+        && let Some(newer) = Engine::of(tables).map_err(Failure::from)?
+    {
+        // It was another flbc, which has left a note: what that applied is what there is.
+        *engine = newer;
+        outcome = engine.change(tables, changes.clone(), sink)?;
+    }
+    let why = match outcome {
         Outcome::Made(applied) => {
             return Ok(Changed {
                 applied,

@@ -33,6 +33,7 @@ mod counters;
 mod direct_return;
 mod doctor;
 mod doctor_beside;
+mod engine;
 mod everything;
 mod fragments;
 mod golden;

@@ -440,6 +440,43 @@ fn whoever_committed_meanwhile_is_found_by_a_whole_apply() {
 }
 
 #[test]
+fn what_another_flbc_applied_meanwhile_stays() {
+    let mut host = Host::new();
+    host.apply(ALIKE);
+    let mut engine = host.engine();
+    let other = ALIKE.replace("weight 2", "weight 5");
+    host.apply(&other);
+    let changed = host.change(&mut engine, verdicts([("b w1", DEAD)]));
+    assert_eq!(changed.whole, None);
+    assert_eq!(host.stand("a"), ["w1 up 1/6", "w2 up 5/6"]);
+    assert_eq!(host.stand("b"), ["w1 down 0/2", "w2 up 1/2", "w3 up 1/2"]);
+}
+
+#[test]
+fn others_rules_that_touch_no_table_of_flbcs_change_nothing() {
+    let mut host = Host::new();
+    host.apply(ALIKE);
+    let mut engine = host.engine();
+    host.change(&mut engine, verdicts([("b w1", DEAD)]));
+    for _ in 0..2 {
+        host.by_hand(|_| {});
+        assert!(engine.is_unchanged(&mut host.tables()).unwrap());
+        assert_eq!(engine.generation(), host.kernel.observed.generation);
+        assert!(host.noted().unwrap().1);
+    }
+    assert_eq!(
+        host.change(&mut engine, verdicts([("b w1", None)])).whole,
+        None
+    );
+    host.by_hand(|observed| {
+        let table = observed.inet.as_mut().unwrap();
+        let slots = table.sets.iter_mut().find(|set| *set.name == *"slot");
+        slots.unwrap().elements.pop();
+    });
+    assert!(!engine.is_unchanged(&mut host.tables()).unwrap());
+}
+
+#[test]
 fn what_the_kernel_refuses_changes_nothing() {
     let mut host = Host::new();
     host.apply(ALIKE);

@@ -3,7 +3,6 @@
 //! A child applies a file in a namespace of its own, and another, which is started behind it as a daemon is, makes changes
 //! there and tells what they cost.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,9 +12,9 @@ use flbc::apply::Tables;
 use flbc::diagnostic::Diagnostics;
 use flbc::engine::Engine;
 use flbc::kernel::{Kernel, Linux};
-use flbc::model::{LayerChanges, Place, ServerKey, Verdict};
+use flbc::model::{LayerChanges, Place, ServerKey, Service, State, Verdict, Wanted, Wish};
 use flbc::notes::Notes;
-use flbc::operate::engine::change;
+use flbc::operate::engine::{Changed, change};
 
 use crate::generate::Shape;
 use crate::run::Workshop;
@@ -32,19 +31,22 @@ const MIDDLE: u32 = 10_000;
 /// What is changed, and how often.
 const STEPS: [Step; 3] = [
     Step {
-        what: "one server of ten down, or up again",
+        what: "one server of ten down, and up again",
         servers: 1,
         times: 1_000,
+        how: How::Found,
     },
     Step {
-        what: "five of ten, so that no rule changes",
+        what: "one server of ten drained, and no more",
+        servers: 1,
+        times: 1_000,
+        how: How::Set,
+    },
+    Step {
+        what: "five of ten drained: no rule changes",
         servers: 5,
         times: 1_000,
-    },
-    Step {
-        what: "the same server, down and up",
-        servers: 1,
-        times: 1_000,
+        how: How::Set,
     },
 ];
 
@@ -52,6 +54,16 @@ struct Step {
     what: &'static str,
     servers: u32,
     times: u32,
+    how: How,
+}
+
+/// Who changes a server.
+#[derive(Clone, Copy)]
+enum How {
+    /// A check finds it dead: what is connected to it is looked for in connection tracking.
+    Found,
+    /// An operator drains it: that is written down first, and connections stay.
+    Set,
 }
 
 /// All sizes. `full`: the largest too.
@@ -95,14 +107,12 @@ pub(crate) fn child(services: u32) -> Result<(), String> {
         took.inside * 1e3
     );
     for step in &STEPS {
-        let of_one = step.what.starts_with("the same");
         let begun = Spent::now()?;
         for turn in 0..step.times {
             // Far apart, and each twice: down, and up again.
-            let at = if of_one { 0 } else { turn / 2 };
-            let service = (u64::from(at) * 7_919 % u64::from(services)).to_string();
-            let verdict = turn.is_multiple_of(2).then_some(Verdict::Dead);
-            one(&mut tables, &mut engine, (&service, step.servers), verdict)?;
+            let service = (u64::from(turn / 2) * 7_919 % u64::from(services)).to_string();
+            let ends = !turn.is_multiple_of(2);
+            one(&mut tables, &mut engine, (&service, step, ends))?;
         }
         let took = Spent::now()?.since(&begun);
         let each = |seconds: f64| seconds * 1e3 / f64::from(step.times);
@@ -131,26 +141,42 @@ pub(crate) fn child(services: u32) -> Result<(), String> {
 fn one(
     tables: &mut Tables<impl Kernel>,
     engine: &mut Engine,
-    (service, servers): (&str, u32),
-    verdict: Option<Verdict>,
+    (service, step, ends): (&str, &Step, bool),
 ) -> Result<(), String> {
     let place = Place::Service(format!("s{service}").into());
-    let names = engine.users(&place).flat_map(|one| one.own_servers());
+    let names = engine.users(&place).flat_map(Service::own_servers);
     let names = names.map(|server| server.name.clone());
-    let keys = names.take(servers as usize).map(|server| ServerKey {
+    let keys = names.take(step.servers as usize).map(|server| ServerKey {
         place: place.clone(),
         server,
     });
-    let health: BTreeMap<ServerKey, Option<Verdict>> = keys.map(|key| (key, verdict)).collect();
-    let changes = LayerChanges {
-        health,
-        ..LayerChanges::default()
-    };
-    let changed = change(tables, engine, changes, &mut Diagnostics::new());
-    let changed = changed.map_err(|refused| refused.to_string())?;
-    match changed.whole {
-        None if !changed.applied.totals.is_empty() => Ok(()),
-        why => Err(format!("s{service}: {why:?} {:?}", changed.applied.totals)),
+    let mut changes = LayerChanges::default();
+    for key in keys {
+        match step.how {
+            How::Found => {
+                let verdict = (!ends).then_some(Verdict::Dead);
+                changes.health.insert(key, verdict);
+            }
+            How::Set => {
+                let drained = Wish {
+                    state: Some(Wanted {
+                        value: State::Drain,
+                        since: 1,
+                    }),
+                    weight: None,
+                    address: None,
+                    port: None,
+                };
+                let wish = (!ends).then_some(drained);
+                changes.operator.insert(key, wish);
+            }
+        }
+    }
+    let outcome = change(tables, engine, changes, &mut Diagnostics::new());
+    let Changed { applied, whole } = outcome.map_err(|refused| refused.to_string())?;
+    match whole {
+        None if !applied.totals.is_empty() => Ok(()),
+        why => Err(format!("s{service}: {why:?} {:?}", applied.totals)),
     }
 }
 

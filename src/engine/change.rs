@@ -1,6 +1,7 @@
 //! One change of some servers: worked out, committed, settled, and noted.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -25,6 +26,7 @@ use crate::outline::Difference;
 use crate::ruleset::name;
 use crate::schedule::{Plan, schedule};
 
+use super::amendments::Amendments;
 use super::extract::Extract;
 use super::part::{Growth, narrow};
 use super::{Engine, Kind};
@@ -171,8 +173,8 @@ impl Engine {
             commit: true,
         };
         let delta = Delta::between(Side::of(&remembered, &old_plan), (&request).into());
-        let changed: Vec<usize> = delta.changed().collect();
-        let replaced = changed.iter().filter_map(|at| {
+        let moving: Vec<usize> = delta.changed().collect();
+        let replaced = moving.iter().filter_map(|at| {
             let slots = |plan: &Plan<'_>| Some(plan.blocks.get(*at)?.choice.slots());
             Some(Replaced {
                 first: old_numbers.blocks.get(*at)?.first_slot,
@@ -185,7 +187,7 @@ impl Engine {
         };
         let mut new_numbers = old_numbers.clone();
         let mut firsts = Vec::new();
-        for (at, first) in changed.iter().zip(&placement.firsts) {
+        for (at, first) in moving.iter().zip(&placement.firsts) {
             if let (Some(numbers), Some(place)) = (new_numbers.blocks.get_mut(*at), places.get(*at))
                 && numbers.first_slot != *first
             {
@@ -294,19 +296,19 @@ impl Engine {
             }
         }
         for (place, first) in firsts {
-            if let Some(numbers) = self.numbers.blocks.get_mut(place as usize) {
-                numbers.first_slot = first;
-            }
-            self.amended.slots.insert(place, first);
+            let Some(numbers) = self.numbers.blocks.get_mut(place as usize) else {
+                continue;
+            };
+            let before = std::mem::replace(&mut numbers.first_slot, first);
+            self.amended.move_slots(place, [before, first]);
         }
-        let LayerChanges { operator, health } = changes.clone();
-        self.amended.layers.operator.extend(operator);
-        self.amended.layers.health.extend(health);
+        self.amended.add(&changes, self.effective.layers());
         let indices = [&self.index.declared, self.index.holding()];
         self.effective.change(changes, indices);
         let place = (notes, table);
+        let anew = Cell::new(false);
         let keep = |kernel: &mut K, generation, applied: &mut Applied| {
-            self.note(kernel, place, generation, applied);
+            anew.set(anew.get() | self.note(kernel, place, generation, applied));
         };
         if nothing {
             keep(kernel, now.generation, &mut applied);
@@ -315,12 +317,7 @@ impl Engine {
             settle(kernel, place, &mut now, keep, settled, &mut applied);
         }
         self.generation = now.generation;
-        if self.is_much() {
-            // It was written whole.
-            self.amended.layers = LayerChanges::default();
-            self.amended.slots.clear();
-        }
-        self.edition = notes.edition(table);
+        self.noted(place, anew.get());
         Ok(Outcome::Made(applied))
     }
 
@@ -332,24 +329,26 @@ impl Engine {
         }
     }
 
-    /// Whether the note is to be written anew.
-    fn is_much(&self) -> bool {
-        let layers = &self.amended.layers;
-        layers.operator.len() + layers.health.len() + self.amended.slots.len() > AMENDMENTS
+    /// There is a note of all of it, be it the one that was.
+    pub(super) fn noted(&mut self, (notes, table): (&Notes, &str), anew: bool) {
+        if anew {
+            self.amended = Amendments::default();
+        }
+        self.edition = notes.edition(table);
     }
 
-    /// Remembers all of it as of a generation: amends the note if that says the rest.
+    /// Remembers all of it as of a generation: amends the note if that says the rest, else writes it anew and says so.
     pub(super) fn note<K: Kernel>(
         &self,
         kernel: &mut K,
         (notes, table): (&Notes, &str),
         generation: u32,
         applied: &mut Applied,
-    ) {
-        let edition = self.edition.filter(|_| !self.is_much());
+    ) -> bool {
+        let edition = self.edition.filter(|_| self.amended.len() <= AMENDMENTS);
         let amended = edition.is_some_and(|edition| {
             // Plain data: serialization cannot fail.
-            let what = postcard::to_stdvec(&self.amended).unwrap_or_default();
+            let what = postcard::to_stdvec(self.amended.all()).unwrap_or_default();
             let at = kernel.clock();
             let of = (edition, generation);
             notes.amend(table, of, at, &what).is_ok()
@@ -360,6 +359,7 @@ impl Engine {
             let known = self.remembered();
             remember(kernel, (notes, table), generation, Some(&known), applied);
         }
+        !amended
     }
 
     /// Works out the same by planning and lowering everything, and compares.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::apply::remembered::Amended;
 use crate::apply::{Applied, Basis, Remembered, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::diff::Identities;
@@ -29,10 +28,12 @@ use crate::model::{
 use crate::notes::Edition;
 use crate::schedule::{Plan, schedule};
 
+mod amendments;
 mod change;
 mod extract;
 mod part;
 
+use amendments::Amendments;
 pub use change::{Outcome, Why};
 
 /// So many services of one kind are known as company for those that change.
@@ -54,7 +55,7 @@ pub struct Engine {
     members: Members,
     /// The note that says all of this, with what amends it.
     edition: Option<Edition>,
-    amended: Amended,
+    amended: Amendments,
 }
 
 /// How many elements each set has that is not for rules to fill.
@@ -175,7 +176,7 @@ impl Engine {
         let amended = amended.and_then(|amended| postcard::from_bytes(amended).ok());
         let mut engine = Self::new(remembered, left.generation, table);
         engine.edition = notes.edition(table);
-        engine.amended = amended.unwrap_or_default();
+        engine.amended = Amendments::known(amended.unwrap_or_default());
         Ok(Some(engine))
     }
 
@@ -203,7 +204,7 @@ impl Engine {
             space,
             members,
             edition: None,
-            amended: Amended::default(),
+            amended: Amendments::default(),
         }
     }
 
@@ -225,13 +226,10 @@ impl Engine {
         if seen.generation != self.generation {
             self.generation = seen.generation;
             let (kernel, notes, table) = tables.parts();
-            self.note(
-                kernel,
-                (notes, table),
-                seen.generation,
-                &mut Applied::default(),
-            );
-            self.edition = notes.edition(table);
+            let place = (notes, table);
+            let unheard = &mut Applied::default();
+            let anew = self.note(kernel, place, seen.generation, unheard);
+            self.noted(place, anew);
         }
         Ok(true)
     }

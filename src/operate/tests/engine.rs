@@ -16,24 +16,25 @@ use crate::model::{
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    fn roll(&mut self, sides: usize) -> usize {
+        let sides = sides as u64;
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 20) % sides
+        usize::try_from((self.0 >> 20) % sides).unwrap()
     }
 
-    fn one_in(&mut self, many: u64) -> bool {
+    fn one_in(&mut self, many: usize) -> bool {
         self.roll(many) == 0
     }
 
     fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len() as u64) as usize]
+        all[self.roll(all.len())]
     }
 }
 
 /// Servers of a service or a pool.
-fn servers(dice: &mut Dice, net: u64, with_port: bool) -> String {
+fn servers(dice: &mut Dice, net: usize, with_port: bool) -> String {
     let mut text = String::new();
     for host in 1..=1 + dice.roll(4) {
         let six = dice.one_in(4);
@@ -116,7 +117,7 @@ fn keys(model: &Model) -> Vec<ServerKey> {
 fn changes(dice: &mut Dice, keys: &[ServerKey]) -> LayerChanges {
     let mut changes = LayerChanges::default();
     for _ in 0..=dice.roll(3) {
-        let key = keys[dice.roll(keys.len() as u64) as usize].clone();
+        let key = keys[dice.roll(keys.len())].clone();
         if dice.one_in(2) {
             let verdict = dice.of(&[None, Some(Verdict::Alive), Some(Verdict::Dead)]);
             changes.health.insert(key, verdict);
@@ -214,10 +215,10 @@ fn both_ways(seed: u64) -> BTreeMap<String, usize> {
                 other.kernel.connections.push(connection);
             }
         }
-        let changes = changes(&mut dice, &all);
+        let wanted = changes(&mut dice, &all);
         let mut layers = other.layers_held();
-        engine.narrowed(changes.clone()).put_into(&mut layers);
-        let changed = host.change(&mut engine, changes);
+        engine.narrowed(wanted.clone()).put_into(&mut layers);
+        let changed = host.change(&mut engine, wanted);
         let whole = other.change_whole(&declared, &layers);
         let why = changed
             .whole

@@ -28,7 +28,7 @@ use crate::schedule::{Plan, schedule};
 
 use super::amendments::Amendments;
 use super::extract::Extract;
-use super::part::{Growth, narrow};
+use super::part::{Growth, Why, narrow};
 use super::{Engine, Kind};
 
 /// So much may amend a note: more, and it is written anew.
@@ -41,23 +41,6 @@ pub enum Outcome {
     Made(Applied),
     /// Nothing was done: it needs a whole apply, behind which this engine is out of date.
     Whole(Why),
-}
-
-/// Why a whole apply is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// Sets or chains come or go, or what several services share changes.
-    Structure,
-    /// A set needs more room, or less.
-    Room,
-    /// No numbers are left for slots beside those that are in use.
-    Slots,
-    /// A service is concerned that is left out.
-    LeftOut,
-    /// Others committed or noted something meanwhile, or an interface is another.
-    Foreign,
-    /// A run that was killed has left something to be done.
-    Unfinished,
 }
 
 /// What is to be done.

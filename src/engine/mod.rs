@@ -34,7 +34,8 @@ mod extract;
 mod part;
 
 use amendments::Amendments;
-pub use change::{Outcome, Why};
+pub use change::Outcome;
+pub use part::Why;
 
 /// So many services of one kind are known as company for those that change.
 const COMPANY: usize = 4;
@@ -307,8 +308,8 @@ impl Engine {
         LayerChanges { operator, health }
     }
 
-    /// All of it, as a note has it.
-    fn remembered(&self) -> Remembered<'_> {
+    /// All of it, as a whole apply would have left it: what tables are looked at and explained with.
+    pub fn remembered(&self) -> Remembered<'_> {
         use std::borrow::Cow;
         Remembered {
             effective: Cow::Borrowed(&self.effective),

@@ -10,7 +10,23 @@ use crate::emit::netlink::{Chain, Desired, Set, Table, TableFamily, kind};
 use crate::lower::room;
 
 use super::Members;
-use super::change::Why;
+
+/// Why a whole apply is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Sets or chains come or go, or what several services share changes.
+    Structure,
+    /// A set needs more room, or less.
+    Room,
+    /// No numbers are left for slots beside those that are in use.
+    Slots,
+    /// A service is concerned that is left out.
+    LeftOut,
+    /// Others committed or noted something meanwhile, or an interface is another.
+    Foreign,
+    /// A run that was killed has left something to be done.
+    Unfinished,
+}
 
 /// How many elements sets have more or fewer.
 pub(super) type Growth = Vec<((TableFamily, Arc<str>), isize)>;

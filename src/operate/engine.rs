@@ -5,7 +5,7 @@ use crate::apply::{Applied, Failure, Tables};
 use crate::diagnostic::Diagnostics;
 use crate::engine::{Engine, Outcome, Why};
 use crate::kernel::Kernel;
-use crate::model::{LayerChanges, ServerKey};
+use crate::model::{LayerChanges, Layers, ServerKey};
 
 use super::job::Job;
 use super::refused::Refused;
@@ -36,9 +36,16 @@ pub fn change<K: Kernel>(
     let changes = engine.narrowed(changes);
     let wishes = (!changes.operator.is_empty()).then(|| {
         let before = engine.layers().operator.clone();
-        let mut layers = engine.layers().clone();
-        changes.clone().put_into(&mut layers);
-        (before, layers.operator)
+        let mut after = Layers {
+            operator: before.clone(),
+            ..Layers::default()
+        };
+        let wanted = LayerChanges {
+            operator: changes.operator.clone(),
+            ..LayerChanges::default()
+        };
+        wanted.put_into(&mut after);
+        (before, after.operator)
     });
     if let Some((_, after)) = &wishes {
         let written = tables.write_wishes(after);

@@ -188,7 +188,8 @@ fn both_ways(seed: u64) -> BTreeMap<String, usize> {
     let declared = model(&text);
     let all = keys(&declared);
     let mut host = Host::new();
-    if let Err(refused) = host.try_apply(&text) {
+    let shift = dice.one_in(4).then_some(4);
+    if let (Err(refused), _) = host.run(&text, (true, false, shift)) {
         panic!("{refused}\n{text}");
     }
     let mut other = host.twin();
@@ -261,10 +262,10 @@ impl Host {
     }
 }
 
-/// How many files are tried; `FLBC_TRIALS=500` tries more.
+/// How many files are tried; `FLBC_TRIALS=500 cargo test --lib engine` tries more.
 fn trials() -> u64 {
     let wanted = std::env::var("FLBC_TRIALS").ok();
-    wanted.and_then(|many| many.parse().ok()).unwrap_or(20)
+    wanted.and_then(|many| many.parse().ok()).unwrap_or(12)
 }
 
 #[test]
@@ -438,6 +439,81 @@ fn whoever_committed_meanwhile_is_found_by_a_whole_apply() {
     assert_eq!(host.stand("a"), ["w1 up 1/3", "w2 up 2/3"]);
     assert_eq!(host.apply(ALIKE).totals.structure, 0);
     assert_eq!(host.has().has_tables(), before.has_tables());
+}
+
+#[test]
+fn what_is_left_out_stays_so_and_is_for_a_whole_apply() {
+    let mut host = Host::new();
+    let file = format!(
+        "service absent {{ vip 192.0.2.20 tcp 80; mode dr on eth9; server w1 10.20.3.1; server w2 10.20.3.2 }}\n{ALIKE}"
+    );
+    assert_eq!(host.try_apply(&file).unwrap().left_out, 1);
+    let mut engine = host.engine();
+    let changed = host.change(&mut engine, verdicts([("b w1", DEAD)]));
+    assert_eq!((changed.whole, changed.applied.left_out), (None, 1));
+    assert_eq!(host.stand("b"), ["w1 down 0/2", "w2 up 1/2", "w3 up 1/2"]);
+    let changed = host.change(&mut engine, verdicts([("absent w1", DEAD)]));
+    assert_eq!(
+        (changed.whole, changed.applied.left_out),
+        (Some(Why::LeftOut), 1)
+    );
+    let changed = host.change(&mut engine, verdicts([("b w1", None), ("c w2", DEAD)]));
+    assert_eq!(changed.whole, None);
+    assert_eq!(host.stand("b"), ["w1 up 1/3", "w2 up 1/3", "w3 up 1/3"]);
+    assert_eq!(engine.layers().health.len(), 2);
+}
+
+#[test]
+fn a_pool_of_many_services_is_changed_for_all_of_them() {
+    let file = (0..80).fold(
+        String::from("pool web { server w[1-4] 10.20.0.[1-4] }\n"),
+        |mut text, n| {
+            let own = if n % 2 == 0 { "" } else { "persist 5m;" };
+            let _ = writeln!(
+                text,
+                "service s{n} {{ vip 203.0.113.{n} tcp 80; {own} pool web }}"
+            );
+            text
+        },
+    );
+    let mut host = Host::new();
+    host.apply(&file);
+    let mut engine = host.engine();
+    let key = ServerKey {
+        place: Place::Pool("web".into()),
+        server: "w2".into(),
+    };
+    let verdict = |verdict| LayerChanges {
+        health: [(key.clone(), verdict)].into(),
+        ..LayerChanges::default()
+    };
+    for (said, stands) in [(DEAD, "w2 down 0/3"), (None, "w2 up 1/4")] {
+        let changed = host.change(&mut engine, verdict(said));
+        assert_eq!(changed.whole, None);
+        for service in ["s0", "s79"] {
+            assert_eq!(host.stand(service)[1], stands);
+        }
+        // The rule of each service is another.
+        assert_eq!(changed.applied.totals.structure, 2 * 80);
+    }
+}
+
+#[test]
+fn whoever_is_killed_around_the_transaction_leaves_it_to_be_read() {
+    let mut host = Host::new();
+    host.apply(ALIKE);
+    let mut engine = host.engine();
+    host.change(&mut engine, verdicts([("b w1", DEAD)]));
+    host.change(&mut engine, verdicts([("c w1", DEAD)]));
+    host.kill_after_transaction();
+    assert!(Engine::of(&mut host.tables()).unwrap().is_none());
+    let declared = model(ALIKE);
+    let layers = engine.layers().clone();
+    let readings = host.kernel.readings;
+    let applied = host.change_whole(&declared, &layers);
+    assert!(applied.is_nothing(), "{}", applied.text(false));
+    assert!(host.kernel.readings > readings);
+    assert_eq!(host.engine().layers(), &layers);
 }
 
 #[test]

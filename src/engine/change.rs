@@ -28,7 +28,7 @@ use crate::schedule::{Plan, schedule};
 
 use super::amendments::Amendments;
 use super::extract::Extract;
-use super::part::{Growth, Why, narrow};
+use super::part::{Growth, Own, Why, narrow};
 use super::{Engine, Kind};
 
 /// So much may amend a note: more, and it is written anew.
@@ -122,6 +122,16 @@ impl Engine {
         together
     }
 
+    /// Whether no other service has a VIP of the address and the protocol of one of theirs.
+    fn have_their_own_vips(&self, services: &[u32]) -> bool {
+        let all = &self.effective.model().services;
+        let mut services = services.iter().filter_map(|at| all.get(*at as usize));
+        services.all(|service| {
+            let mut vips = service.vips.iter();
+            vips.all(|vip| !self.index.shared.contains(&(vip.address, vip.protocol)))
+        })
+    }
+
     /// What is to be done, as far as it follows from some services alone.
     fn worked_out<K: Kernel>(
         &mut self,
@@ -184,7 +194,10 @@ impl Engine {
                 .ok_or(Why::Foreign)?;
             let ruleset = lower(after.model(), &new_plan, &new_numbers, table);
             let mut wanted = desired(ruleset, &self.interfaces).map_err(|_| Why::Foreign)?;
-            let own = chains_of(&new_plan);
+            let own = Own {
+                chains: chains_of(&new_plan),
+                fragments: self.have_their_own_vips(services),
+            };
             let growth = narrow(&mut has, &mut wanted, &own, &self.members)?;
             Ok((has, wanted, growth))
         })();

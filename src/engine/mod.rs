@@ -9,9 +9,10 @@
 //!
 //! The result is that of a whole apply, to the byte. A build for tests works out each change both ways and compares.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::apply::{Applied, Basis, Remembered, Tables};
 use crate::diagnostic::Diagnostics;
@@ -22,8 +23,8 @@ use crate::lower::number::Numbering;
 use crate::lower::slots::SlotSpace;
 use crate::lower::{Part, Scope, lower_part};
 use crate::model::{
-    Effective, Family, LayerChanges, Layers, Member, Mode, Model, Place, PlaceIndex, RealServer,
-    ServerKey, Service, Wish,
+    Effective, Family, LayerChanges, Layers, Member, Mode, Model, Place, PlaceIndex, Protocol,
+    RealServer, ServerKey, Service, Wish,
 };
 use crate::notes::Edition;
 use crate::schedule::{Plan, schedule};
@@ -75,6 +76,8 @@ struct Index {
     users: Vec<Vec<u32>>,
     /// Some services of each kind.
     company: FxHashMap<Kind, Vec<u32>>,
+    /// The addresses and protocols that several services have VIPs of.
+    shared: FxHashSet<(IpAddr, Protocol)>,
 }
 
 /// What services have in common that are made of the same chains and sets.
@@ -145,6 +148,7 @@ impl Index {
             blocks,
             users,
             company,
+            shared: shared(model),
         }
     }
 
@@ -318,6 +322,21 @@ impl Engine {
             ids: self.ids.clone(),
         }
     }
+}
+
+/// The addresses and protocols that several services have VIPs of.
+fn shared(model: &Model) -> FxHashSet<(IpAddr, Protocol)> {
+    let mut first: FxHashMap<(IpAddr, Protocol), usize> = FxHashMap::default();
+    let mut shared = FxHashSet::default();
+    for (at, service) in model.services.iter().enumerate() {
+        for vip in &service.vips {
+            let of = (vip.address, vip.protocol);
+            if *first.entry(of).or_insert(at) != at {
+                shared.insert(of);
+            }
+        }
+    }
+    shared
 }
 
 /// Counts what each set has, without making it.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::diff::{Observed, ObservedChain, ObservedSet, ObservedTable};
-use crate::emit::netlink::{Chain, Desired, Set, Table, TableFamily, kind};
+use crate::diff::{Observed, ObservedChain, ObservedSet, ObservedTable, lookups};
+use crate::emit::netlink::{Chain, Desired, RuleBody, Set, Table, TableFamily, kind};
 use crate::lower::room;
+use crate::ruleset::name;
 
 use super::Members;
 
@@ -31,8 +32,15 @@ pub enum Why {
 /// How many elements sets have more or fewer.
 pub(super) type Growth = Vec<((TableFamily, Arc<str>), isize)>;
 
-/// Leaves of both sides what differs. `own` are the chains of the services; `members` says how many elements sets have as a
-/// whole.
+/// What is of these services and of no other.
+pub(super) struct Own {
+    /// Their chains.
+    pub(super) chains: FxHashSet<Arc<str>>,
+    /// Whether what finds the service of later fragments for their VIPs is.
+    pub(super) fragments: bool,
+}
+
+/// Leaves of both sides what differs. `members` says how many elements sets have as a whole.
 ///
 /// # Errors
 ///
@@ -40,7 +48,7 @@ pub(super) type Growth = Vec<((TableFamily, Arc<str>), isize)>;
 pub(super) fn narrow(
     has: &mut Observed,
     wanted: &mut Desired,
-    own: &FxHashSet<Arc<str>>,
+    own: &Own,
     members: &Members,
 ) -> Result<Growth, Why> {
     let mut growth = Growth::new();
@@ -51,8 +59,8 @@ pub(super) fn narrow(
         match (has, wanted) {
             (None, None) => {}
             (Some(has), Some(wanted)) => {
-                sets(family, has, wanted, members, &mut growth)?;
-                chains(has, wanted, own)?;
+                let staying = sets(family, (has, wanted), (own, members), &mut growth)?;
+                chains(has, wanted, own, &staying)?;
             }
             (None, Some(_)) | (Some(_), None) => return Err(Why::Structure),
         }
@@ -60,31 +68,52 @@ pub(super) fn narrow(
     Ok(growth)
 }
 
+/// Leaves the sets that differ. Says which of them one side alone has: as a whole they stay, with what others have in them.
 fn sets(
     family: TableFamily,
-    has: &mut ObservedTable,
-    wanted: &mut Table,
-    members: &Members,
+    (has, wanted): (&mut ObservedTable, &mut Table),
+    (own, members): (&Own, &Members),
     growth: &mut Growth,
-) -> Result<(), Why> {
-    let names = |sets: &[ObservedSet]| sets.iter().map(|set| set.name.clone()).collect::<Vec<_>>();
-    if names(&has.sets)
-        != wanted
-            .sets
-            .iter()
-            .map(|set| set.name.clone())
-            .collect::<Vec<_>>()
-    {
-        return Err(Why::Structure);
-    }
-    let pairs = std::mem::take(&mut has.sets).into_iter();
-    for (mut old, mut new) in pairs.zip(std::mem::take(&mut wanted.sets)) {
+) -> Result<FxHashSet<Arc<str>>, Why> {
+    let mut staying = FxHashSet::default();
+    for (old, new) in pairs(
+        std::mem::take(&mut has.sets),
+        std::mem::take(&mut wanted.sets),
+    ) {
+        let (mut old, mut new) = match (old, new) {
+            (Some(old), Some(new)) => (old, new),
+            (Some(old), None) => {
+                staying.insert(old.name.clone());
+                let new = Set {
+                    name: old.name.clone(),
+                    shape: old.shape.clone(),
+                    origin: None,
+                    elements: Vec::new(),
+                    origins: Vec::new(),
+                };
+                (old, new)
+            }
+            (None, Some(new)) => {
+                staying.insert(new.name.clone());
+                let old = ObservedSet {
+                    name: new.name.clone(),
+                    shape: new.shape.clone(),
+                    elements: Vec::new(),
+                    counters: Vec::new(),
+                };
+                (old, new)
+            }
+            (None, None) => continue,
+        };
         if old.elements == new.elements && same_but_for_room(&old, &new) {
             continue;
         }
-        // An element whose key is a mark is of one block, and no other service's.
+        // An element whose key is a mark is of one block, and no other service's; one whose key is a VIP without ports may
+        // be several services'.
         let of_marks = old.shape.key_type == kind::MARK && old.shape.fields.is_empty();
-        if !of_marks || old.shape.is_dynamic() || !same_but_for_room(&old, &new) {
+        let of_fragments = own.fragments && old.name.starts_with(name::FRAGMENTS);
+        let is_own = of_marks || of_fragments;
+        if !is_own || old.shape.is_dynamic() || !same_but_for_room(&old, &new) {
             return Err(Why::Structure);
         }
         let set = (family, old.name.clone());
@@ -98,6 +127,10 @@ fn sets(
         let Some(after) = before.checked_add_signed(more - fewer) else {
             return Err(Why::Structure);
         };
+        let alone = staying.contains(&old.name) && (before == 0 || after == 0);
+        if alone {
+            return Err(Why::Structure);
+        }
         if room(before) != room(after) {
             return Err(Why::Room);
         }
@@ -107,7 +140,26 @@ fn sets(
         has.sets.push(old);
         wanted.sets.push(new);
     }
-    Ok(())
+    Ok(staying)
+}
+
+/// The sets of both sides by their names, in the order that both have.
+fn pairs(old: Vec<ObservedSet>, new: Vec<Set>) -> Vec<(Option<ObservedSet>, Option<Set>)> {
+    let names: FxHashSet<Arc<str>> = new.iter().map(|set| set.name.clone()).collect();
+    let mut new = new.into_iter().peekable();
+    let mut pairs = Vec::new();
+    for old in old {
+        if names.contains(&old.name) {
+            while let Some(only) = new.next_if(|set| set.name != old.name) {
+                pairs.push((None, Some(only)));
+            }
+            pairs.push((Some(old), new.next()));
+        } else {
+            pairs.push((Some(old), None));
+        }
+    }
+    pairs.extend(new.map(|only| (None, Some(only))));
+    pairs
 }
 
 /// How much room there is follows from the whole.
@@ -120,32 +172,25 @@ fn same_but_for_room(old: &ObservedSet, new: &Set) -> bool {
     shape == new.shape
 }
 
+/// Leaves the chains that differ. Rules that look up what stays, stay.
 fn chains(
     has: &mut ObservedTable,
     wanted: &mut Table,
-    own: &FxHashSet<Arc<str>>,
+    own: &Own,
+    staying: &FxHashSet<Arc<str>>,
 ) -> Result<(), Why> {
-    let names = |chains: &[ObservedChain]| {
-        chains
-            .iter()
-            .map(|one| one.name.clone())
-            .collect::<Vec<_>>()
-    };
-    if names(&has.chains)
-        != wanted
-            .chains
-            .iter()
-            .map(|one| one.name.clone())
-            .collect::<Vec<_>>()
-    {
+    if has.chains.len() != wanted.chains.len() {
         return Err(Why::Structure);
     }
     let pairs = std::mem::take(&mut has.chains).into_iter();
     for (old, new) in pairs.zip(std::mem::take(&mut wanted.chains)) {
-        if same(&old, &new) {
+        if old.name != new.name {
+            return Err(Why::Structure);
+        }
+        if same(&old, &new, staying) {
             continue;
         }
-        if !own.contains(&old.name) || old.hook != new.hook {
+        if !own.chains.contains(&old.name) || old.hook != new.hook {
             return Err(Why::Structure);
         }
         has.chains.push(old);
@@ -154,7 +199,10 @@ fn chains(
     Ok(())
 }
 
-fn same(old: &ObservedChain, new: &Chain) -> bool {
-    let bodies = old.rules.iter().map(|rule| &rule.body);
-    old.hook == new.hook && bodies.eq(new.rules.iter().map(|rule| &rule.body))
+fn same(old: &ObservedChain, new: &Chain, staying: &FxHashSet<Arc<str>>) -> bool {
+    let counts =
+        |body: &&RuleBody| staying.is_empty() || !lookups(body).any(|set| staying.contains(set));
+    let old_bodies = old.rules.iter().map(|rule| &rule.body).filter(counts);
+    let new_bodies = new.rules.iter().map(|rule| &rule.body).filter(counts);
+    old.hook == new.hook && old_bodies.eq(new_bodies)
 }

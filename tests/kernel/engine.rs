@@ -126,3 +126,50 @@ fn a_change_by_an_engine_moves_clients_and_leaves_what_a_fresh_load_does() {
     let status = host.flbc(&["status"], "");
     assert_eq!((status.code, &*status.err), (Some(0), ""), "{}", status.out);
 }
+
+/// In direct return the errors of ICMP and the flows that are remembered follow a service's slots too; and so do later fragments
+/// where one server is left.
+#[test]
+fn a_change_by_an_engine_moves_clients_of_direct_return() {
+    let topology = Topology::new(Layout::DrTwoInterfaces, 3);
+    let _serving = topology.serve(&[80]);
+    let host = Host::new(&topology.balancer);
+    let file = "
+service www { vip 192.0.2.10 tcp, udp 80; mode dr on eth0 via eth1; server a 10.20.0.11; server b 10.20.0.12; server c 10.20.0.13 }
+service one { vip 192.0.2.11 tcp 80; mode dr on eth0 via eth1; server c 10.20.0.13 }
+service own { vip 192.0.2.53 tcp, udp 80; mode dr on eth0 via eth1; scheduler hash; track 5m; server a 10.20.0.11; server b 10.20.0.12 weight 2 }
+";
+    host.apply(file);
+    let before = host.unnumbered();
+    let many = |to: &str| {
+        let sources = topology.sources(at(to), 40);
+        let mut all = client::ask_all(&topology.client, Protocol::Tcp, &sources, at(to));
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    assert_eq!(many("192.0.2.10:80"), ["a", "b", "c"]);
+    let changed = change_by_engine(
+        &host,
+        &[&[("www b", DEAD)], &[("own b", DEAD)], &[("www a", DEAD)]],
+    );
+    assert!(changed.iter().all(|one| one.whole.is_none()), "{changed:?}");
+    assert_eq!(many("192.0.2.10:80"), ["c"]);
+    assert_eq!(many("192.0.2.53:80"), ["a"]);
+    let down = file
+        .replace(
+            "server a 10.20.0.11; server b 10.20.0.12; server c",
+            "server a 10.20.0.11 down; server b 10.20.0.12 down; server c",
+        )
+        .replace("weight 2", "weight 2 down");
+    let other = Host::alone();
+    other.apply(&down);
+    assert_eq!(host.unnumbered(), other.unnumbered());
+    let back = ["www a", "www b", "own b"].map(|server| (server, None));
+    let changed = change_by_engine(&host, &[&back]);
+    assert!(changed.iter().all(|one| one.whole.is_none()), "{changed:?}");
+    assert_eq!(host.unnumbered(), before);
+    assert_eq!(many("192.0.2.10:80"), ["a", "b", "c"]);
+    let status = host.flbc(&["status"], "");
+    assert_eq!((status.code, &*status.err), (Some(0), ""), "{}", status.out);
+}

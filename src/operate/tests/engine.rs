@@ -75,6 +75,11 @@ fn file(dice: &mut Dice) -> String {
             "service s{service} {{\n    vip 192.0.2.{v}, 2001:db8::{v} tcp, udp 80\n    mode {mode}",
             v = 10 + service
         );
+        // Whose later fragments are these?
+        if dice.one_in(3) {
+            let port = 1000 + service;
+            let _ = writeln!(text, "    vip 192.0.2.9, 2001:db8::9 tcp {port}");
+        }
         let scheduler = dice.of(&["rr", "random", "hash", "maglev table 31", "hash by source"]);
         let _ = writeln!(text, "    scheduler {scheduler}");
         for statement in ["persist 5m", "deny from 203.0.113.0/24"] {

@@ -18,6 +18,7 @@ mod lab;
 mod apply;
 mod contender;
 mod datapath;
+mod engine;
 mod generate;
 mod load;
 mod peers;
@@ -50,6 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<(), String> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("engine-child") {
+        let services = arguments.next().and_then(|services| services.parse().ok());
+        return engine::child(services.ok_or("how many services?")?);
+    }
     let shop = Workshop::new()?;
     println!("{}\n", run::machine());
     // `bench apply` is that part alone, and so are the others; `full` takes its time.
@@ -124,6 +130,9 @@ fn bench() -> Result<(), String> {
     }
     if wanted("apply") {
         apply::apply_beside_nft(&shop, full)?;
+    }
+    if wanted("engine") {
+        engine::changes(&shop, full)?;
     }
     if wanted("status") {
         status::status_beside_nft(&shop, full)?;

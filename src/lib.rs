@@ -5,7 +5,7 @@
 //!                                      │                                                            │
 //!                    doctor, explain, real_server                                     diff ──apply──▶ kernel
 //!                                                                                            ▲  ▲         │
-//!                                                                                      operate notes    view ──▶ status
+//!                                                                             engine, operate notes    view ──▶ status
 //! ```
 //!
 //! Data flows one way. Each stage is a module that knows only those before it, and all report to one
@@ -40,6 +40,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod doctor;
 pub mod emit;
+pub mod engine;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod explain;
 pub mod foreign;

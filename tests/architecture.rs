@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, in the order in which data passes them.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "source",
     "diagnostic",
     "syntax",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 24] = [
     "doctor",
     "view",
     "apply",
+    "engine",
     "operate",
     "control",
     "status",

@@ -14,7 +14,9 @@ use flbc::diagnostic::Diagnostics;
 use flbc::emit;
 use flbc::lower::layout::Layout;
 use flbc::lower::number;
-use flbc::model::{Family, Model};
+use flbc::model::{
+    Effective, Family, Layers, Model, Place, RealServer, ServerKey, State, Wanted, Wish,
+};
 use flbc::schedule::predict::predict;
 use flbc::schedule::{Block, Choice, Draw, Plan, schedule};
 use flbc::source::Sources;
@@ -121,6 +123,19 @@ fn gcd(a: u16, b: u16) -> u16 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// What can stand behind a server; the first says nothing.
+const STATES: [&str; 4] = ["", "drain", "down", "backup"];
+
+/// The state that such a word sets.
+fn state(word: &str) -> State {
+    match word {
+        "drain" => State::Drain,
+        "down" => State::Down,
+        "backup" => State::Backup,
+        _ => State::Up,
+    }
+}
+
 const HASHED: [&str; 4] = ["hash", "hash by source", "maglev", "maglev by source"];
 
 proptest! {
@@ -204,6 +219,63 @@ proptest! {
         let counts = counts(&owners);
         for (at, weight) in weights.iter().enumerate() {
             prop_assert_eq!(counts[format!("w{at}").as_str()], usize::from(weight / divisor));
+        }
+    }
+
+    /// How many slots there are follows from what the file says and how servers stand, and from nothing else: those of all
+    /// servers that the file gives a share, wherever that is exact, else as few as are exact.
+    #[test]
+    fn a_change_of_state_keeps_the_slots_where_shares_come_out_exactly(
+        weights in prop::collection::vec(0_u16..7, 2..9),
+        states in prop::collection::vec(prop::sample::select(&STATES[..]), 9),
+        wishes in prop::collection::vec((0_usize..9, prop::sample::select(&STATES[..]), 0_u16..7), 0..4),
+        scheduler in prop::sample::select(&["round-robin", "random", "hash"][..]),
+    ) {
+        let lines: Vec<String> = weighted(&weights)
+            .iter()
+            .zip(&states)
+            .map(|(line, state)| format!("{line} {state}"))
+            .collect();
+        let (model, _) = planned(&service("a", 1, scheduler, &lines), |_, model| model.clone());
+        let gives = weights.iter().zip(&states);
+        let declared: Vec<u16> = gives
+            .filter(|(weight, state)| **weight > 0 && **state != "backup")
+            .map(|(weight, _)| *weight)
+            .collect();
+        let mut all = BTreeMap::new();
+        for (at, word, weight) in wishes.iter().filter(|(at, ..)| *at < weights.len()) {
+            let wanted = |value| Some(Wanted { value, since: 1 });
+            let wish = Wish { state: wanted(state(word)), weight: Some(Wanted { value: *weight, since: 1 }), address: None, port: None };
+            let key = ServerKey { place: Place::Service("a".into()), server: format!("w{at}").into() };
+            all.insert(key, wish);
+        }
+        let layers = Layers { operator: all, ..Layers::default() };
+        let effective = Effective::of(model, layers, BTreeMap::new());
+        let plan = schedule(effective.model(), &mut Diagnostics::new());
+        let block = &plan.blocks[0];
+        let serving: Vec<&RealServer> = [State::Up, State::Backup]
+            .into_iter()
+            .map(|state| block.servers.iter().copied().filter(|s| s.state == state && s.weight > 0).collect())
+            .find(|serving: &Vec<_>| !serving.is_empty())
+            .unwrap_or_default();
+        let owners = owners(block);
+        prop_assert_eq!(owners.is_empty(), serving.is_empty());
+        if serving.is_empty() {
+            return Ok(());
+        }
+        let sum = |weights: &[u16]| {
+            let divisor = weights.iter().fold(0, |a, b| gcd(a, *b)).max(1);
+            weights.iter().map(|weight| usize::from(weight / divisor)).sum::<usize>()
+        };
+        let live: Vec<u16> = serving.iter().map(|server| server.weight).collect();
+        let (least, declared) = (sum(&live), sum(&declared));
+        let slots = if declared > 0 && declared % least == 0 { declared } else { least };
+        prop_assert_eq!(owners.len(), slots);
+        let counts = counts(&owners);
+        let total: usize = live.iter().map(|weight| usize::from(*weight)).sum();
+        for server in serving {
+            let has = counts[&*server.name];
+            prop_assert_eq!(has * total, usize::from(server.weight) * slots);
         }
     }
 
@@ -412,7 +484,7 @@ fn backups_are_for_their_family_in_the_whole_service() {
     assert_eq!(block(&text(""), "a", Family::V4, owners), ["sorry4"]);
     assert_eq!(block(&text(""), "a", Family::V6, owners), ["six"]);
     let with_own = text("    server own 10.20.0.2\n");
-    assert_eq!(block(&with_own, "a", Family::V4, owners), ["own"]);
+    assert_eq!(block(&with_own, "a", Family::V4, owners), ["own", "own"]);
 }
 
 /// Services with the same pools, scheduler and mode share their slots; others do not.

@@ -168,7 +168,10 @@ impl<'t, 'r, K: Kernel> Attempt<'t, 'r, K> {
             applied.older = older::forget_at_rest(kernel, &work.served, &mut applied.notes);
         } else {
             let settled = (&work.moves, &work.now, &work.served);
-            settle(kernel, place, &mut now, known, settled, &mut applied);
+            let keep = |kernel: &mut K, generation, applied: &mut Applied| {
+                remember(kernel, place, generation, known, applied);
+            };
+            settle(kernel, place, &mut now, keep, settled, &mut applied);
         }
         Ok(Some(applied))
     }

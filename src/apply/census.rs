@@ -18,7 +18,7 @@ use crate::view::View;
 
 /// Real servers and their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Census {
+pub(crate) struct Census {
     /// Which bits of marks the numbers are in.
     pub(super) layout: Layout,
     pub(super) blocks: Vec<Residents>,

@@ -9,19 +9,19 @@ use super::moves::{self, Moves};
 use super::{Applied, Failure};
 
 /// A transaction that is to be made.
-pub(super) struct Transaction<'a> {
-    pub(super) place: (&'a Notes, &'a str),
-    pub(super) moves: &'a Moves,
+pub(crate) struct Transaction<'a> {
+    pub(crate) place: (&'a Notes, &'a str),
+    pub(crate) moves: &'a Moves,
     /// Whether a run that was killed had left something to do.
-    pub(super) resumes: bool,
+    pub(crate) resumes: bool,
     /// The generation that the changes were worked out at.
-    pub(super) generation: u32,
+    pub(crate) generation: u32,
 }
 
 impl Transaction<'_> {
     /// Makes it; says at which generation the kernel is then. `None`: something else was there meanwhile, and all is to be
     /// worked out anew. `refused` counts how often that was because of what rules remember.
-    pub(super) fn make(
+    pub(crate) fn make(
         &self,
         kernel: &mut impl Kernel,
         changes: &mut Vec<Change>,

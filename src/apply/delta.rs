@@ -27,7 +27,7 @@ use super::{Remembered, Request};
 
 /// One side: a model with its slots.
 #[derive(Clone, Copy)]
-pub(super) struct Side<'a> {
+pub(crate) struct Side<'a> {
     model: &'a Model,
     plan: &'a Plan<'a>,
     marks: &'a BTreeMap<ServerKey, Mark>,
@@ -35,7 +35,7 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// The side of what was applied. `plan` is that of the model.
-    pub(super) fn of(remembered: &'a Remembered<'_>, plan: &'a Plan<'a>) -> Self {
+    pub(crate) fn of(remembered: &'a Remembered<'_>, plan: &'a Plan<'a>) -> Self {
         Self {
             model: remembered.model(),
             plan,
@@ -55,7 +55,7 @@ impl<'a> From<&Request<'a>> for Side<'a> {
 }
 
 /// What differs from the old side to the new.
-pub(super) struct Delta<'a> {
+pub(crate) struct Delta<'a> {
     old: Side<'a>,
     new: Side<'a>,
     /// What is in only one of them, or in both and not the same.
@@ -67,7 +67,7 @@ pub(super) struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    pub(super) fn between(old: Side<'a>, new: Side<'a>) -> Self {
+    pub(crate) fn between(old: Side<'a>, new: Side<'a>) -> Self {
         let mut delta = Self {
             old,
             new,
@@ -141,7 +141,7 @@ impl<'a> Delta<'a> {
     }
 
     /// The same in the operator's words.
-    pub(super) fn difference(&self) -> Difference {
+    pub(crate) fn difference(&self) -> Difference {
         let mut focus = self.focus.clone();
         // What was set is told also where the file now says the same.
         for [these, those] in [[self.old, self.new], [self.new, self.old]] {
@@ -272,6 +272,12 @@ impl<'a> Delta<'a> {
         were.filter_map(|(block, was)| was.is_none().then_some(block))
     }
 
+    /// The blocks of the new plan that the old one does not have as they are, by their places.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = usize> {
+        let places = self.was.iter().enumerate();
+        places.filter_map(|(at, was)| was.is_none().then_some(at))
+    }
+
     /// What of each side is to be lowered: the rest is the same.
     pub(super) fn scopes(&self, old: &Numbering, new: &Numbering) -> [Scope; 2] {
         let mut addresses: FxHashSet<IpAddr> = FxHashSet::default();
@@ -302,7 +308,7 @@ impl<'a> Delta<'a> {
     }
 
     /// Who had and who has which number, where anything about it may have changed.
-    pub(super) fn censuses(&self, old: &Numbering, new: &Numbering) -> [Census; 2] {
+    pub(crate) fn censuses(&self, old: &Numbering, new: &Numbering) -> [Census; 2] {
         let focused = |service: &Arc<str>| self.focus.services.contains(service);
         let used = |side: Side<'_>| -> FxHashSet<usize> {
             let services = side.plan.services.iter();

@@ -23,26 +23,24 @@ use crate::notes::Left;
 use crate::outline::{Difference, Outline};
 use crate::schedule::{Plan, schedule};
 
-pub mod against;
 mod attempt;
 mod carry;
-mod census;
-mod commit;
-mod delta;
+pub(crate) mod census;
+pub(crate) mod commit;
+pub(crate) mod delta;
 mod dying;
 mod gap;
 mod left;
-mod moved;
-mod moves;
+pub(crate) mod moves;
 mod older;
-mod remembered;
+pub(crate) mod remembered;
 mod restore;
 mod roster;
-mod settle;
+pub(crate) mod settle;
 mod siblings;
 mod tables;
 mod words;
-mod work;
+pub(crate) mod work;
 
 use crate::view::drifted::drifted_since;
 use crate::view::told;
@@ -98,7 +96,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn of(changes: &[Change]) -> Self {
+    pub(crate) fn of(changes: &[Change]) -> Self {
         let mut totals = Self::default();
         for change in changes {
             match &change.step {

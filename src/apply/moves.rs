@@ -29,7 +29,7 @@ struct Fate {
 
 /// What became of all servers whose numbers may have changed.
 #[derive(Debug, Default)]
-pub(super) struct Moves {
+pub(crate) struct Moves {
     /// Which bits of marks the numbers are in that servers have now.
     layout: Layout,
     fates: FxHashMap<u32, Fate>,
@@ -48,7 +48,7 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    pub(super) fn between(old: &Census, new: &Census) -> Self {
+    pub(crate) fn between(old: &Census, new: &Census) -> Self {
         let mut moves = Self {
             layout: new.layout,
             now: new.numbers().collect(),
@@ -266,14 +266,14 @@ pub(super) enum Rewritten {
 
 /// What a run that was killed had yet to do to connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Unfinished {
+pub(crate) struct Unfinished {
     fates: Vec<(u32, Fate)>,
     vips: Vec<Vip>,
 }
 
 impl Unfinished {
     /// What a run that was killed had yet to do.
-    pub(super) fn of_killed(cache: &Notes, table: &str) -> Option<Self> {
+    pub(crate) fn of_killed(cache: &Notes, table: &str) -> Option<Self> {
         postcard::from_bytes(&cache.unfinished(table)?).ok()
     }
 }

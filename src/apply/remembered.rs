@@ -1,6 +1,7 @@
 //! What an apply leaves for the next one: enough to know all that is in the tables without reading them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,8 @@ use crate::diff::{Identities, Observed};
 use crate::emit::netlink::{Interfaces, desired};
 use crate::lower::number::Numbering;
 use crate::lower::{Scope, lower_part};
-use crate::model::{Effective, Lacking, Layers, Model};
-use crate::notes::Left;
+use crate::model::{Effective, Lacking, LayerChanges, Layers, Model};
+use crate::notes::{Left, Noted};
 use crate::schedule::{Plan, schedule};
 
 use super::Request;
@@ -44,6 +45,15 @@ struct Note<'a> {
     lacking: Cow<'a, Lacking>,
 }
 
+/// What a note is amended by: what became of servers and slots since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Amended {
+    /// What is said of servers beside the file now.
+    pub(crate) layers: LayerChanges,
+    /// The first slot of blocks that have another, by their places.
+    pub(crate) slots: BTreeMap<u32, u32>,
+}
+
 impl Remembered<'_> {
     /// What held.
     pub fn model(&self) -> &Model {
@@ -51,7 +61,7 @@ impl Remembered<'_> {
     }
 
     /// What the cache keeps.
-    pub(super) fn to_note(&self) -> Vec<u8> {
+    pub(crate) fn to_note(&self) -> Vec<u8> {
         let note = Note {
             declared: Cow::Borrowed(self.effective.declared()),
             numbers: Cow::Borrowed(&self.numbers),
@@ -64,8 +74,8 @@ impl Remembered<'_> {
         postcard::to_stdvec(&note).unwrap_or_default()
     }
 
-    /// What a note says; `None` if it is none.
-    pub(super) fn from_note(note: &[u8]) -> Option<Self> {
+    /// What a note says, as it is amended; `None` if it is none.
+    pub(crate) fn from_note(note: &Noted) -> Option<Self> {
         let Note {
             declared,
             numbers,
@@ -73,12 +83,20 @@ impl Remembered<'_> {
             ids,
             layers,
             lacking,
-        } = postcard::from_bytes(note).ok()?;
-        let (layers, lacking) = (layers.into_owned(), lacking.into_owned());
+        } = postcard::from_bytes(&note.whole).ok()?;
+        let (mut layers, lacking) = (layers.into_owned(), lacking.into_owned());
+        let mut numbers = numbers.into_owned();
+        if let Some(amended) = &note.amended {
+            let amended: Amended = postcard::from_bytes(amended).ok()?;
+            amended.layers.put_into(&mut layers);
+            for (block, first) in amended.slots {
+                numbers.blocks.get_mut(block as usize)?.first_slot = first;
+            }
+        }
         let effective = Effective::of(declared.into_owned(), layers, lacking);
         Some(Self {
             effective: Cow::Owned(effective),
-            numbers,
+            numbers: Cow::Owned(numbers),
             interfaces: interfaces.into_owned(),
             ids: ids.into_owned(),
         })
@@ -105,7 +123,7 @@ impl Remembered<'_> {
     }
 
     /// Whether the interfaces that it names are there, with the numbers that they had.
-    pub(super) fn are_there(&self, interfaces: &Interfaces) -> bool {
+    pub(crate) fn are_there(&self, interfaces: &Interfaces) -> bool {
         all_there(&self.interfaces, interfaces)
     }
 
@@ -116,7 +134,7 @@ impl Remembered<'_> {
     }
 
     /// The tables as they were left, as far as `scope` goes. `plan` is that of the model.
-    pub(super) fn tables(&self, plan: &Plan<'_>, table: &str, scope: &Scope) -> Option<Observed> {
+    pub(crate) fn tables(&self, plan: &Plan<'_>, table: &str, scope: &Scope) -> Option<Observed> {
         // All interfaces were there when this was applied.
         self.tables_on(&self.interfaces, plan, table, scope)
     }
@@ -168,9 +186,15 @@ pub(super) fn says(left: &Left, request: &Request<'_>, interfaces: &Interfaces) 
     let Ok(model) = postcard::to_stdvec(request.effective.declared()) else {
         return false;
     };
-    let rest = left.note.strip_prefix(&*model);
+    let rest = left.note.whole.strip_prefix(&*model);
     let rest = rest.and_then(|rest| postcard::from_bytes::<Rest>(rest).ok());
-    rest.is_some_and(|(numbers, named, _, layers, lacking)| {
+    let amended = left.note.amended.as_deref();
+    let amended = amended.map(postcard::from_bytes::<Amended>).transpose();
+    let Ok(amended) = amended else { return false };
+    rest.is_some_and(|(numbers, named, _, mut layers, lacking)| {
+        if let Some(amended) = amended {
+            amended.layers.put_into(&mut layers);
+        }
         let same_layout = request.layout.is_none_or(|it| it == numbers.layout);
         same_layout
             && all_there(&named, interfaces)
@@ -285,7 +309,7 @@ mod tests {
         let form = (FORM, note.len(), jhash::jhash(&note, 0));
         assert_eq!(
             form,
-            (11, 503, 3_444_353_461),
+            (12, 509, 454_465_994),
             "the note has another form: give `FORM` in src/notes/mod.rs the next number, and put the new values here"
         );
     }

@@ -12,6 +12,7 @@ use super::census::Census;
 use super::commit::Transaction;
 use super::moves::{Moves, Unfinished};
 use super::older;
+use super::settle::remember;
 use super::work::{keep_counters, tell_layouts};
 use super::{Applied, Basis, Failure, Remembered, TRIES, Tables, Totals, settle};
 use crate::view::numbers::layout;
@@ -70,7 +71,7 @@ pub(super) fn restore<K: Kernel>(
     let unwritten = tables.write_wishes(&before.wishes).err();
     let (kernel, cache, table) = tables.parts();
     let id: Arc<str> = random_id()?.into();
-    let remembered = Remembered::from_note(&before.note);
+    let remembered = Remembered::from_note(&before.note.clone().into());
     let mut refused = 0;
     for _ in 0..TRIES {
         let mut now = kernel.observe(table)?;
@@ -113,11 +114,14 @@ pub(super) fn restore<K: Kernel>(
         let known = remembered.clone().zip(ids);
         let known = known.map(|(remembered, ids)| Remembered { ids, ..remembered });
         let known = known.as_ref();
+        let keep = |kernel: &mut K, generation, applied: &mut Applied| {
+            remember(kernel, (cache, table), generation, known, applied);
+        };
         settle(
             kernel,
             (cache, table),
             &mut now,
-            known,
+            keep,
             (&moves, &then, &served),
             &mut applied,
         );

@@ -9,20 +9,20 @@ use super::census::Census;
 use super::moves::Moves;
 use super::{Applied, Remembered, carry, dying, older};
 
-/// Remembers what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
+/// Remembers by `keep` what the kernel has `now`, gives connections the numbers of their servers, and forgets the connections and
 /// clients of servers that take no packet any more, and the flows that are older than their service.
 ///
-/// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `known` is `None`
-/// where it is not known what the tables follow from.
-pub(super) fn settle<K: Kernel>(
+/// It is remembered first: connections can be many, and whoever is killed over them must lose nothing. `keep` is given the
+/// generation.
+pub(crate) fn settle<K: Kernel>(
     kernel: &mut K,
     (cache, table): (&Notes, &str),
     now: &mut Observed,
-    known: Option<&Remembered<'_>>,
+    keep: impl Fn(&mut K, u32, &mut Applied),
     (moves, census, served): (&Moves, &Census, &Served),
     applied: &mut Applied,
 ) {
-    remember(kernel, (cache, table), now.generation, known, applied);
+    keep(kernel, now.generation, applied);
     applied.older = older::forget(kernel, served, &mut applied.notes);
     if let Some(judged) = dying::judge(kernel, moves, census, &mut applied.notes) {
         applied.forgotten = judged.forgotten;
@@ -45,12 +45,12 @@ pub(super) fn settle<K: Kernel>(
         // compares anyway.
         remember(kernel, (cache, table), now.generation, None, applied);
     } else if now.generation != committed {
-        remember(kernel, (cache, table), now.generation, known, applied);
+        keep(kernel, now.generation, applied);
     }
 }
 
 /// Remembers what the tables follow from at this generation; `None`: nothing.
-pub(super) fn remember(
+pub(crate) fn remember(
     kernel: &mut impl Kernel,
     (cache, table): (&Notes, &str),
     generation: u32,

@@ -53,7 +53,7 @@ impl<K: Kernel> Tables<K> {
     }
 
     /// The parts, each for itself.
-    pub(super) fn parts(&mut self) -> (&mut K, &Notes, &str) {
+    pub(crate) fn parts(&mut self) -> (&mut K, &Notes, &str) {
         (&mut self.kernel, &self.cache, &self.name)
     }
 

@@ -16,21 +16,21 @@ use crate::schedule::schedule;
 
 use super::census::Census;
 use super::delta::{Delta, Side};
-use super::moved::moves_from;
 use super::moves::Moves;
 use super::older::newly_served;
 use super::{Failure, Remembered, Request};
+use crate::view::moved::moves_from;
 use crate::view::numbers::{ObservedNumbers, numbers, turned_away};
 use crate::view::told;
 
 /// What is to be done.
-pub(super) struct Work {
+pub(crate) struct Work {
     /// In the operator's words.
-    pub(super) difference: Difference,
+    pub(crate) difference: Difference,
     /// In the kernel's.
-    pub(super) changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
     /// The numbers of what is to come.
-    pub(super) numbers: Numbering,
+    pub(crate) numbers: Numbering,
     /// The tables before: the chains that were looked at, and no sets.
     pub(super) structure: Observed,
     /// What becomes of those who had numbers.
@@ -43,7 +43,7 @@ pub(super) struct Work {
 
 /// What is to be done to tables that are as an apply left them: what differs between two models is looked at, and
 /// nothing else. `None`: what was remembered does not fit together.
-pub(super) fn since(
+pub(crate) fn since(
     (kernel, table): (&mut impl Kernel, &str),
     (remembered, generation): (&Remembered<'_>, u32),
     request: &Request<'_>,
@@ -137,7 +137,7 @@ pub(super) fn anew(
         let plan = schedule(remembered.model(), &mut Diagnostics::new());
         Delta::between(Side::of(remembered, &plan), request.into()).difference()
     } else {
-        let clients = moves_from(&observed, &known, request);
+        let clients = moves_from(&observed, &known, (request.model(), request.plan));
         told::difference(&observed, &wanted, (&clients, Some(request.model())))
     };
     if observed.has_tables() {
@@ -185,7 +185,7 @@ pub fn tell_layouts([old, new]: [Layout; 2], difference: &mut Difference) {
 }
 
 /// Lets the counters of tables go on where `changes` make elements anew, under the numbers that servers have then.
-pub(super) fn keep_counters(
+pub(crate) fn keep_counters(
     kernel: &mut impl Kernel,
     table: &str,
     has: &Observed,

@@ -183,6 +183,7 @@ fn one_server(
         port: endpoint.port,
         weight: options.weight,
         state: options.state,
+        file_weight: options.weight,
         reserve: options.reserve,
         mac: options.mac,
         via: options.via.clone(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Exit;
 use super::output::say;
 use super::report::Report;
-use crate::apply::{against, tell_layouts};
+use crate::apply::tell_layouts;
 use crate::diagnostic::{Diagnostics, escape, reason};
 use crate::emit;
 use crate::emit::listing::{self, Listing};
@@ -16,6 +16,7 @@ use crate::model::Model;
 use crate::outline::Difference;
 use crate::schedule;
 use crate::source::Sources;
+use crate::view::against;
 
 /// Compares what a file compiles to with what was compiled earlier.
 ///

@@ -186,7 +186,7 @@ impl Dispatch<'_> {
     }
 
     fn fragments(&self, family: Family, fragments: &[Fragment]) -> Option<(Set, Rule)> {
-        let name = name::per_family("frag", family, self.tail);
+        let name = name::per_family(name::FRAGMENTS, family, self.tail);
         let mut set = SetBuilder::new(
             &name,
             KeyType::AddressProtocol(family),

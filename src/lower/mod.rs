@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::model::{DirectReturn, HookedIn, Mode, Model, Ports, Protocol, Vip};
 use crate::ruleset::{Ruleset, Table};
-use crate::schedule::{Block, Choice, Plan, ServicePlan};
+use crate::schedule::{Block, Plan, ServicePlan};
 
 mod access;
 mod block;
@@ -30,6 +30,7 @@ pub mod remembered;
 mod scope;
 mod service;
 mod set;
+pub mod slots;
 mod strays;
 mod track;
 mod traffic;
@@ -39,6 +40,7 @@ pub use identity::{Comment, Who, abbreviated, identity, identity_in, identity_of
 use layout::Layout;
 use number::Numbering;
 pub use scope::{Part, Scope};
+pub use set::room;
 
 /// Everything that lowering reads.
 struct Input<'a> {
@@ -68,12 +70,7 @@ impl<'a> Input<'a> {
 
     /// How many slots are made, in nat and dr together.
     fn slots(&self) -> usize {
-        self.made()
-            .map(|block| match &block.choice {
-                Choice::Slots { owners, .. } => owners.len(),
-                Choice::Empty | Choice::Only(_) => 0,
-            })
-            .sum()
+        self.made().map(|block| block.choice.slots() as usize).sum()
     }
 
     /// The VIPs of nat that lie inside those of direct return for which `wanted` holds, and beat them: direct return, which

@@ -9,36 +9,28 @@
 //! A server's number follows from who it is, see [`super::lot`], so that it is the same on every balancer with the same
 //! file. A slot lives inside one packet: where a block's slots lie is free, and they stay where they are.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::{
     Family, HashKey, HookedIn, Mode, Ports, RealServer, Scheduler, Service, SourceNat, Vip,
 };
-use crate::ruleset::name;
-use crate::schedule::{Block, Choice, Plan};
+use crate::schedule::{Block, Plan};
 
 use super::layout::Layout;
 use super::lot::{self, LotIdentity};
 use super::region::{Extent, Region};
-
-/// The numbers that slots may have. What is below is left to others, who mark by small numbers; 0 is "no mark".
-pub const SLOTS: RangeInclusive<u32> = 0x0010_0000..=0x3fff_ffff;
+use super::slots::place_slots;
+pub use super::slots::{Places, SLOTS};
 
 /// The numbers that servers may have.
 pub const SERVERS: RangeInclusive<u32> = 0x4000_0000..=0x7fff_ffff;
 
 /// How many numbers there are for servers.
 const ROOM: u32 = *SERVERS.end() - *SERVERS.start() + 1;
-
-/// Behind the last slot.
-const SLOTS_END: u64 = *SLOTS.end() as u64 + 1;
 
 /// The packet mark of what direct return has refused.
 pub(super) const fn refused(layout: Layout) -> u32 {
@@ -63,21 +55,6 @@ pub struct BlockNumbers {
     pub first_slot: u32,
     /// Where the servers' numbers are from, if the service remembers its clients.
     pub region: Option<Region>,
-}
-
-/// Where slots lie already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
-    /// For each block of the plan that stays as it is, its first slot. May be shorter than the plan.
-    pub settled: Vec<Option<u32>>,
-    /// The first slot, and how many, that the chains of other services draw, by the chain's name.
-    pub others: FxHashMap<Arc<str>, (u32, u32)>,
-}
-
-impl Places {
-    fn settled(&self, block: usize) -> Option<u32> {
-        self.settled.get(block).copied().flatten()
-    }
 }
 
 /// Numbers for an empty kernel, in tables of this name.
@@ -319,121 +296,5 @@ fn set(numbers: &mut [Vec<Option<u32>>], (block, place): (usize, usize), number:
     let block = numbers.get_mut(block);
     if let Some(slot) = block.and_then(|block| block.get_mut(place)) {
         *slot = number;
-    }
-}
-
-/// For each block of the plan, the slots that the kernel has of it: those of the first service that uses it, and is
-/// known.
-fn known_slots(plan: &Plan<'_>, places: &Places) -> Vec<Option<(u32, u32)>> {
-    let mut known = vec![None; plan.blocks.len()];
-    if places.others.is_empty() {
-        return known;
-    }
-    for service in &plan.services {
-        for (family, place) in &service.families {
-            let Some(place) = place.filter(|place| places.settled(*place).is_none()) else {
-                continue;
-            };
-            if let Some(slots @ None) = known.get_mut(place) {
-                let chain = name::service_chain(&service.service.name, *family);
-                *slots = places.others.get(&chain).copied();
-            }
-        }
-    }
-    known
-}
-
-/// The first slot of each block; `None` where no range is left that is long enough.
-fn place_slots(plan: &Plan<'_>, places: &Places) -> Vec<Option<u32>> {
-    let known = known_slots(plan, places);
-    let wanted = |choice: &Choice| match choice {
-        Choice::Slots { owners, .. } => owners.len() as u64,
-        Choice::Empty | Choice::Only(_) => 0,
-    };
-    // Ranges that stay, from their first to behind their last.
-    let mut kept: BTreeMap<u64, u64> = BTreeMap::new();
-    for (at, block) in plan.blocks.iter().enumerate() {
-        let count = wanted(&block.choice);
-        if let Some(first) = places.settled(at)
-            && count > 0
-        {
-            kept.insert(first.into(), u64::from(first) + count);
-        }
-    }
-    let mut firsts: Vec<Option<u32>> = Vec::with_capacity(plan.blocks.len());
-    for ((at, block), known) in plan.blocks.iter().enumerate().zip(known) {
-        if let Some(first) = places.settled(at) {
-            firsts.push(Some(first));
-            continue;
-        }
-        let stays = known.filter(|(first, count)| {
-            let (first, count) = (u64::from(*first), u64::from(*count));
-            let before = kept.range(..first + count).next_back();
-            count == wanted(&block.choice)
-                && first >= u64::from(*SLOTS.start())
-                && first + count <= SLOTS_END
-                && before.is_none_or(|(_, end)| *end <= first)
-        });
-        if let Some((first, count)) = stays {
-            kept.insert(first.into(), u64::from(first) + u64::from(count));
-        }
-        firsts.push(stays.map(|(first, _)| first));
-    }
-    // A packet that is on its way through the rules at the very commit has drawn a slot by the old ones and is led on by
-    // the new ones: a slot that becomes free now must not be another service's at once.
-    let mut taken = kept.clone();
-    for &(first, count) in places.others.values() {
-        let end = taken.entry(first.into()).or_default();
-        *end = (*end).max(u64::from(first) + u64::from(count));
-    }
-    let mut fresh = Gaps::new(&taken);
-    let mut freed = Gaps::new(&kept);
-    for (block, place) in plan.blocks.iter().zip(&mut firsts) {
-        if place.is_none() {
-            let length = wanted(&block.choice);
-            *place = fresh.take(length).or_else(|| freed.take(length));
-        }
-    }
-    firsts
-}
-
-/// The ranges of slots that are free, from first to behind the last, in order.
-struct Gaps {
-    gaps: Vec<(u64, u64)>,
-    /// Gaps before this one are used up.
-    from: usize,
-}
-
-impl Gaps {
-    fn new(kept: &BTreeMap<u64, u64>) -> Self {
-        let mut gaps = Vec::new();
-        let mut free = u64::from(*SLOTS.start());
-        for (first, end) in kept {
-            // What the kernel has may be anything: somebody can have changed its rules.
-            let first = (*first).min(SLOTS_END);
-            if first > free {
-                gaps.push((free, first));
-            }
-            free = free.max(*end).min(SLOTS_END);
-        }
-        gaps.push((free, SLOTS_END));
-        Self { gaps, from: 0 }
-    }
-
-    /// The first range of this length.
-    fn take(&mut self, length: u64) -> Option<u32> {
-        while let Some((first, end)) = self.gaps.get(self.from)
-            && first == end
-            && self.from + 1 < self.gaps.len()
-        {
-            self.from += 1;
-        }
-        let mut gaps = self.gaps.iter_mut().skip(self.from);
-        let gap = gaps.find(|(first, end)| end - first >= length)?;
-        let place = gap.0;
-        gap.0 += length;
-        u32::try_from(place)
-            .ok()
-            .or((length == 0).then_some(u32::MAX))
     }
 }

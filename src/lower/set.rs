@@ -5,7 +5,7 @@ use crate::source::Span;
 
 /// Room for so many elements and as many again: a full map refuses more, and one without a size grows step
 /// by step while it loads.
-pub(super) fn room(elements: usize) -> u32 {
+pub fn room(elements: usize) -> u32 {
     let wanted = elements.saturating_mul(2).next_power_of_two().max(1024);
     u32::try_from(wanted).unwrap_or(u32::MAX)
 }
@@ -50,6 +50,7 @@ impl SetBuilder {
                 key,
                 data,
                 size: 0,
+                members: 0,
                 interval: false,
                 counter: false,
                 dynamic: None,
@@ -121,6 +122,7 @@ impl SetBuilder {
     pub(super) fn always(self) -> Set {
         let mut set = self.set;
         set.size = room(self.count);
+        set.members = self.count;
         set
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::layers::{Cause, Layer, Layers, Standing, Wish, standing};
-use super::{Interface, Member, Model, Place, RealServer, ServerKey, Service};
+use super::layers::{Cause, Layer, LayerChanges, Layers, Standing, Wish, standing};
+use super::{Interface, Member, Model, Place, PlaceIndex, RealServer, ServerKey, Service};
 
 /// The services that need interfaces which are not there, by name, and those interfaces.
 pub type Lacking = BTreeMap<Arc<str>, Vec<Interface>>;
@@ -77,6 +77,28 @@ impl Effective {
         effective
     }
 
+    /// Makes changes to what is beside the file, without looking at any server but those. `indices` are those of what the
+    /// file says, and of what holds.
+    pub fn change(&mut self, changes: LayerChanges, [declared, holding]: [&PlaceIndex; 2]) {
+        let servers: Vec<ServerKey> = changes.servers().into_iter().cloned().collect();
+        changes.put_into(&mut self.layers);
+        let model = self.layered.get_or_insert_with(|| self.declared.clone());
+        for key in servers {
+            self.marks.remove(&key);
+            let Some(server) = declared.server(&self.declared, &key) else {
+                continue;
+            };
+            let (now, mark) = stands(&self.layers, &key, server.standing());
+            if let Some(server) = holding.server_mut(model, &key) {
+                server.state = now.state;
+                server.weight = now.weight;
+            }
+            if let Some(mark) = mark {
+                self.marks.insert(key, mark);
+            }
+        }
+    }
+
     /// What holds.
     pub fn model(&self) -> &Model {
         self.layered.as_ref().unwrap_or(&self.declared)
@@ -120,22 +142,29 @@ fn settle<'m>(
             place: place.clone(),
             server: server.name.clone(),
         };
-        let wish = layers.operator.get(&key);
-        let file = server.standing();
-        let (now, cause) = standing(file, wish, layers.health.get(&key).copied());
-        if (cause.state, cause.weight) == (Layer::File, Layer::File) {
-            continue;
+        let (now, mark) = stands(layers, &key, server.standing());
+        if let Some(mark) = mark {
+            server.state = now.state;
+            server.weight = now.weight;
+            marks.insert(key, mark);
         }
-        server.state = now.state;
-        server.weight = now.weight;
-        let mark = Mark {
-            file,
-            now,
-            cause,
-            wish: wish.copied(),
-        };
-        marks.insert(key, mark);
     }
+}
+
+/// How a server stands with the layers, and what is said of it where they make a difference.
+fn stands(layers: &Layers, key: &ServerKey, file: Standing) -> (Standing, Option<Mark>) {
+    let wish = layers.operator.get(key);
+    let (now, cause) = standing(file, wish, layers.health.get(key).copied());
+    if (cause.state, cause.weight) == (Layer::File, Layer::File) {
+        return (file, None);
+    }
+    let mark = Mark {
+        file,
+        now,
+        cause,
+        wish: wish.copied(),
+    };
+    (now, Some(mark))
 }
 
 impl Service {

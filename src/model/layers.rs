@@ -82,6 +82,15 @@ pub struct Layers {
     pub health: BTreeMap<ServerKey, Verdict>,
 }
 
+/// What is said of some servers from now on; `None`: nothing any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerChanges {
+    /// By an operator.
+    pub operator: BTreeMap<ServerKey, Option<Wish>>,
+    /// By checks.
+    pub health: BTreeMap<ServerKey, Option<Verdict>>,
+}
+
 /// A wish that has no server any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
@@ -153,7 +162,7 @@ impl Wish {
     }
 
     /// The same beside a file; `None` where that says so itself.
-    fn beside(mut self, file: Standing) -> Option<Self> {
+    pub fn beside(mut self, file: Standing) -> Option<Self> {
         self.state = self.state.filter(|state| state.value != file.state);
         self.weight = self.weight.filter(|weight| weight.value != file.weight);
         (standing(file, Some(&self), None).0 != file).then_some(self)
@@ -227,6 +236,33 @@ impl Layers {
     pub(super) fn places(&self) -> BTreeSet<&Place> {
         let keys = self.operator.keys().chain(self.health.keys());
         keys.map(|key| &key.place).collect()
+    }
+}
+
+impl LayerChanges {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.operator.is_empty() && self.health.is_empty()
+    }
+
+    /// The servers of which something else is said, each once.
+    pub fn servers(&self) -> BTreeSet<&ServerKey> {
+        self.operator.keys().chain(self.health.keys()).collect()
+    }
+
+    /// Makes the changes.
+    pub fn put_into(self, layers: &mut Layers) {
+        put(self.operator, &mut layers.operator);
+        put(self.health, &mut layers.health);
+    }
+}
+
+fn put<T>(changes: BTreeMap<ServerKey, Option<T>>, all: &mut BTreeMap<ServerKey, T>) {
+    for (key, change) in changes {
+        match change {
+            Some(said) => drop(all.insert(key, said)),
+            None => drop(all.remove(&key)),
+        }
     }
 }
 

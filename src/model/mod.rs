@@ -24,9 +24,11 @@ mod words;
 pub use address::{Family, MacAddress, Prefix};
 pub use effective::{Effective, Lacking, Mark};
 pub use fragments::Fragments;
-pub use layers::{Cause, Layer, Layers, Moved, Standing, Verdict, Wanted, Wish, standing};
+pub use layers::{
+    Cause, Layer, LayerChanges, Layers, Moved, Standing, Verdict, Wanted, Wish, standing,
+};
 pub use mode::{HookedIn, Mode, ModeKind, SourceNat};
-pub use place::{Place, ServerKey};
+pub use place::{Place, PlaceIndex, ServerKey};
 pub use served::Served;
 pub use words::{DurationWords, endpoint};
 
@@ -372,6 +374,8 @@ pub struct RealServer {
     pub weight: u16,
     /// Whether it takes new clients.
     pub state: State,
+    /// The weight that the file gives it, whatever was set since: the number of slots follows from it.
+    pub file_weight: u16,
     /// Whether the file has it as a `backup`, whatever was set since: then it has no share while others serve.
     pub reserve: bool,
     /// The server's MAC address, where the file gives it (`dr` only).

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Member, Model, RealServer, Service};
+use super::{Family, Member, Model, PoolId, RealServer, Service};
 
 /// Where a real server is declared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +24,77 @@ pub struct ServerKey {
     pub place: Place,
     /// Its name.
     pub server: Arc<str>,
+}
+
+/// Where places are among a model's pools and services, for whoever asks for them often.
+#[derive(Debug, Clone, Default)]
+pub struct PlaceIndex {
+    pools: FxHashMap<Arc<str>, usize>,
+    services: FxHashMap<Arc<str>, usize>,
+}
+
+impl PlaceIndex {
+    /// That of a model.
+    pub fn of(model: &Model) -> Self {
+        let pools = model.pools.iter().map(|pool| pool.name.clone());
+        let services = model.services.iter().map(|service| service.name.clone());
+        Self {
+            pools: pools.zip(0..).collect(),
+            services: services.zip(0..).collect(),
+        }
+    }
+
+    /// The service of this name, by its place.
+    pub fn service(&self, name: &str) -> Option<usize> {
+        self.services.get(name).copied()
+    }
+
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<PoolId> {
+        self.pools.get(name).copied().map(PoolId)
+    }
+
+    /// The server of this name that is declared here in the model.
+    pub fn server<'m>(&self, model: &'m Model, key: &ServerKey) -> Option<&'m RealServer> {
+        match &key.place {
+            Place::Pool(pool) => {
+                let pool = model.pools.get(self.pool(pool)?.0)?;
+                let mut servers = pool.real_servers.iter();
+                servers.find(|server| server.name == key.server)
+            }
+            Place::Service(service) => {
+                let service = model.services.get(self.service(service)?)?;
+                service.own_servers().find(|one| one.name == key.server)
+            }
+        }
+    }
+
+    /// The same, to change.
+    pub(super) fn server_mut<'m>(
+        &self,
+        model: &'m mut Model,
+        key: &ServerKey,
+    ) -> Option<&'m mut RealServer> {
+        match &key.place {
+            Place::Pool(pool) => {
+                let pool = model.pools.get_mut(self.pool(pool)?.0)?;
+                let mut servers = pool.real_servers.iter_mut();
+                servers.find(|server| server.name == key.server)
+            }
+            Place::Service(service) => {
+                let service = model.services.get_mut(self.service(service)?)?;
+                let own = service
+                    .members
+                    .iter_mut()
+                    .filter_map(|member| match member {
+                        Member::Server(own) => Some(own),
+                        Member::Pool(_) => None,
+                    });
+                let mut own = own;
+                own.find(|server| server.name == key.server)
+            }
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -56,6 +128,11 @@ impl Model {
     /// Where the server of this name that a service uses is declared.
     pub fn place_of(&self, service: &str, server: &str) -> Option<Place> {
         let service = self.services.iter().find(|s| *s.name == *service)?;
+        self.place_in(service, server)
+    }
+
+    /// The same of a service of this model.
+    pub fn place_in(&self, service: &Service, server: &str) -> Option<Place> {
         service.members.iter().find_map(|member| match member {
             Member::Server(own) => {
                 (*own.name == *server).then(|| Place::Service(service.name.clone()))

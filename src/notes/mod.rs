@@ -4,6 +4,7 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
+mod amendment;
 mod kept;
 pub(crate) mod legacy;
 pub mod lock;
@@ -22,8 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::files::{boot_id, checksum, lifetime, network_namespace, open_note, secure};
 use crate::kernel::{Kernel, KernelError};
 
+pub use amendment::{Edition, Noted};
+
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
-pub(crate) const FORM: u32 = 11;
+pub(crate) const FORM: u32 = 12;
 
 /// The largest note that is read, in bytes; that of 100,000 services with 10 servers each is a fifth of it.
 const LARGEST: u64 = 512 << 20;
@@ -77,7 +80,7 @@ struct Trailer {
 struct Read {
     then: Binding,
     now: Binding,
-    note: Vec<u8>,
+    note: Noted,
     trailer: Option<Trailer>,
 }
 
@@ -85,7 +88,7 @@ struct Read {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Last {
     /// What the caller wanted to know again.
-    pub note: Vec<u8>,
+    pub note: Noted,
     /// When it was: seconds since 1970, by the machine's clock.
     pub at: u64,
     /// Whether its tables are there.
@@ -118,7 +121,7 @@ pub struct Foreign {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     /// What the caller wanted to know again.
-    pub note: Vec<u8>,
+    pub note: Noted,
     /// The kernel's generation now.
     pub generation: u32,
     /// Whether nobody has committed anything since: then the kernel has the same now.
@@ -198,7 +201,7 @@ impl Notes {
             .find_map(read)?;
         Some(Foreign {
             form: then.form,
-            note,
+            note: note.whole,
             identities: then.identities,
         })
     }
@@ -258,7 +261,7 @@ impl Notes {
         kernel: &mut impl Kernel,
         table: &str,
         path: &Path,
-    ) -> Option<(Binding, Binding, Vec<u8>)> {
+    ) -> Option<(Binding, Binding, Noted)> {
         let Read {
             then, now, note, ..
         } = self.read_file(kernel, table, path)?;
@@ -277,7 +280,7 @@ impl Notes {
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut bytes).ok()?;
         let (sum, bytes) = bytes.split_at_checked(8)?;
-        let (then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
+        let (mut then, _) = postcard::take_from_bytes::<Binding>(bytes).ok()?;
         if self.is_of_this_boot(&then.boot).ok()? {
             now.boot.clone_from(&then.boot);
         }
@@ -292,12 +295,22 @@ impl Notes {
             return None;
         }
         let (stored, rest) = postcard::take_from_bytes::<Stored<'_>>(bytes).ok()?;
-        let note = stored.note.to_vec();
+        let mut trailer: Option<Trailer> = postcard::from_bytes(rest).ok();
+        let mut note = Noted::from(stored.note.to_vec());
+        let amended = self.amendment(table, Edition::of(sum)?);
+        if let Some(amendment) = amended.as_deref().and_then(amendment::read) {
+            then.generation = amendment.generation;
+            trailer = trailer.map(|trailer| Trailer {
+                at: amendment.at,
+                ..trailer
+            });
+            note.amended = Some(amendment.what.to_vec());
+        }
         Some(Read {
             then,
             now,
             note,
-            trailer: postcard::from_bytes(rest).ok(),
+            trailer,
         })
     }
 
@@ -356,10 +369,14 @@ impl Notes {
             && (then.form, &then.version) == (now.form, &now.version)
             && now.generation == generation
         {
+            if let (Some(what), Some(edition)) = (&note.amended, self.edition(table)) {
+                let _ = self.amend(table, (edition, generation), trailer.at, what);
+                return;
+            }
             let binding = Binding { generation, ..then };
             let stored = Stored {
                 binding,
-                note: &note,
+                note: &note.whole,
             };
             let _ = self.write(table, &stored, &trailer);
         }
@@ -373,6 +390,7 @@ impl Notes {
         file.write_all(&bytes)?;
         file.persist(self.path(table)?)?;
         let _ = fs::remove_file(self.aside(table)?);
+        self.end_amendment(table);
         Ok(())
     }
 
@@ -385,7 +403,8 @@ impl Notes {
         }
     }
 
-    /// Undoes [`Self::set_aside`] after a transaction that was not made, unless another run remembered something since.
+    /// Undoes [`Self::set_aside`] after a transaction that was not made, or whose changes amend the note, unless another run
+    /// remembered something since.
     pub fn put_back(&self, table: &str) {
         if let (Ok(path), Ok(aside)) = (self.path(table), self.aside(table)) {
             let _ = fs::hard_link(&aside, path);
@@ -400,6 +419,7 @@ impl Notes {
     /// The file cannot be removed.
     pub fn forget(&self, table: &str) -> io::Result<()> {
         let _ = fs::remove_file(self.aside(table)?);
+        self.end_amendment(table);
         match fs::remove_file(self.path(table)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -9,6 +9,7 @@
 //! Nothing here prints, waits or knows where notes are kept: it is given [`Tables`], and says what it did or why it did
 //! not. The time is that of the kernel.
 
+pub mod engine;
 pub mod refused;
 pub mod set;
 pub mod trial;

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::apply::{Applied, Tables};
 use crate::diagnostic::{Diagnostics, nearest};
 use crate::kernel::Kernel;
-use crate::model::{Layers, Model, Place, ServerKey, Service, State, Wanted, Wish, standing};
+use crate::model::{
+    Layers, Model, Place, RealServer, ServerKey, Service, State, Wanted, Wish, standing,
+};
 
 use super::job::{self, Job};
 use super::refused::{Refused, few};
@@ -113,7 +115,7 @@ pub fn set<K: Kernel>(
 }
 
 /// That new clients of a service have no server left.
-fn emptied(model: &Model, service: &Service) -> Option<String> {
+pub(super) fn emptied(model: &Model, service: &Service) -> Option<String> {
     let empty = model.empty_families(service);
     let (all, name) = (service.families().count(), &service.name);
     let which = match *empty {
@@ -128,7 +130,7 @@ fn emptied(model: &Model, service: &Service) -> Option<String> {
 }
 
 /// Where the server is declared, or what may have been meant.
-fn place(model: &Model, service: &str, server: &str) -> Result<Place, Refused> {
+pub(super) fn place(model: &Model, service: &str, server: &str) -> Result<Place, Refused> {
     if let Some(place) = model.place_of(service, server) {
         return Ok(place);
     }
@@ -171,6 +173,19 @@ fn add(
         return Ok(());
     };
     let before = layers.operator.get(&key).copied();
+    let wish = demanded(server, before, written, demand, now)?;
+    layers.operator.insert(key, wish);
+    Ok(())
+}
+
+/// What is wanted of a server, with what was before.
+pub(super) fn demanded(
+    server: &RealServer,
+    before: Option<Wish>,
+    written: (&str, &str),
+    demand: Demand,
+    now: u64,
+) -> Result<Wish, Refused> {
     let mut wish = before.unwrap_or_else(|| Wish::of(server));
     match demand {
         Demand::Weight(value) => wish.weight = Some(since(wish.weight, value, now)),
@@ -185,8 +200,7 @@ fn add(
             }
         }
     }
-    layers.operator.insert(key, wish);
-    Ok(())
+    Ok(wish)
 }
 
 /// What is wanted since now, or since it was wanted first.

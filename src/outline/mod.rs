@@ -275,6 +275,8 @@ fn insert(servers: &mut Servers, server: &RealServer) {
         port: _,
         weight,
         state,
+        // Where that is not its weight now, its mark tells so.
+        file_weight: _,
         // A server that is held in reserve is in the state `backup`, or `down`, which counts more.
         reserve: _,
         mac,

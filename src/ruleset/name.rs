@@ -120,6 +120,9 @@ const SERVICES: &str = "svc";
 /// How the names of the sets of nat's VIPs begin, and those of the maps of direct return that find a packet's service.
 pub const VIPS: &str = "vip";
 
+/// How the names of the maps begin that find the service of later fragments: `frag4_eth0`.
+pub const FRAGMENTS: &str = "frag";
+
 /// How the names of the maps begin from real servers to their addresses, and how those end that count servers with a
 /// port of their own.
 const ADDRESSES: &str = "addr";

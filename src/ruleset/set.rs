@@ -19,6 +19,8 @@ pub struct Set {
     pub data: Option<DataType>,
     /// How many elements there is room for. Fixed, so that the kernel sizes its hash table once.
     pub size: u32,
+    /// How many elements there are, made or not: the size follows from it. 0 where rules add them.
+    pub members: usize,
     /// Whether keys hold ranges (`flags interval`).
     pub interval: bool,
     /// Whether every element counts its look-ups.

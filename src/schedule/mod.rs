@@ -18,6 +18,7 @@ pub mod proportion;
 
 use growing::Shareholder;
 use maglev::ServerIdentity;
+use proportion::Shares;
 
 /// The slots of a whole model.
 #[derive(Debug)]
@@ -70,6 +71,16 @@ pub enum Choice {
         /// The owner of each slot, by its place in [`Block::servers`].
         owners: Vec<u32>,
     },
+}
+
+impl Choice {
+    /// How many slots there are.
+    pub fn slots(&self) -> u32 {
+        match self {
+            Self::Empty | Self::Only(_) => 0,
+            Self::Slots { owners, .. } => u32::try_from(owners.len()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// How a slot is drawn.
@@ -242,19 +253,24 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
     let at = |place: &usize| servers.get(*place).copied();
     let chosen: Vec<&RealServer> = live.iter().filter_map(at).collect();
     let weights: Vec<u16> = chosen.iter().map(|server| server.weight).collect();
+    let mut shared_out = || {
+        let shares = rounded(service, &chosen, &weights, sink);
+        (shares.turns(declared_slots(servers)), shares.counts)
+    };
     let (draw, local_owners) = match service.scheduler {
-        Scheduler::RoundRobin => (
-            Draw::InTurn,
-            interleave::interleave(&rounded(service, &chosen, &weights, sink)),
-        ),
-        Scheduler::Random => (
-            Draw::AtRandom,
-            runs(&rounded(service, &chosen, &weights, sink)),
-        ),
-        Scheduler::Hash(key) => (
-            Draw::Hashed(key),
-            runs(&rounded(service, &chosen, &weights, sink)),
-        ),
+        Scheduler::RoundRobin => {
+            let (turns, counts) = shared_out();
+            let turn = interleave::interleave(&counts);
+            (Draw::InTurn, turn.repeat(turns))
+        }
+        Scheduler::Random => {
+            let (turns, counts) = shared_out();
+            (Draw::AtRandom, runs(&counts, turns))
+        }
+        Scheduler::Hash(key) => {
+            let (turns, counts) = shared_out();
+            (Draw::Hashed(key), runs(&counts, turns))
+        }
         Scheduler::Maglev {
             key,
             table: Some(size),
@@ -288,6 +304,16 @@ fn choose(service: &Service, servers: &[&RealServer], sink: &mut Diagnostics) ->
         .map(|place| u32::try_from(*place).unwrap_or(u32::MAX))
         .collect();
     Choice::Slots { draw, owners }
+}
+
+/// How many slots the servers have that the file gives a share of clients, whatever became of them since. It is the number
+/// of slots of the whole block wherever shares come out exactly with it: then a change of state changes owners of slots, and
+/// no rule. It follows from the file alone, so that it is the same on every balancer, whatever happened in which order.
+fn declared_slots(servers: &[&RealServer]) -> u32 {
+    let with_share = servers.iter().filter(|server| !server.reserve);
+    let weights = with_share.map(|server| server.file_weight);
+    let weights: Vec<u16> = weights.filter(|weight| *weight > 0).collect();
+    proportion::slots(&weights)
 }
 
 /// The servers that have a share in a table that grows while any is up, in the order that every balancer shares: also those
@@ -346,11 +372,12 @@ pub fn alone<'m>(model: &'m Model, service: &'m Service, family: Family) -> Opti
     block(model, service, family, Vec::new(), unheard)
 }
 
-/// Each server's slots one after the other: a drawn or hashed slot needs no interleaving.
-fn runs(counts: &[u32]) -> Vec<u32> {
+/// Each server's slots one after the other, so many times its count: a drawn or hashed slot needs no interleaving.
+fn runs(counts: &[u32], turns: usize) -> Vec<u32> {
+    let times = |count: u32| count as usize * turns;
     (0..)
         .zip(counts)
-        .flat_map(|(at, count)| std::iter::repeat_n(at, *count as usize))
+        .flat_map(|(at, count)| std::iter::repeat_n(at, times(*count)))
         .collect()
 }
 
@@ -359,7 +386,7 @@ fn rounded(
     chosen: &[&RealServer],
     weights: &[u16],
     sink: &mut Diagnostics,
-) -> Vec<u32> {
+) -> Shares {
     let shares = proportion::shares(weights);
     if let Some(worst) = shares.worst
         && let Some(server) = chosen.get(worst.at)
@@ -396,5 +423,5 @@ fn rounded(
             )),
         );
     }
-    shares.counts
+    shares
 }

@@ -12,6 +12,19 @@ pub struct Shares {
     pub worst: Option<Worst>,
 }
 
+impl Shares {
+    /// How often all of them are dealt out so that they fill so many slots; once where that would not be exact.
+    pub fn turns(&self, slots: u32) -> usize {
+        let total: u32 = self.counts.iter().sum();
+        let exact = self.worst.is_none() && slots.checked_rem(total) == Some(0);
+        if exact {
+            (slots / total).max(1) as usize
+        } else {
+            1
+        }
+    }
+}
+
 /// The largest error of rounded weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Worst {
@@ -28,19 +41,18 @@ pub struct Worst {
 /// that the slots are [`MAX_SLOTS`] (or one a server, where there are more servers), by largest remainder;
 /// of equal remainders the earlier wins.
 pub fn shares(weights: &[u16]) -> Shares {
-    let divisor = weights
-        .iter()
-        .fold(0, |divisor, weight| gcd(divisor, u64::from(*weight)))
-        .max(1);
-    let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
-    if total / divisor <= u64::from(MAX_SLOTS) {
+    let Sum {
+        divisor,
+        total,
+        slots,
+    } = Sum::of(weights);
+    if total / divisor == slots {
         let exact = weights.iter().map(|w| narrow(u64::from(*w) / divisor));
         return Shares {
             counts: exact.collect(),
             worst: None,
         };
     }
-    let slots = u64::from(MAX_SLOTS).max(weights.len() as u64);
     let mut counts: Vec<u64> = weights
         .iter()
         .map(|w| u64::from(*w) * slots / total)
@@ -64,6 +76,39 @@ pub fn shares(weights: &[u16]) -> Shares {
     let counts: Vec<u32> = counts.into_iter().map(narrow).collect();
     let worst = worst(weights, &counts, total, slots);
     Shares { counts, worst }
+}
+
+/// How many slots [`shares`] divides among these weights.
+pub fn slots(weights: &[u16]) -> u32 {
+    narrow(Sum::of(weights).slots)
+}
+
+/// What weights add up to.
+struct Sum {
+    divisor: u64,
+    total: u64,
+    slots: u64,
+}
+
+impl Sum {
+    fn of(weights: &[u16]) -> Self {
+        let divisor = weights
+            .iter()
+            .fold(0, |divisor, weight| gcd(divisor, u64::from(*weight)))
+            .max(1);
+        let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
+        let exact = total / divisor;
+        let slots = if exact <= u64::from(MAX_SLOTS) {
+            exact
+        } else {
+            u64::from(MAX_SLOTS).max(weights.len() as u64)
+        };
+        Self {
+            divisor,
+            total,
+            slots,
+        }
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
@@ -118,6 +163,23 @@ mod tests {
     fn more_servers_than_slots_get_one_each() {
         assert_eq!(shares(&vec![3; 5000]).counts, vec![1; 5000]);
         assert_eq!(shares(&vec![3; 5000]).worst, None);
+    }
+
+    #[test]
+    fn shares_are_dealt_out_as_often_as_they_fit() {
+        let turns = |weights: &[u16], slots| shares(weights).turns(slots);
+        assert_eq!(turns(&[1, 1], 10), 5);
+        assert_eq!(turns(&[5, 1, 1], 14), 2);
+        assert_eq!(turns(&[5, 1, 1], 10), 1);
+        assert_eq!(turns(&[7, 7, 7], 2), 1);
+        // No server has a share by the file.
+        assert_eq!(turns(&[1, 1], slots(&[])), 1);
+        assert_eq!(slots(&[10, 2, 2]), 7);
+        assert_eq!(slots(&[65535, 1]), 4096);
+        // What is rounded is not exact however often it is dealt out.
+        let mut rounded = vec![2; 4499];
+        rounded.push(3);
+        assert_eq!(turns(&rounded, 9000), 1);
     }
 
     proptest! {

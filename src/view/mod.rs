@@ -3,8 +3,10 @@
 //! What the kernel has knows nothing of files. All that is told here follows from names of sets and chains, from the
 //! comments of servers, and from numbers.
 
+pub mod against;
 pub(crate) mod drifted;
 pub(crate) mod element;
+pub(crate) mod moved;
 pub(crate) mod numbers;
 pub(crate) mod services;
 pub(crate) mod strange;

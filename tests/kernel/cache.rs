@@ -46,7 +46,7 @@ fn a_state_is_remembered_until_something_changes() {
         let mode = fs::metadata(&place).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let recalled = cache.recall(&mut kernel, "flbc").expect("recalls");
-        assert_eq!(recalled.note, b"note");
+        assert_eq!(recalled.note.whole, b"note");
         assert!(recalled.current);
         assert_eq!(recalled.generation, state.generation);
         let read = kernel.observe("flbc").expect("the kernel's tables");
@@ -92,7 +92,7 @@ fn a_state_is_remembered_until_something_changes() {
         run("nft", &["add", "table", "ip", "somebody"], "");
         let earlier = cache.recall(&mut kernel, "flbc").expect("the same tables");
         assert!(!earlier.current, "somebody committed");
-        assert_eq!(earlier.note, b"note");
+        assert_eq!(earlier.note.whole, b"note");
         cache
             .remember(&mut kernel, "flbc", (state.generation, ids.each()), b"note")
             .expect("remembers");

@@ -73,7 +73,7 @@ fn what_was_set_holds_for_the_doctor_and_for_a_live_explanation() {
     let live = explained(&["--live"]);
     let expected = "\nset       a: weight 1 down, beside the file, which says weight 1\n";
     assert!(live.contains(expected), "{live}");
-    assert!(live.contains("1 of 1: b 10.20.0.12"), "{live}");
+    assert!(live.contains("2 of 2: b 10.20.0.12"), "{live}");
     // Without the kernel it is about the file.
     assert!(explained(&[]).contains("1 of 2: a 10.20.0.11"));
     let json: Value = serde_json::from_str(&explained(&["--live", "--format", "json"])).unwrap();

@@ -82,6 +82,7 @@ fn set(name: &str, key: KeyType, data: Option<DataType>, elements: Vec<Element>)
         key,
         data,
         size: 1024,
+        members: 0,
         interval: false,
         counter: false,
         dynamic: None,

@@ -35,6 +35,7 @@ mod daemon_long;
 mod direct_return;
 mod doctor;
 mod doctor_beside;
+mod engine;
 mod events;
 mod everything;
 mod fragments;

@@ -148,6 +148,7 @@ impl Author {
                     port,
                     weight,
                     state,
+                    file_weight: weight,
                     reserve: state == State::Backup,
                     mac: (dr && self.dice.one_in(3)).then_some(MacAddress([2, 0, 0, 0, net, host])),
                     via: None,

@@ -44,6 +44,7 @@ fn model(services: u32, servers: u32, span: Span) -> Model {
                     port: Some(8080),
                     weight: 1,
                     state: State::Up,
+                    file_weight: 1,
                     reserve: false,
                     mac: None,
                     via: None,

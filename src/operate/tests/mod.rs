@@ -39,6 +39,7 @@ mod counters;
 mod digest;
 mod drift;
 mod edits;
+mod engine;
 mod left_out;
 mod loaded;
 mod memories;

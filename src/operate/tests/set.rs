@@ -38,8 +38,8 @@ fn what_is_set_holds_until_it_is_ended() {
         (set.place.to_string().as_str(), &*set.users.join(", ")),
         ("pool web", "www, api")
     );
-    assert_eq!(host.stand("www"), ["a drain 0/1", "b up 1/1"]);
-    assert_eq!(host.stand("api"), ["a drain 0/1", "b up 1/1"]);
+    assert_eq!(host.stand("www"), ["a drain 0/2", "b up 2/2"]);
+    assert_eq!(host.stand("api"), ["a drain 0/2", "b up 2/2"]);
     assert_eq!(host.stand("own")[0], "a up 3/4", "a server of its own");
     assert_eq!(host.connected().len(), 2, "drain keeps");
     let set = host.set("own a", DOWN);
@@ -258,7 +258,7 @@ fn a_file_that_is_named_is_applied_with_what_was_set_before() {
     );
     assert_eq!(
         host.stand("own"),
-        ["a up 1/1", "b drain 0/1", "c drain 0/1", "d backup 0/1"]
+        ["a up 5/5", "b drain 0/5", "c drain 0/5", "d backup 0/5"]
     );
     let ended = host.apply(FILE).difference.lines;
     assert_eq!(

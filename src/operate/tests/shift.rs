@@ -125,7 +125,7 @@ fn another_shift_keeps_what_was_set() {
     host.set("plain b", Demand::State(State::Drain));
     for (shift, _) in SHIFTS {
         host.shift(FILE, shift);
-        assert_eq!(host.stand("plain"), ["a up 1/1", "b drain 0/1"]);
+        assert_eq!(host.stand("plain"), ["a up 2/2", "b drain 0/2"]);
     }
     assert_eq!(
         host.apply(FILE).difference.lines,

@@ -16,19 +16,18 @@ use crate::schedule::Plan;
 use crate::schedule::maglev::{ServerIdentity, is_prime};
 use crate::schedule::moved::Owned;
 
-use super::Request;
-use crate::view::ObservedNumbers;
-use crate::view::services::slot_owners;
+use super::ObservedNumbers;
+use super::services::slot_owners;
 
-/// Whom a request moves, from what was read and the numbers in it.
-pub(super) fn moves_from(
+/// Whom a plan moves, from what was read and the numbers in it.
+pub(crate) fn moves_from(
     observed: &Observed,
     known: &ObservedNumbers,
-    request: &Request<'_>,
+    now: (&Model, &Plan<'_>),
 ) -> Vec<ServiceMoves> {
     let had = owned(observed, known);
     let had = |service: &str, family| had.get(&name::service_chain(service, family)).cloned();
-    by_what_was_had((request.model(), request.plan), had)
+    by_what_was_had(now, had)
 }
 
 /// Whom a plan moves, from what services had.

@@ -22,7 +22,7 @@ use crate::schedule::moved::Owned;
 use crate::syntax::{Keyword, OptionWord};
 
 use super::moved::{by_what_was_had, owned_by_numbers};
-use crate::view::services::unabbreviate;
+use super::services::unabbreviate;
 
 /// A real server as the texts tell it.
 struct Listed {

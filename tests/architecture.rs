@@ -380,6 +380,7 @@ const LARGER_ROOMS: [(&str, usize); 5] = [
     ("kernel", 5_800),
     ("check", 5_000),
     ("syntax", 5_500),
+    ("cli", 5_000),
 ];
 
 #[test]

@@ -8,7 +8,6 @@
     reason = "helpers of tests are tests too"
 )]
 
-use flbc::apply::against;
 use flbc::diagnostic::Diagnostics;
 use flbc::emit::{listing, text};
 use flbc::explain::{Explanation, Question, lines};
@@ -18,6 +17,7 @@ use flbc::outline::Outline;
 use flbc::schedule::schedule;
 use flbc::source::Sources;
 use flbc::syntax::{Home, Input, OptionWord};
+use flbc::view::against;
 
 /// What a file says, as each room that tells it sees it.
 #[derive(Debug, PartialEq)]

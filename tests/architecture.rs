@@ -374,7 +374,7 @@ const LARGEST_ROOM: usize = 4_500;
 
 /// What may be longer, and how long.
 const LONGER_FILES: [(&str, usize); 1] = [("src/syntax/foreign.rs", 700)];
-const LARGER_ROOMS: [(&str, usize); 5] = [
+const LARGER_ROOMS: [(&str, usize); 6] = [
     ("lower", 5_500),
     ("emit", 5_000),
     ("kernel", 5_800),

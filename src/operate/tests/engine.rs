@@ -504,6 +504,37 @@ fn a_pool_of_many_services_is_changed_for_all_of_them() {
 }
 
 #[test]
+fn later_fragments_are_one_services_where_no_other_has_the_address() {
+    let service = |name: &str, vip: &str, servers: &str| {
+        format!(
+            "service {name} {{ vip {vip}; mode dr on eth0; scheduler maglev table 31; {servers} }}\n"
+        )
+    };
+    let two = "server w1 10.20.0.1; server w2 10.20.0.2";
+    let file = [
+        service("one", "192.0.2.10 tcp 80", "server w1 10.20.0.1"),
+        service("own", "192.0.2.11 tcp 80", two),
+        service("here", "192.0.2.12 tcp 80", two),
+        service("there", "192.0.2.12 tcp 81", two),
+    ];
+    let mut host = Host::new();
+    host.apply(&file.concat());
+    let mut engine = host.engine();
+    let found = |host: &Host| {
+        let table = host.kernel.observed.netdev.as_ref().unwrap();
+        let set = table.sets.iter().find(|set| *set.name == *"frag4_eth0");
+        set.unwrap().elements.len()
+    };
+    // The one server that is left gets them; where two services might be meant nobody does.
+    for (server, fragments) in [("own w1", 2), ("here w1", 1)] {
+        let changed = host.change(&mut engine, verdicts([(server, DEAD)]));
+        assert_eq!((changed.whole, found(&host)), (None, fragments));
+        let changed = host.change(&mut engine, verdicts([(server, None)]));
+        assert_eq!((changed.whole, found(&host)), (None, 1));
+    }
+}
+
+#[test]
 fn whoever_is_killed_around_the_transaction_leaves_it_to_be_read() {
     let mut host = Host::new();
     host.apply(ALIKE);

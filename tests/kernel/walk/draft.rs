@@ -354,15 +354,48 @@ impl Draft {
         bare(server.map_or("", |server| &server.address)).to_owned()
     }
 
-    /// What of this is left where it is kept beside this file.
-    pub(super) fn kept(&self, set: &Overrides) -> Overrides {
+    /// What of this is left where it is kept beside this file. `addresses` are those of the servers that were set, then and
+    /// afterwards: a server whose name is gone is one that has its address there, and was not set itself.
+    pub(super) fn kept(
+        &self,
+        set: &Overrides,
+        addresses: &mut BTreeMap<String, String>,
+    ) -> Overrides {
         let own = self.services.iter().flatten().flat_map(|e| &e.servers);
-        let servers = own.chain(self.pools.iter().flatten());
-        let kept = servers.filter_map(|server| {
-            let left = set.get(&server.name)?.beside(server.standing())?;
+        let servers: Vec<&Server> = own.chain(self.pools.iter().flatten()).collect();
+        let is_there = |name: &String| servers.iter().any(|server| server.name == *name);
+        let (there, lost): (Vec<_>, Vec<_>) = set.iter().partition(|(name, _)| is_there(name));
+        let mut goes_on: BTreeMap<&str, Override> = there
+            .iter()
+            .map(|(name, one)| (name.as_str(), **one))
+            .collect();
+        for (name, one) in lost {
+            let place = |name: &str| name.split('-').next().map(str::to_owned);
+            let same = servers.iter().filter(|server| {
+                place(&server.name) == place(name)
+                    && addresses.get(name) == Some(&server.address)
+                    && !goes_on.contains_key(&*server.name)
+            });
+            let same: Vec<&&Server> = same.collect();
+            if let [server] = *same {
+                goes_on.insert(&server.name, *one);
+            }
+        }
+        addresses.clear();
+        let kept = servers.iter().filter_map(|server| {
+            let left = goes_on.get(&*server.name)?.beside(server.standing())?;
+            addresses.insert(server.name.clone(), server.address.clone());
             Some((server.name.clone(), left))
         });
         kept.collect()
+    }
+
+    /// The address of a server as its line has it.
+    pub(super) fn written_address_of(&self, name: &str) -> String {
+        let own = self.services.iter().flatten().flat_map(|e| &e.servers);
+        let mut all = own.chain(self.pools.iter().flatten());
+        let server = all.find(|server| server.name == name);
+        server.map_or_else(String::new, |server| server.address.clone())
     }
 }
 

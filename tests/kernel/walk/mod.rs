@@ -45,6 +45,8 @@ struct Walk {
     dice: Dice,
     draft: Draft,
     set: Overrides,
+    /// The addresses of the servers that were set, as the file had them at the last apply.
+    addresses: BTreeMap<String, String>,
     open: OpenOnes,
     /// A listing that was saved some time ago.
     saved: String,
@@ -114,6 +116,7 @@ impl Walk {
             dice: Dice::new(0),
             draft: Draft::default(),
             set: Overrides::new(),
+            addresses: BTreeMap::new(),
             open: OpenOnes::default(),
             saved: String::new(),
             usual: Duration::from_millis(50),

@@ -108,7 +108,7 @@ impl Walk {
 
     /// Applies the file, and what was set beside it.
     fn keep(&mut self, touched: bool) {
-        self.set = self.draft.kept(&self.set);
+        self.set = self.draft.kept(&self.set, &mut self.addresses);
         self.applied(&["apply", "--force", "--keep", FILE], touched);
     }
 
@@ -148,6 +148,8 @@ impl Walk {
         if let Some(set) = wish(&self.set, &server, file, &what) {
             assert_eq!(ran.code, Some(0), "{ran:?}");
             self.set = set;
+            let address = self.draft.written_address_of(&server);
+            self.addresses.insert(server, address);
             self.count("set");
         } else {
             assert_eq!(ran.code, Some(2), "{ran:?}");

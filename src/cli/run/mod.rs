@@ -26,7 +26,6 @@ use crate::operate::Refused;
 
 mod files;
 mod following;
-mod hearing;
 mod journal;
 mod signals;
 
@@ -301,7 +300,13 @@ impl Daemon {
         match self.feed.events() {
             Ok(events) => {
                 for event in events {
-                    self.hear(event, now);
+                    let (heard, records) = self.hands.hear(event);
+                    for record in records {
+                        self.tell(record);
+                    }
+                    if let Some(heard) = heard {
+                        self.core.hear(heard, now);
+                    }
                 }
             }
             Err(error) => {

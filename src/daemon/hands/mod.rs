@@ -16,6 +16,7 @@ use super::order::{Order, Outcome};
 use super::words;
 
 mod enforce;
+mod hearing;
 mod look;
 mod set;
 

@@ -1,0 +1,168 @@
+//! What must hold once nothing has happened for a while.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use flbc::diagnostic::Diagnostics;
+use flbc::diff::diff;
+use flbc::emit::netlink::desired;
+use flbc::lower;
+use flbc::model::{Effective, Model};
+use flbc::schedule::schedule;
+
+use flbc::daemon::order::Heard;
+
+use super::author::{INTERFACES, file, model};
+use super::wanted::Wanted;
+use super::world::{Later, TABLE, World, away};
+
+/// By then no trial is open, nobody hangs, and the longest pause between repairs is over.
+const REST: Duration = Duration::from_secs(20 * 60);
+
+impl World {
+    /// Nothing happens for a while; then what should be in force is, and nothing is done any more.
+    pub(crate) fn rests(&mut self) {
+        self.say("all is quiet".to_owned());
+        for name in INTERFACES {
+            self.rename(&away(name), name);
+            self.happens_now(Later::Comes(name));
+        }
+        self.happens_now(Later::OpenNotes);
+        {
+            let mut fake = self.fake.borrow_mut();
+            fake.before.clear();
+            fake.refuse = None;
+        }
+        self.fate.dies.set(None);
+        self.fate.fails.set(None);
+        *self.fate.meets.borrow_mut() = None;
+        self.hear_all();
+        self.lives();
+        self.advance(self.now() + REST);
+        // What it does not know it may find now.
+        self.hear_all();
+        self.advance(self.now() + Duration::from_secs(60));
+        if !self.faults.is_empty() {
+            return;
+        }
+        self.is_as_wanted();
+        self.is_at_rest();
+    }
+
+    fn hear_all(&mut self) {
+        let now = self.now();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.core.hear(Heard::Missed, now);
+        }
+    }
+
+    /// Sees to it that a daemon runs: whoever keeps the machine gives it a file that can be run.
+    fn lives(&mut self) {
+        for _ in 0..5 {
+            self.advance(self.now() + Duration::from_secs(90));
+            if self.daemon.is_some() || !self.faults.is_empty() {
+                return;
+            }
+            let text = file(&mut self.dice);
+            *self.disk.borrow_mut() = Some(text);
+            // Another program's tables, of which no note says that they are flbc's, are for an operator to remove.
+            let mut fake = self.fake.borrow_mut();
+            let observed = &mut fake.observed;
+            for table in [&mut observed.inet, &mut observed.netdev] {
+                if table.as_ref().is_some_and(|table| table.id.is_none()) {
+                    *table = None;
+                }
+            }
+        }
+        self.fault("the daemon does not begin".to_owned());
+    }
+
+    fn is_as_wanted(&mut self) {
+        let path = self.folder.path().join("run");
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+        let mut why = Vec::new();
+        for one in self.possible.all.clone() {
+            match self.fits(&one) {
+                Ok(()) => {
+                    self.possible.all = vec![one];
+                    return;
+                }
+                Err(error) => why.push(error),
+            }
+        }
+        self.fault(format!("not as wanted: {}", why.join("\n  or ")));
+    }
+
+    /// Whether the tables are what is wanted, and nothing else.
+    fn fits(&mut self, wanted: &Wanted) -> Result<(), String> {
+        let mut tables = self.tables("flbc", 202, std::rc::Rc::default());
+        let observed = self.fake.borrow().observed.clone();
+        let idle = self.daemon.as_ref().is_some_and(|it| it.core.is_idle());
+        let Some(file) = &wanted.file else {
+            return if observed.inet.is_some() || observed.netdev.is_some() {
+                Err("there are tables, and nothing is wanted".to_owned())
+            } else if idle {
+                Ok(())
+            } else {
+                Err("nothing is wanted, and the daemon keeps something".to_owned())
+            };
+        };
+        let mut declared = model(file);
+        let mut sink = Diagnostics::new();
+        let completed = tables.complete(&mut declared, &mut sink);
+        completed.map_err(|error| error.to_string())?;
+        let layers = wanted.layers.clone().beside(&declared).0;
+        let effective = Effective::of(declared, layers, [].into());
+        let look = tables.look().map_err(|error| error.to_string())?;
+        let Some(known) = &look.known else {
+            return Err(format!("no note says what is in force: {:?}", look.gaps));
+        };
+        let (has, should) = (words(known.model()), words(effective.model()));
+        if has != should {
+            return Err(format!("wanted: {should}\n  the note says: {has}"));
+        }
+        if look.in_force() != Some(true) {
+            return Err(format!("not in force: {:?} {:?}", look.gaps, look.drift));
+        }
+        let plan = schedule(known.model(), &mut sink);
+        let rules = lower::lower(known.model(), &plan, &known.numbers, TABLE);
+        let interfaces = self.fake.borrow().interfaces.clone();
+        let desired = desired(rules, &interfaces).map_err(|missing| format!("{missing:?}"))?;
+        let changes = diff(&observed, desired, &"flbc x".into());
+        if !changes.is_empty() {
+            return Err(format!("the kernel has something else: {changes:?}"));
+        }
+        if idle {
+            return Err("the daemon is idle".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is done any more, also by whoever looks at all of it.
+    fn is_at_rest(&mut self) {
+        let generation = self.fake.borrow().observed.generation;
+        self.hear_all();
+        self.advance(self.now() + Duration::from_secs(300));
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        daemon.orders.retain(|at| *at + Duration::from_secs(30) > self.fake.borrow().now);
+        let orders = daemon.orders.len();
+        let timeout = daemon.core.timeout();
+        if orders > 0 || timeout.is_some() {
+            self.fault(format!("{orders} orders at rest, and then {timeout:?}"));
+        }
+        if generation != self.fake.borrow().observed.generation {
+            self.fault("something was committed without a reason".to_owned());
+        }
+    }
+}
+
+/// A model in words, without where it stands in a file.
+fn words(model: &Model) -> String {
+    // A note has no places.
+    let bytes = postcard::to_stdvec(model).expect("plain data");
+    let plain: Model = postcard::from_bytes(&bytes).expect("what was written");
+    format!("{plain:?}")
+}

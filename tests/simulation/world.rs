@@ -1,0 +1,516 @@
+//! A simulated machine: one kernel, one folder of notes, one file, a clock that jumps, and whoever is at work there.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::fs::PermissionsExt as _;
+use std::rc::Rc;
+use std::time::Duration;
+use std::{fs, mem};
+
+use flbc::apply::Tables;
+use flbc::control::{Kind, Record};
+use flbc::daemon::hands::Hands;
+use flbc::daemon::order::{Done, Heard};
+use flbc::kernel::events::Process;
+use flbc::kernel::fake::Fake;
+use flbc::model::MacAddress;
+use flbc::notes::Notes;
+use flbc::notes::lock::Lock;
+use flbc::notes::trial::Trials;
+use flbc::operate::Refused;
+use flbc::operate::trial::{Next, Watcher};
+use tempfile::TempDir;
+
+use super::author::{Dice, INTERFACES, file};
+use super::daemon::{Ask, Daemon, Did, Disk, Paper, Worked, is_done};
+use super::deeds::Deed;
+use super::mortal::{Fate, Mortal, lives};
+use super::planted::Planted;
+use super::wanted::Possible;
+
+/// The tables.
+pub(crate) const TABLE: &str = "flbc";
+
+/// What is to happen later.
+#[derive(Clone, Debug)]
+pub(crate) enum Later {
+    Start,
+    LetGo,
+    OpenNotes,
+    Comes(&'static str),
+    CalledAgain(&'static str),
+    SwitchOn(&'static str),
+}
+
+pub(crate) struct World {
+    pub(crate) fake: Rc<RefCell<Fake>>,
+    pub(crate) folder: TempDir,
+    pub(crate) disk: Disk,
+    pub(crate) daemon: Option<Daemon>,
+    pub(crate) fate: Rc<Fate>,
+    pub(crate) watcher: Option<(Watcher, Duration)>,
+    pub(crate) possible: Possible,
+    pub(crate) dice: Dice,
+    pub(crate) later: Vec<(Duration, Later)>,
+    /// Another flbc that hangs.
+    pub(crate) hangs: Option<Lock>,
+    /// Who broke the tables last, if the daemon can know it.
+    pub(crate) culprit: Option<Process>,
+    pub(crate) tally: BTreeMap<Deed, u64>,
+    pub(crate) kinds: BTreeMap<Kind, u64>,
+    /// What was found.
+    pub(crate) faults: Vec<String>,
+    pub(crate) log: VecDeque<String>,
+    /// Whether all notes were lost, and the daemon may not have written them anew.
+    pub(crate) lost: bool,
+    planted: Option<Planted>,
+    repairs: VecDeque<Duration>,
+}
+
+/// So many lines of what happened are kept.
+const LOG: usize = 200;
+
+impl World {
+    pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Self {
+        let mut dice = Dice::new(seed);
+        let mut fake = Fake {
+            now: Duration::from_secs(1_000),
+            ..Fake::default()
+        };
+        // Generations are counted round and round: some machines are about to begin anew.
+        fake.observed.generation = if dice.one_in(2) { u32::MAX - 100 } else { 1 };
+        for name in INTERFACES {
+            let mac = mac(&mut dice);
+            fake.link_comes(name, Some(mac));
+            fake.switch(name, true);
+        }
+        let folder = ["/dev/shm", "/tmp"]
+            .into_iter()
+            .find_map(|place| tempfile::tempdir_in(place).ok());
+        let text = file(&mut dice);
+        let mut world = Self {
+            fake: Rc::new(RefCell::new(fake)),
+            folder: folder.expect("a folder for notes"),
+            disk: Rc::new(RefCell::new(Some(text))),
+            daemon: None,
+            fate: Rc::default(),
+            watcher: None,
+            possible: Possible::nothing(),
+            dice,
+            later: Vec::new(),
+            hangs: None,
+            culprit: None,
+            tally: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            faults: Vec::new(),
+            log: VecDeque::new(),
+            lost: false,
+            planted,
+            repairs: VecDeque::new(),
+        };
+        world.start();
+        world
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.fake.borrow().now
+    }
+
+    pub(crate) fn say(&mut self, text: String) {
+        let line = format!("{:>12.3} {text}", self.now().as_secs_f64());
+        if std::env::var_os("FLBC_SIM_LOUD").is_some() {
+            eprintln!("{line}");
+        }
+        if self.log.len() >= LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back(line);
+    }
+
+    pub(crate) fn fault(&mut self, text: String) {
+        self.say(format!("FAULT: {text}"));
+        self.faults.push(text);
+    }
+
+    pub(crate) fn after(&mut self, longest: u64, what: Later) {
+        let pause = Duration::from_millis(self.dice.below(longest * 1_000));
+        let at = self.now() + pause;
+        self.later.push((at, what));
+    }
+
+    pub(crate) fn notes(&self) -> Notes {
+        Notes::new(self.folder.path().join("run"))
+    }
+
+    /// Whether the folder of notes can be used.
+    pub(crate) fn notes_are_open(&self) -> bool {
+        let metadata = fs::metadata(self.folder.path().join("run"));
+        metadata.map_or(true, |it| it.permissions().mode() & 0o022 == 0)
+    }
+
+    pub(crate) fn tables(&self, name: &str, id: u32, fate: Rc<Fate>) -> Tables<Mortal> {
+        let kernel = Mortal {
+            fake: self.fake.clone(),
+            fate,
+            process: Process {
+                id,
+                name: name.to_owned(),
+            },
+        };
+        Tables::new(kernel, self.notes(), TABLE)
+    }
+
+    /// Somebody runs a command, and may be killed after so many calls.
+    pub(crate) fn operate<T>(
+        &mut self,
+        dies: Option<(u32, bool)>,
+        act: impl FnOnce(&mut Tables<Mortal>) -> Result<T, Refused>,
+    ) -> Option<Result<T, Refused>> {
+        let fate = Rc::<Fate>::default();
+        fate.dies.set(dies);
+        let mut tables = self.tables("flbc", 200, fate);
+        let done = lives(|| act(&mut tables));
+        let word = match &done {
+            None => "killed".to_owned(),
+            Some(Ok(_)) => "done".to_owned(),
+            Some(Err(refused)) => refused.to_string(),
+        };
+        self.say(format!("    {word}"));
+        done
+    }
+
+    /// The trial that is open, as far as that can be told.
+    pub(crate) fn on_trial(&self) -> Option<bool> {
+        let trials = Trials::new(&self.notes(), TABLE).ok()?;
+        trials.open(self.now()).ok().map(|open| open.is_some())
+    }
+
+    /// Whether there is a note on the tables.
+    fn notes_say(&self) -> bool {
+        let path = self.notes().file(TABLE, "state");
+        path.is_ok_and(|path| path.exists())
+    }
+
+    /// A trial that is over and was not confirmed went back.
+    pub(crate) fn follow_trial(&mut self) {
+        if self.possible.before.is_some() && self.on_trial() == Some(false) {
+            self.say("the trial went back".to_owned());
+            self.possible.back();
+        }
+    }
+
+    /// Starts the daemon, if none runs; says whether it does.
+    pub(crate) fn start(&mut self) -> bool {
+        let Ok(Some(lock)) = self.notes().lock_of_daemon(TABLE) else {
+            return false;
+        };
+        if self.daemon.is_some() {
+            self.fault("a second daemon begins".to_owned());
+            return false;
+        }
+        self.fate = Rc::default();
+        let tables = self.tables("flbc", 100, self.fate.clone());
+        let files = Paper {
+            disk: self.disk.clone(),
+            read: None,
+        };
+        let hands = Hands::new(tables, files);
+        self.daemon = Some(Daemon::new(hands, lock, self.planted));
+        self.say("the daemon starts".to_owned());
+        self.culprit = None;
+        self.repairs.clear();
+        true
+    }
+
+    /// Where all notes are lost and the daemon has not seen it yet, nobody else knows what was set.
+    pub(crate) fn may_be_lost(&mut self) {
+        if self.lost {
+            self.possible.perhaps(super::wanted::Possible::forget);
+        }
+    }
+
+    /// The daemon is gone, and starts again after a while.
+    pub(crate) fn dies(&mut self) {
+        self.may_be_lost();
+        self.daemon = None;
+        self.fake.borrow_mut().happenings = None;
+        self.culprit = None;
+        self.after(60, Later::Start);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&mut self, until: Duration) {
+        loop {
+            self.settle();
+            if !self.faults.is_empty() {
+                return;
+            }
+            let now = self.now();
+            let timeout = self.daemon.as_ref().and_then(|it| it.core.timeout());
+            let watcher = self.watcher.as_ref().map(|(_, next)| *next);
+            let later = self.later.iter().map(|(at, _)| *at).min();
+            let waiting = self.daemon.as_ref().and_then(|it| it.core.waiting());
+            let waiting = waiting.map(|since| since + flbc::daemon::core::PATIENCE);
+            let all = [timeout.map(|(at, _)| at), watcher, later, waiting];
+            let next = all.into_iter().flatten().min().unwrap_or(until);
+            if next > until && now >= until {
+                return;
+            }
+            let next = next.min(until);
+            if next > now {
+                self.fake.borrow_mut().now = next;
+            } else if now >= until {
+                return;
+            }
+            self.watch();
+            self.catch_up();
+        }
+    }
+
+    fn watch(&mut self) {
+        let now = self.now();
+        let Some((mut watcher, at)) = self.watcher.take() else {
+            return;
+        };
+        if now < at {
+            self.watcher = Some((watcher, at));
+            return;
+        }
+        let lock = self.notes().lock(TABLE);
+        let tables = self.tables("flbc", 201, Rc::default());
+        match watcher.look(now, || lock, || Ok(tables)) {
+            Next::Over => self.say("the watcher ends".to_owned()),
+            Next::Look(pause) => {
+                let at = self.now() + pause;
+                self.watcher = Some((watcher, at));
+            }
+        }
+        self.follow_trial();
+    }
+
+    fn catch_up(&mut self) {
+        let now = self.now();
+        let all = mem::take(&mut self.later);
+        let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(at, _)| *at <= now);
+        self.later = rest;
+        for (_, what) in due {
+            self.say(format!("then: {what:?}"));
+            self.happens_now(what);
+        }
+    }
+
+    pub(crate) fn happens_now(&mut self, what: Later) {
+        match what {
+            Later::Start => {
+                if self.daemon.is_none() && !self.start() {
+                    self.after(10, Later::Start);
+                }
+            }
+            Later::LetGo => self.hangs = None,
+            Later::OpenNotes => {
+                let path = self.folder.path().join("run");
+                let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+            }
+            Later::Comes(name) => {
+                if !self.fake.borrow().interfaces.contains_key(name) {
+                    let mac = mac(&mut self.dice);
+                    self.fake.borrow_mut().link_comes(name, Some(mac));
+                    self.fake.borrow_mut().switch(name, true);
+                    self.count(Deed::LinkComes);
+                }
+            }
+            Later::CalledAgain(name) => self.rename(&away(name), name),
+            Later::SwitchOn(name) => self.fake.borrow_mut().switch(name, true),
+        }
+    }
+
+    pub(crate) fn count(&mut self, deed: Deed) {
+        *self.tally.entry(deed).or_default() += 1;
+    }
+
+    /// Gives an interface another name; what is bound to it stays so.
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        let mut fake = self.fake.borrow_mut();
+        if !fake.interfaces.contains_key(from) || fake.interfaces.contains_key(to) {
+            return;
+        }
+        fake.link_renamed(from, to);
+        let chains = fake.observed.netdev.iter_mut();
+        let hooks = chains.flat_map(|table| &mut table.chains);
+        for hook in hooks.filter_map(|chain| chain.hook.as_mut()) {
+            for device in &mut hook.devices {
+                if **device == *from {
+                    *device = to.into();
+                }
+            }
+        }
+    }
+
+    /// Takes an interface away, and what is bound to it alone.
+    pub(crate) fn link_goes(&mut self, name: &str) {
+        let mut fake = self.fake.borrow_mut();
+        fake.link_goes(name);
+        if let Some(netdev) = &mut fake.observed.netdev {
+            netdev.chains.retain_mut(|chain| {
+                chain.hook.as_mut().is_none_or(|hook| {
+                    hook.devices.retain(|device| **device != *name);
+                    !hook.devices.is_empty()
+                })
+            });
+        }
+    }
+
+    /// The daemon hears all that there is to be heard, and does all that there is to be done.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..300 {
+            let Some(mut daemon) = self.daemon.take() else {
+                return;
+            };
+            let Some(heard) = daemon.listen() else {
+                self.say("the daemon is killed while it listens".to_owned());
+                self.dies();
+                return;
+            };
+            let (open, committed) = (self.on_trial(), self.fake.borrow().committed);
+            let worked = daemon.work();
+            self.daemon = Some(daemon);
+            for record in heard {
+                self.told(&record);
+            }
+            match worked {
+                Worked::Nothing => return,
+                Worked::Killed(order, kind, asks) => {
+                    self.say(format!("the daemon is killed in `{order}`"));
+                    self.perhaps(kind, asks);
+                    self.dies();
+                    self.follow_trial();
+                }
+                Worked::Did(did) => {
+                    let same = committed == self.fake.borrow().committed;
+                    if did.kind != Done::Set && open == Some(true) && !same && self.on_trial() == Some(true)
+                    {
+                        self.fault(format!("`{}` commits during a trial", did.order));
+                    }
+                    self.did(did);
+                    self.pace();
+                }
+            }
+        }
+        self.fault("the daemon spins".to_owned());
+    }
+
+    /// Somebody was killed who may have done this.
+    fn perhaps(&mut self, kind: Done, asks: Vec<Ask>) {
+        let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
+        if let (Done::Start | Done::Reload, Some(text)) = (kind, read) {
+            self.possible.perhaps(|it| it.apply(&text, true));
+        }
+        for ask in asks {
+            if let Ask::Set(asked) = ask {
+                self.possible.perhaps(|it| it.set(&asked));
+            }
+        }
+    }
+
+    fn did(&mut self, did: Did) {
+        let texts: Vec<&str> = did.records.iter().map(|it| &*it.text).collect();
+        self.say(format!("    {}: {}", did.order, texts.join(" / ")));
+        // What was done before what it was done for.
+        self.follow_trial();
+        let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
+        if let (Done::Start, true, Some(text)) = (did.kind, did.waits, &read) {
+            self.possible.apply(text, true);
+        }
+        for record in &did.records {
+            if let (Kind::Started | Kind::Reloaded, Some(text)) = (record.kind, &read) {
+                self.possible.apply(text, true);
+                self.repairs.clear();
+            }
+            self.told(record);
+        }
+        if self.lost && self.notes_say() {
+            self.lost = false;
+        }
+        for (ask, said) in did.answers {
+            if let Ask::Set(asked) = &ask
+                && is_done(&said)
+            {
+                self.possible.set(asked);
+                self.culprit = None;
+            }
+            self.say(format!("      {ask:?}: {} {}", said.exit, said.err.trim_end()));
+        }
+        if let Some(why) = did.fatal {
+            self.say(format!("the daemon ends: {}", why.trim_end()));
+            self.dies();
+        }
+    }
+
+    fn told(&mut self, record: &Record) {
+        *self.kinds.entry(record.kind).or_default() += 1;
+        let now = self.now();
+        match record.kind {
+            Kind::Repaired => {
+                let minute = Duration::from_secs(60);
+                while self.repairs.front().is_some_and(|at| *at + minute <= now) {
+                    self.repairs.pop_front();
+                }
+                self.repairs.push_back(now);
+                if self.repairs.len() > 3 {
+                    self.fault("more than three repairs within a minute".to_owned());
+                }
+                if let Some(culprit) = self.culprit.take()
+                    && !record.processes.contains(&culprit)
+                {
+                    self.fault(format!("it was {culprit}: {}", record.text));
+                }
+            }
+            Kind::Followed if self.culprit.is_some() => {
+                self.fault(format!("repaired in silence: {}", record.text));
+            }
+            Kind::Started | Kind::Reloaded | Kind::Applied | Kind::Unloaded => self.culprit = None,
+            _ => {}
+        }
+    }
+
+    /// How often the daemon does something, and how long people wait.
+    fn pace(&mut self) {
+        let now = self.now();
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        let minute = Duration::from_secs(60);
+        while daemon.orders.front().is_some_and(|at| *at + minute <= now) {
+            daemon.orders.pop_front();
+        }
+        let orders = daemon.orders.len();
+        let oldest = daemon.asked.values().map(|(_, at)| *at).min();
+        let size = format!("{:?}", daemon.core).len();
+        if orders > 3_500 {
+            self.fault(format!("{orders} orders within a minute"));
+        }
+        if oldest.is_some_and(|at| at + 2 * minute < now) {
+            self.fault("somebody who asked gets no answer".to_owned());
+        }
+        if size > 20_000 {
+            self.fault("the core grows".to_owned());
+        }
+    }
+
+    pub(crate) fn hup(&mut self) {
+        let now = self.now();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.core.hear(Heard::Files, now);
+        }
+    }
+}
+
+/// What an interface is called meanwhile.
+pub(crate) fn away(name: &str) -> String {
+    format!("{name}x")
+}
+
+pub(crate) fn mac(dice: &mut Dice) -> MacAddress {
+    let [a, b] = [dice.index(256), dice.index(256)].map(|it| u8::try_from(it).unwrap());
+    MacAddress([2, 0, 0, 1, a, b])
+}

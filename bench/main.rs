@@ -23,6 +23,7 @@ mod load;
 mod peers;
 mod plot;
 mod reload;
+mod repair;
 mod run;
 mod sender;
 mod status;
@@ -73,6 +74,9 @@ fn bench() -> Result<(), String> {
             &extent,
             full.then_some(Path::new("docs/loading.svg")),
         )?;
+    }
+    if wanted("repair") {
+        repair::repair_beside_nft(&shop, full)?;
     }
     if wanted("reload") {
         let extent = reload::Extent {

@@ -128,6 +128,20 @@ fn every_example_of_flb_5_compiles() {
 
 /// The table of words, the manual and the fuzzer's dictionary know the same language.
 #[test]
+fn flb_5_has_the_code_of_every_event() {
+    let page = fs::read_to_string("man/flb.5").expect("readable");
+    let (_, section) = page.split_once(".Ss Codes of events").expect("a section");
+    let (section, _) = section.split_once(".El").expect("a list");
+    for kind in flbc::control::Kind::ALL {
+        let words = section.lines().filter_map(|line| line.strip_prefix(".It "));
+        let has = words
+            .flat_map(|line| line.split([' ', ',']))
+            .any(|word| word == kind.code());
+        assert!(has, "flb.5 says nothing of `{}`", kind.code());
+    }
+}
+
+#[test]
 fn flb_5_and_the_dictionary_have_every_word() {
     let page = read("man/flb.5");
     let dictionary = read("fuzz/flb.dict");

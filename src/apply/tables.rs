@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::kernel::{Kernel, KernelError};
@@ -86,6 +89,25 @@ impl<K: Kernel> Tables<K> {
     pub fn untouched(&mut self) -> Option<u32> {
         let left = self.cache.recall(&mut self.kernel, &self.name)?;
         left.current.then_some(left.generation)
+    }
+
+    /// Notes what a daemon keeps in force in these tables: see [`Notes::keep`].
+    ///
+    /// # Errors
+    ///
+    /// The folder is somebody else's, or cannot be written to.
+    pub fn keep<T: Serialize>(&self, kept: &T) -> io::Result<()> {
+        self.cache.keep(&self.name, kept)
+    }
+
+    /// What a daemon kept that was killed.
+    pub fn kept<T: DeserializeOwned>(&self) -> Option<T> {
+        self.cache.kept(&self.name)
+    }
+
+    /// The daemon ends by itself.
+    pub fn let_go(&self) {
+        self.cache.let_go(&self.name);
     }
 
     /// The file of this table that ends so, among the notes.

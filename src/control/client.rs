@@ -68,7 +68,11 @@ impl Asked {
     pub fn answer(&mut self) -> io::Result<Option<Answer>> {
         let mut line = Vec::new();
         self.answers.get_mut().set_limit(LONGEST_ANSWER);
-        self.answers.read_until(b'\n', &mut line)?;
+        match self.answers.read_until(b'\n', &mut line) {
+            // It ended, or another program takes its place, before it answered.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            outcome => outcome?,
+        };
         if line.is_empty() {
             return Ok(None);
         }

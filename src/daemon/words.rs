@@ -26,6 +26,11 @@ pub(super) fn started(file: &str, applied: &Applied) -> String {
     format!("{file} is in force: {}; watching", difference(applied))
 }
 
+/// That nothing is kept in force, as before.
+pub(super) fn idle(file: &str) -> String {
+    format!("nothing is kept in force, as it was unloaded: `flbc reload` has {file} in force")
+}
+
 /// What was read again.
 pub(super) fn reloaded(file: &str, applied: &Applied) -> String {
     if applied.is_nothing() {

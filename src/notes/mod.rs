@@ -4,6 +4,7 @@
 //! they are known by, and nobody's transaction since. What is wrong with the file or its folder only ever means that the
 //! kernel is read.
 
+mod kept;
 pub(crate) mod legacy;
 pub mod lock;
 mod owed;

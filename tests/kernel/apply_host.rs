@@ -103,7 +103,7 @@ impl Host {
         finish(self.start_command(words), "")
     }
 
-    fn start_command(&self, words: &[&str]) -> Child {
+    pub(crate) fn start_command(&self, words: &[&str]) -> Child {
         self.namespace.run(|| {
             Command::new("unshare")
                 .args(["--mount", "sh", "-ec"])

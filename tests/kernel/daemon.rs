@@ -24,14 +24,14 @@ service dns { vip 192.0.2.53 udp 53; mode dr on eth0; server a 10.20.0.21; serve
 const OTHER: &str = "service www { vip 192.0.2.10 tcp 80; server web9 10.20.0.19:8080; server web2 10.20.0.12:8080 }";
 
 /// A host with a daemon, which is killed at the end.
-struct Run {
-    host: Host,
+pub(crate) struct Run {
+    pub(crate) host: Host,
     child: Child,
 }
 
 impl Run {
     /// Starts one with this file, and waits until it keeps it in force.
-    fn new(host: Host, options: &[&str], file: &str) -> Self {
+    pub(crate) fn new(host: Host, options: &[&str], file: &str) -> Self {
         host.write("lb.flb", file);
         let run = Self::again(host, options);
         run.wait_for("it begins", || run.kinds().contains(&"started".to_owned()));
@@ -39,9 +39,28 @@ impl Run {
     }
 
     fn again(host: Host, options: &[&str]) -> Self {
-        let words = [&["run"], options, &["/run/lb.flb"]].concat();
-        let child = host.start(&words);
+        let child = begun(&host, options);
         Self { host, child }
+    }
+
+    /// Kills it, if it lives.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts another one in its place.
+    pub(crate) fn start(&mut self) {
+        self.child = begun(&self.host, &[]);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.host.folder().join("log")).unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -49,12 +68,12 @@ impl Run {
         kill_process(pid, signal).unwrap();
     }
 
-    fn flbc(&self, words: &str) -> Ran {
+    pub(crate) fn flbc(&self, words: &str) -> Ran {
         let words: Vec<&str> = words.split(' ').collect();
         self.host.flbc(&words, "")
     }
 
-    fn nft(&self, words: &str) {
+    pub(crate) fn nft(&self, words: &str) {
         let words: Vec<&str> = words.split(' ').collect();
         let ran = self.host.namespace.command("nft", &words, "");
         assert!(ran.success, "{words:?}: {}", ran.stderr);
@@ -77,12 +96,12 @@ impl Run {
     }
 
     /// How often this happened.
-    fn count(&self, kind: &str) -> usize {
+    pub(crate) fn count(&self, kind: &str) -> usize {
         self.kinds().iter().filter(|one| *one == kind).count()
     }
 
     #[track_caller]
-    fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !is_so() {
             assert!(
@@ -106,12 +125,12 @@ impl Run {
     }
 
     #[track_caller]
-    fn all_is_well(&self) {
+    pub(crate) fn all_is_well(&self) {
         let ran = self.flbc("status");
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{}", ran.out);
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         let folder = fs::read_dir(self.host.folder().join("flbc")).unwrap();
         let mut paths = folder.map(|entry| entry.unwrap().path());
         paths
@@ -122,16 +141,16 @@ impl Run {
     /// Ends it as an operator does; says what its log says.
     fn stop(mut self) -> String {
         self.signal(Signal::TERM);
-        let mut log = String::new();
-        self.child
-            .stderr
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{log}");
-        log
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        self.log()
     }
+}
+
+/// A daemon that writes its log to a file.
+fn begun(host: &Host, options: &[&str]) -> Child {
+    let script = "exec \"$0\" run \"$@\" /run/lb.flb 2>>/run/log";
+    let words = ["sh", "-ec", script, env!("CARGO_BIN_EXE_flbc")];
+    host.start_command(&[&words[..], options].concat())
 }
 
 impl Drop for Run {
@@ -438,8 +457,7 @@ fn whoever_is_killed_goes_on_where_it_was() {
     assert_eq!(run.flbc("set www web1 drain").code, Some(0));
     let (state, generation) = (run.host.unnumbered(), run.host.generation());
     for _ in 0..5 {
-        run.child.kill().unwrap();
-        run.child.wait().unwrap();
+        run.kill();
         assert_eq!(
             (run.host.unnumbered(), run.host.generation()),
             (state.clone(), generation)
@@ -447,8 +465,7 @@ fn whoever_is_killed_goes_on_where_it_was() {
         // Commands go on without it.
         assert_eq!(run.flbc("events").code, Some(2));
         assert_eq!(run.flbc("status").code, Some(0));
-        let child = run.host.start(&["run", "/run/lb.flb"]);
-        run.child = child;
+        run.start();
         run.wait_for("it begins", || run.count("started") == 1);
         assert_eq!(
             (run.host.unnumbered(), run.host.generation()),
@@ -456,12 +473,61 @@ fn whoever_is_killed_goes_on_where_it_was() {
         );
     }
     // Killed while somebody flushes: the next one brings it back, with what was set.
-    run.child.kill().unwrap();
-    run.child.wait().unwrap();
+    run.kill();
     run.nft("flush ruleset");
-    let child = run.host.start(&["run", "/run/lb.flb"]);
-    run.child = child;
+    run.start();
     run.wait_for("it is back", || run.host.unnumbered() == state);
+}
+
+/// Whoever is killed goes on where it was, and whoever is stopped begins with its file.
+#[test]
+fn what_was_applied_beside_it_outlives_a_kill_and_no_stop() {
+    let mut run = Run::new(Host::alone(), &[], FILE);
+    let first = run.host.unnumbered();
+    assert_eq!(run.host.flbc(&["apply", "-"], OTHER).code, Some(0));
+    run.wait_for("it is told", || run.count("applied") == 1);
+    let second = run.host.unnumbered();
+    let again = |run: &mut Run| {
+        run.kill();
+        run.start();
+        run.wait_for("it begins", || run.count("started") == 1);
+    };
+    again(&mut run);
+    assert_eq!(run.host.unnumbered(), second);
+    assert!(run.flbc("status").out.contains("configured: /run/lb.flb"));
+    run.nft("flush ruleset");
+    run.repaired(1);
+    assert_eq!(run.host.unnumbered(), second);
+    // Flushed while nobody was there.
+    run.kill();
+    run.nft("flush ruleset");
+    run.start();
+    run.wait_for("it is back", || run.host.unnumbered() == second);
+    // The file has a fault by then: what is in force stays, and it is told.
+    run.host.write("lb.flb", "service {");
+    again(&mut run);
+    assert_eq!(run.host.unnumbered(), second);
+    let status = run.flbc("status");
+    assert!(
+        status.out.contains("/run/lb.flb has faults"),
+        "{}",
+        status.out
+    );
+    // The file is another one by then: somebody wants it.
+    run.host.write("lb.flb", &FILE.replace("web1", "web7"));
+    again(&mut run);
+    assert!(run.flbc("status").out.contains("web7"));
+    run.host.write("lb.flb", FILE);
+    assert_eq!(run.flbc("reload").code, Some(0));
+    assert_eq!(run.flbc("unload").code, Some(0));
+    run.wait_for("it is told", || run.count("unloaded") == 1);
+    again(&mut run);
+    assert_eq!(run.host.namespace.nft_list(&["tables"]), "");
+    // Stopped, and begun by somebody who wants it.
+    run.signal(Signal::TERM);
+    run.child.wait().unwrap();
+    run.start();
+    run.wait_for("it begins with its file", || run.host.unnumbered() == first);
 }
 
 #[test]

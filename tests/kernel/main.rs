@@ -31,6 +31,7 @@ mod cache;
 mod connections;
 mod counters;
 mod daemon;
+mod daemon_long;
 mod direct_return;
 mod doctor;
 mod doctor_beside;

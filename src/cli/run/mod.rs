@@ -1,6 +1,8 @@
 //! `flbc run`: waits, and hands on what it hears.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -162,6 +164,7 @@ impl Daemon {
                 Turn::Goes => {}
                 Turn::Ends(exit) => {
                     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+                    self.hands.end();
                     let text = "what is in force stays".to_owned();
                     self.happened(Level::Info, Kind::Stopped, text);
                     return exit;
@@ -425,9 +428,14 @@ impl Daemon {
 
 /// The socket. Without it nothing is lost but that nobody can ask.
 fn listen(tables: &Tables<Linux>) -> Option<Server> {
+    let group = group();
+    if group.is_some() {
+        // To get to the socket they pass through the folder, and need not see what is in it.
+        let _ = std::fs::set_permissions(tables.notes(), Permissions::from_mode(0o711));
+    }
     let server = tables
         .file(SOCKET)
-        .and_then(|path| Server::listen(&path, group()));
+        .and_then(|path| Server::listen(&path, group));
     match server {
         Ok(server) => Some(server),
         Err(error) => {

@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::kernel::events::Process;
 use crate::operate::{Refused, turn};
 
-use super::{Caller, Files, Hands, Performed, Wants};
+use super::{Caller, Files, Hands, Performed, Wants, print};
 use crate::daemon::order::{Order, Outcome, Why};
 use crate::daemon::words;
 
@@ -130,6 +130,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
         };
         self.faulty_since = None;
+        self.said = Some(print(&model));
         self.read_at = now;
         let turn = match turn::take(&mut self.tables) {
             Err(Refused::Busy { .. }) => return Outcome::Busy(Order::Reload(caller)),

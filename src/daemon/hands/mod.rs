@@ -1,5 +1,6 @@
 //! What the daemon does: each order in one go, on any kernel.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::apply::{Applied, Failure, Tables};
@@ -73,6 +74,16 @@ pub struct Performed<C> {
     pub fatal: Option<Said>,
 }
 
+/// What is noted for a daemon that takes this one's place, should it be killed: it goes on where this one was.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// The file, by its name.
+    file: String,
+    /// What the file said when it was read last.
+    print: Print,
+    running: Running,
+}
+
 /// What is to be in force.
 #[derive(Debug)]
 struct Wanted {
@@ -90,6 +101,9 @@ pub struct Hands<K, F> {
     /// The files.
     pub files: F,
     wanted: Option<Wanted>,
+    /// What the file said when it was read last, and what was noted of that.
+    said: Option<Print>,
+    kept: Option<Kept>,
     /// What was set, as it was known last: should all notes be lost, this is what is left of it.
     layers: Layers,
     /// The texts by which the tables are known, as they were when they were known to be right.
@@ -119,6 +133,8 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             tables,
             files,
             wanted: None,
+            said: None,
+            kept: None,
             layers: Layers::default(),
             ids: None,
             owed: Vec::new(),
@@ -169,6 +185,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             Order::Reload(caller) => self.reload(caller, &mut performed),
             Order::Set(callers) => self.set(callers, &mut performed),
         };
+        self.keep(&mut performed);
         performed
     }
 
@@ -214,31 +231,57 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     fn start<C>(&mut self, performed: &mut Performed<C>) -> Outcome<Caller<C>> {
         let mut sink = Diagnostics::new();
-        let Some(model) = self.files.read(&mut sink) else {
-            let mut said = Said::default();
-            said.show(&self.files.told(&sink, Looks::default()));
-            said.end(Exit::Bad);
-            performed.fatal = Some(said);
-            return Outcome::Failed;
+        let read = self.files.read(&mut sink);
+        let read = read.filter(|model| !model.services.is_empty());
+        let now = self.tables.kernel.clock();
+        let resumed = self.resumed(read.as_ref());
+        let (model, running) = match (resumed, read) {
+            (Some((model, running)), read) => {
+                if read.is_none() {
+                    performed.shown = self.files.told(&sink, Looks::default());
+                    self.faulty_since = Some(now);
+                    let text = words::not_reloaded(self.files.name(), &performed.shown);
+                    performed
+                        .events
+                        .push(self.event(Level::Error, Kind::ReloadFailed, text));
+                }
+                let Some(model) = model else {
+                    let text = words::idle(self.files.name());
+                    performed
+                        .events
+                        .push(self.event(Level::Warning, Kind::Started, text));
+                    self.ids = Some([None, None]);
+                    return Outcome::Unloaded;
+                };
+                // What was said of the file is said.
+                sink = Diagnostics::new();
+                (model, running)
+            }
+            (None, Some(model)) => {
+                self.said = Some(print(&model));
+                self.read_at = now;
+                (model, Running::File)
+            }
+            (None, None) => {
+                let mut said = Said::default();
+                said.show(&self.files.told(&sink, Looks::default()));
+                if sink.errors() == 0 {
+                    said.fail(&words::no_service(self.files.name()));
+                }
+                said.end(Exit::Bad);
+                performed.fatal = Some(said);
+                return Outcome::Failed;
+            }
         };
-        self.read_at = self.tables.kernel.clock();
-        if model.services.is_empty() {
-            let mut said = Said::default();
-            said.show(&self.files.told(&sink, Looks::default()));
-            said.fail(&words::no_service(self.files.name()));
-            said.end(Exit::Bad);
-            performed.fatal = Some(said);
-            return Outcome::Failed;
-        }
         let turn = match self.turn(Order::Start, performed) {
             Ok(turn) => turn,
             Err(outcome) => return outcome,
         };
-        let outcome = self.applied(model.clone(), Running::File, &mut sink);
+        let outcome = self.applied(model.clone(), running.clone(), &mut sink);
         drop(turn);
         match outcome {
             Ok(applied) => {
-                let text = words::started(self.files.name(), &applied);
+                let text = words::started(&running.words(self.files.name()), &applied);
                 let level = words::level(&applied);
                 performed.shown = self.files.told(&sink, Looks::default());
                 performed
@@ -249,7 +292,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
             // It may come.
             Err(Refused::Failed(Failure::Interfaces(missing))) => {
-                self.want(model, Running::File);
+                self.want(model, running);
                 let names: Vec<&str> = missing.iter().map(|one| &*one.name).collect();
                 let text = words::waits_for(self.files.name(), &names);
                 self.complain(Kind::FollowFailed, &text, performed);
@@ -298,6 +341,57 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 self.layers.clone()
             }
         }
+    }
+
+    /// Notes what is kept in force, where that is another thing than before.
+    fn keep<C>(&mut self, performed: &mut Performed<C>) {
+        let Some(print) = self.said.filter(|_| performed.fatal.is_none()) else {
+            return;
+        };
+        let kept = Kept {
+            file: self.files.name().to_owned(),
+            print,
+            running: self.running(),
+        };
+        if self.kept.as_ref() == Some(&kept) {
+            return;
+        }
+        match self.tables.keep(&kept) {
+            Ok(()) => self.kept = Some(kept),
+            Err(error) => {
+                let text =
+                    format!("should this be killed, the next one begins with the file: {error}");
+                self.complain(Kind::Trouble, &text, performed);
+            }
+        }
+    }
+
+    /// The daemon ends by itself: the next one begins with its file.
+    pub fn end(&mut self) {
+        self.tables.let_go();
+    }
+
+    /// What a daemon kept that was killed, and that the file does not say.
+    fn resumed(&mut self, model: Option<&Model>) -> Option<(Option<Model>, Running)> {
+        let kept: Kept = self.tables.kept()?;
+        let same_file = kept.file == self.files.name();
+        let unchanged = model.is_some_and(|model| print(model) == kept.print);
+        let running = match (&kept.running, model) {
+            _ if !same_file => return None,
+            // The file has faults by now: what it said goes on, or what was applied instead.
+            (_, None) => kept.running,
+            (Running::Applied(_) | Running::Nothing, Some(_)) if unchanged => kept.running,
+            (_, Some(_)) => return None,
+        };
+        self.said = Some(kept.print);
+        if running == Running::Nothing {
+            let name = self.tables.name().to_owned();
+            let ids = self.tables.kernel.identities(&name).ok()?;
+            return ids.iter().all(Option::is_none).then_some((None, running));
+        }
+        let known = self.tables.recall();
+        let known = known.or_else(|| self.tables.recall_gone().ok().flatten())?;
+        Some((Some(known.effective.declared().clone()), running))
     }
 
     /// From now on this is to be in force.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::kernel::{Kernel, KernelError};
-use crate::model::{Layers, Model};
+use crate::model::{Layers, Model, Wish};
 use crate::notes::lock::{Holder, Lock};
 use crate::notes::trial::{Before, Trials};
 use crate::notes::wishes::{Unreadable, Wishes};
@@ -103,6 +103,16 @@ impl<K: Kernel> Tables<K> {
     /// What a daemon kept that was killed.
     pub fn kept<T: DeserializeOwned>(&self) -> Option<T> {
         self.cache.kept(&self.name)
+    }
+
+    /// Whether a daemon that was killed, or runs, has noted what it keeps.
+    pub fn is_kept(&self) -> bool {
+        self.cache.is_kept(&self.name)
+    }
+
+    /// Whether there is a note on what was applied, whatever it says.
+    pub fn is_noted(&self) -> bool {
+        self.cache.is_noted(&self.name)
     }
 
     /// The daemon ends by itself.
@@ -285,6 +295,22 @@ impl<K: Kernel> Tables<K> {
     /// Those of reading.
     pub fn before(&mut self) -> Result<Before, KernelError> {
         restore::before(self)
+    }
+
+    /// Remembers that something is set while a trial is open: going back keeps it. Says what was remembered before.
+    ///
+    /// `otherwise` is what was wanted before the trial, where that is not noted.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written down.
+    pub fn owe(
+        &self,
+        server: (&str, &str),
+        wish: Wish,
+        otherwise: Option<&Model>,
+    ) -> io::Result<Wishes> {
+        restore::owe(&self.trials()?, server, wish, otherwise)
     }
 
     /// Makes the kernel have what it had, as one transaction or not at all, whatever others did meanwhile.

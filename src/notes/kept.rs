@@ -54,6 +54,11 @@ impl Notes {
         (is_now && written.lifetime == lifetime().ok()?).then_some(written.kept)
     }
 
+    /// Whether something is noted as kept.
+    pub fn is_kept(&self, table: &str) -> bool {
+        self.file(table, KEPT).is_ok_and(|path| path.exists())
+    }
+
     /// Whoever kept it ends by itself.
     pub fn let_go(&self, table: &str) {
         if let Ok(path) = self.file(table, KEPT) {

@@ -179,6 +179,11 @@ impl Notes {
         Ok(in_memory || then == boot_id()?)
     }
 
+    /// Whether there is a note on what was applied, whatever it says.
+    pub fn is_noted(&self, table: &str) -> bool {
+        self.path(table).is_ok_and(|path| path.exists())
+    }
+
     /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
     pub fn recall(&self, kernel: &mut impl Kernel, table: &str) -> Option<Left> {
         self.read(kernel, table, &self.path(table).ok()?)

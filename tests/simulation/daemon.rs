@@ -35,7 +35,9 @@ impl Files for Paper {
     fn read(&mut self, sink: &mut Diagnostics) -> Option<Model> {
         let text = self.disk.borrow().clone()?;
         let model = read(&text, &mut Sources::new(), sink)?;
-        self.read = Some(text);
+        if !model.services.is_empty() {
+            self.read = Some(text);
+        }
         Some(model)
     }
 
@@ -267,6 +269,7 @@ fn name(order: &Order<Caller<u64>>) -> &'static str {
         Order::Look { whole: false } => "quick look",
         Order::Enforce(Why::Repair) => "repair",
         Order::Enforce(Why::Interfaces) => "follow",
+        Order::Enforce(Why::Set) => "set at last",
         Order::Enforce(Why::Again) => "again",
         Order::Reload(_) => "reload",
         Order::Set(_) => "set",

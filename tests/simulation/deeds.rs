@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::author::{INTERFACES, faulty, file, model};
 use super::daemon::Ask;
+use super::mortal::lives;
 use super::strangers::{self, stranger};
 use super::wanted::Asked;
 use super::world::{Later, TABLE, World, away, mac};
@@ -69,7 +70,7 @@ impl World {
                 self.daemon.is_some()
             }
             Deed::Stop => self.stop(),
-            Deed::Renew => self.stop() && self.start(),
+            Deed::Renew => self.kill() && self.start(),
             Deed::SecondDaemon => self.daemon.is_some() && !self.start(),
             Deed::Apply => self.apply(false),
             Deed::ApplyKeep => self.apply(true),
@@ -173,9 +174,12 @@ impl World {
 
     /// It ends as it is told, and another one begins.
     fn stop(&mut self) -> bool {
-        let Some(daemon) = self.daemon.take() else {
+        let Some(mut daemon) = self.daemon.take() else {
             return false;
         };
+        if lives(|| daemon.hands.end()).is_some() {
+            self.kept = None;
+        }
         drop(daemon);
         self.dies();
         true
@@ -485,6 +489,7 @@ impl World {
         if self.daemon.is_none() {
             self.possible.forget();
         }
+        self.kept = None;
         self.lost = true;
         true
     }

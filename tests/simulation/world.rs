@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) log: VecDeque<String>,
     /// Whether all notes were lost, and the daemon may not have written them anew.
     pub(crate) lost: bool,
+    /// What the file said when a daemon read it last that did not end by itself.
+    pub(crate) kept: Option<Rc<str>>,
     planted: Option<Planted>,
     repairs: VecDeque<Duration>,
 }
@@ -105,6 +107,7 @@ impl World {
             faults: Vec::new(),
             log: VecDeque::new(),
             lost: false,
+            kept: None,
             planted,
             repairs: VecDeque::new(),
         };
@@ -403,7 +406,11 @@ impl World {
     fn perhaps(&mut self, kind: Done, asks: Vec<Ask>) {
         let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
         if let (Done::Start | Done::Reload, Some(text)) = (kind, read) {
-            self.possible.perhaps(|it| it.apply(&text, true));
+            // If it was done that may not be noted: the next one begins with the file then.
+            let again = kind == Done::Start && self.kept.as_ref() == Some(&text);
+            if !again {
+                self.possible.perhaps(|it| it.apply(&text, true));
+            }
         }
         for ask in asks {
             if let Ask::Set(asked) = ask {
@@ -422,9 +429,10 @@ impl World {
             self.possible.apply(text, true);
         }
         for record in &did.records {
-            if let (Kind::Started | Kind::Reloaded, Some(text)) = (record.kind, &read) {
-                self.possible.apply(text, true);
-                self.repairs.clear();
+            match record.kind {
+                Kind::Reloaded => self.applied(read.as_ref()),
+                Kind::Started => self.started(read.as_ref()),
+                _ => {}
             }
             self.told(record);
         }
@@ -444,6 +452,24 @@ impl World {
             self.say(format!("the daemon ends: {}", why.trim_end()));
             self.dies();
         }
+    }
+
+    /// The daemon has its file in force.
+    fn applied(&mut self, read: Option<&Rc<str>>) {
+        if let Some(text) = read {
+            self.possible.apply(text, true);
+            self.kept = Some(text.clone());
+        }
+        self.repairs.clear();
+    }
+
+    /// It begins: where another one was killed, it goes on where that one was, unless its file is another by now.
+    fn started(&mut self, read: Option<&Rc<str>>) {
+        let disk = self.disk.borrow().clone();
+        if self.kept.is_none() || (read.is_some() && read != self.kept.as_ref() && read == disk.as_ref()) {
+            self.applied(read);
+        }
+        self.repairs.clear();
     }
 
     fn told(&mut self, record: &Record) {

@@ -1,6 +1,5 @@
 //! The one handle of whoever looks at flbc's tables or changes them: kernel, notes and name.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -236,7 +235,8 @@ impl<K: Kernel> Tables<K> {
         model: &mut Model,
         sink: &mut Diagnostics,
     ) -> Result<(), KernelError> {
-        let mut macs = BTreeMap::new();
+        // Where an interface is gone it had this one: what needs it is left out, and comes back with it.
+        let mut macs = model.forget_looked_up_macs();
         let lacking = model.lacking_source_macs();
         for interface in &lacking {
             if let Some(mac) = self.kernel.mac_of(interface)? {

@@ -23,7 +23,7 @@ use crate::kernel::files::{boot_id, checksum, lifetime, network_namespace, open_
 use crate::kernel::{Kernel, KernelError};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
-pub(crate) const FORM: u32 = 11;
+pub(crate) const FORM: u32 = 13;
 
 /// The largest note that is read, in bytes; that of 100,000 services with 10 servers each is a fifth of it.
 const LARGEST: u64 = 512 << 20;

@@ -35,7 +35,10 @@ pub(crate) fn deed(deed: Deed, dice: &mut Dice) -> impl FnOnce(&mut Observed) + 
                 }
             }
             Deed::TakeOver => {
+                // One without a text of flbc's is told by its number.
+                let id = format!("handle {}", 100 + dice.below(1 << 20));
                 let table = ObservedTable {
+                    id: Some(id.into()),
                     chains: vec![chain("hers", Vec::new())],
                     ..ObservedTable::default()
                 };

@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) lost: bool,
     /// What the file said when a daemon read it last that did not end by itself.
     pub(crate) kept: Option<Rc<str>>,
+    /// What it said when it was read last.
+    said: Option<Rc<str>>,
     planted: Option<Planted>,
     repairs: VecDeque<Duration>,
 }
@@ -108,6 +110,7 @@ impl World {
             log: VecDeque::new(),
             lost: false,
             kept: None,
+            said: None,
             planted,
             repairs: VecDeque::new(),
         };
@@ -439,6 +442,9 @@ impl World {
         if self.lost && self.notes_say() {
             self.lost = false;
         }
+        if self.notes().is_kept(TABLE) {
+            self.kept = self.said.clone();
+        }
         for (ask, said) in did.answers {
             if let Ask::Set(asked) = &ask
                 && is_done(&said)
@@ -458,7 +464,7 @@ impl World {
     fn applied(&mut self, read: Option<&Rc<str>>) {
         if let Some(text) = read {
             self.possible.apply(text, true);
-            self.kept = Some(text.clone());
+            self.said = Some(text.clone());
         }
         self.repairs.clear();
     }

@@ -29,14 +29,18 @@ pub(crate) struct Paper {
     pub(crate) disk: Disk,
     /// What was read last, if it had no fault.
     pub(crate) read: Option<Rc<str>>,
+    /// Whether it had none when it was last read.
+    pub(crate) is_sound: bool,
 }
 
 impl Files for Paper {
     fn read(&mut self, sink: &mut Diagnostics) -> Option<Model> {
+        self.is_sound = false;
         let text = self.disk.borrow().clone()?;
         let model = read(&text, &mut Sources::new(), sink)?;
         if !model.services.is_empty() {
             self.read = Some(text);
+            self.is_sound = true;
         }
         Some(model)
     }
@@ -73,7 +77,10 @@ pub(crate) struct Did {
     pub(crate) order: &'static str,
     pub(crate) kind: Done,
     pub(crate) waits: bool,
-    pub(crate) unloaded: bool,
+    /// Whether another flbc was at work.
+    pub(crate) busy: bool,
+    /// Whether all was found to be as it should be.
+    pub(crate) in_force: bool,
     pub(crate) records: Vec<Record>,
     /// Who was told what.
     pub(crate) answers: Vec<(Ask, Said)>,
@@ -180,7 +187,8 @@ impl Daemon {
                     order: "gives up",
                     kind: Done::Set,
                     waits: false,
-                    unloaded: false,
+                    in_force: false,
+                    busy: false,
                     records: Vec::new(),
                     answers: gave_up,
                     fatal: None,
@@ -209,7 +217,8 @@ impl Daemon {
             ..
         } = performed;
         let waits = matches!(outcome, Outcome::Waits);
-        let unloaded = matches!(outcome, Outcome::Unloaded);
+        let busy = matches!(outcome, Outcome::Busy(_));
+        let in_force = matches!(outcome, Outcome::InForce { whole: true, .. });
         let mut told = gave_up;
         for (client, said) in answers {
             told.extend(self.asked.remove(&client).map(|(ask, _)| (ask, said)));
@@ -233,7 +242,8 @@ impl Daemon {
             order: name,
             kind,
             waits,
-            unloaded,
+            in_force,
+            busy,
             records: events,
             answers: told,
             fatal: fatal.map(|said| said.err),

@@ -211,7 +211,9 @@ impl World {
 
     fn killed_operator(&mut self) -> bool {
         let dies = self.dies_after();
-        match self.dice.below(5) {
+        let which = self.dice.below(5);
+        self.say(format!("    {which}: {:?}", self.possible.all.len()));
+        match which {
             0 => self.applies(false, dies),
             1 => self.applies(true, dies),
             2 => self.sets(dies),

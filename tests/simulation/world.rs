@@ -219,6 +219,7 @@ impl World {
         let files = Paper {
             disk: self.disk.clone(),
             read: None,
+            is_sound: false,
         };
         let hands = Hands::new(tables, files);
         self.daemon = Some(Daemon::new(hands, lock, self.planted));
@@ -425,6 +426,9 @@ impl World {
     fn did(&mut self, did: Did) {
         let texts: Vec<&str> = did.records.iter().map(|it| &*it.text).collect();
         self.say(format!("    {}: {}", did.order, texts.join(" / ")));
+        if did.in_force {
+            self.culprit = None;
+        }
         // What was done before what it was done for.
         self.follow_trial();
         let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
@@ -441,6 +445,10 @@ impl World {
         }
         if self.lost && self.notes_say() {
             self.lost = false;
+        }
+        let sound = self.daemon.as_ref().is_some_and(|it| it.hands.files.is_sound);
+        if did.kind == Done::Reload && sound && !did.busy {
+            self.said.clone_from(&read);
         }
         if self.notes().is_kept(TABLE) {
             self.kept = self.said.clone();

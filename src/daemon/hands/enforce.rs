@@ -160,12 +160,13 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
         };
         self.faulty_since = None;
-        self.said = Some(print(&model));
         self.read_at = now;
         let turn = match turn::take(&mut self.tables) {
             Err(Refused::Busy { .. }) => return Outcome::Busy(Order::Reload(caller)),
             outcome => outcome,
         };
+        // Should this be killed before, the next one reads it as one that was changed.
+        self.said = Some(print(&model));
         let outcome = turn.and_then(|turn| {
             let applied = self.applied(model, Running::File, &mut sink);
             drop(turn);

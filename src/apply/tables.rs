@@ -109,6 +109,11 @@ impl<K: Kernel> Tables<K> {
         self.cache.is_kept(&self.name)
     }
 
+    /// Whether it was an operator who removed the tables, and nothing was applied since.
+    pub fn were_unloaded(&self) -> bool {
+        self.cache.were_unloaded(&self.name)
+    }
+
     /// Whether there is a note on what was applied, whatever it says.
     pub fn is_noted(&self) -> bool {
         self.cache.is_noted(&self.name)
@@ -280,6 +285,8 @@ impl<K: Kernel> Tables<K> {
             // Whoever removes tables that are gone already means it.
             let _ = self.cache.forget(&self.name);
         }
+        // Where that cannot be written, a daemon has to tell it by who removed them.
+        let _ = self.cache.note_unloaded(&self.name);
         Ok(unloaded.map(|mut applied| {
             applied.notes.extend(
                 unwritten.map(|error| format!("what was set is still written down: {error}")),

@@ -373,6 +373,7 @@ impl Notes {
         file.write_all(&bytes)?;
         file.persist(self.path(table)?)?;
         let _ = fs::remove_file(self.aside(table)?);
+        self.end_unloaded(table);
         Ok(())
     }
 

@@ -147,3 +147,9 @@ pub(crate) fn model(text: &str) -> Model {
     let model = read(text, &mut Sources::new(), &mut sink);
     model.unwrap_or_else(|| panic!("{:?}\n{text}", sink.sorted()))
 }
+
+/// Whether a text can be applied.
+pub(crate) fn is_sound(text: &str) -> bool {
+    let model = read(text, &mut Sources::new(), &mut Diagnostics::new());
+    model.is_some_and(|model| !model.services.is_empty())
+}

@@ -13,6 +13,9 @@
     missing_docs
 )]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deeds::Deed;
@@ -37,14 +40,11 @@ struct Run {
     world: World,
     /// After how many events something was found.
     found: Option<usize>,
-    /// How many events there were.
-    events: usize,
 }
 
 /// Lets so many things happen, or until something is found.
 fn run(seed: u64, planted: Option<Planted>, steps: usize) -> Run {
     let mut world = World::new(seed, planted);
-    let mut events = 0;
     let mut deck: Vec<Deed> = Vec::new();
     for step in 0..steps {
         if deck.is_empty() {
@@ -66,20 +66,12 @@ fn run(seed: u64, planted: Option<Planted>, steps: usize) -> Run {
         if world.faults.is_empty() && step % BETWEEN_RESTS == BETWEEN_RESTS - 1 {
             world.rests();
         }
-        events += 1;
         if !world.faults.is_empty() {
-            return Run {
-                world,
-                found: Some(events),
-                events,
-            };
+            let found = Some(step + 1);
+            return Run { world, found };
         }
     }
-    Run {
-        world,
-        found: None,
-        events,
-    }
+    Run { world, found: None }
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -109,7 +101,86 @@ fn some_hours_of_a_machine() {
         is_right(seed, steps);
         return;
     }
-    for seed in 0..8 {
+    for seed in 0..4 {
         is_right(seed, steps);
     }
+}
+
+/// Whoever finds nothing may have looked at nothing.
+#[test]
+fn faults_that_are_planted_are_found() {
+    const SEEDS: u64 = 40;
+    const STEPS: usize = 270;
+    let one = |planted: Planted| {
+        let mut before = 0;
+        for seed in 1_000..1_000 + SEEDS {
+            let run = run(seed, Some(planted), STEPS);
+            match run.found {
+                Some(after) => {
+                    let what = run.world.faults.join("; ");
+                    let what: String = what.chars().take(120).collect();
+                    let after = before + after;
+                    println!("{planted:?} is found after {after} events, in seed {seed}: {what}");
+                    return;
+                }
+                None => before += STEPS,
+            }
+        }
+        panic!("{planted:?} is not found within {before} events");
+    };
+    std::thread::scope(|scope| {
+        let all = Planted::ALL.map(|planted| scope.spawn(move || one(planted)));
+        for thread in all {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// How often each thing happens in `make soak`, at least.
+const EACH: u64 = 1_000;
+
+/// The longest mean time between two events, in simulated seconds.
+const MEAN: f64 = 60.0;
+
+#[test]
+fn months_of_machines() {
+    if std::env::var_os("FLBC_SOAK").is_none() {
+        return;
+    }
+    let first = number("FLBC_SIM_SEED").unwrap_or(100_000);
+    let next = AtomicU64::new(first);
+    let all: Mutex<(BTreeMap<Deed, u64>, Duration)> = Mutex::default();
+    let enough = || {
+        let (tally, _) = &*all.lock().unwrap();
+        let count = |deed| tally.get(deed).copied().unwrap_or_default();
+        Deed::ALL.iter().all(|deed| count(deed) >= EACH)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !enough() {
+                    let run = is_right(next.fetch_add(1, Ordering::Relaxed), 1_800);
+                    let (tally, time) = &mut *all.lock().unwrap();
+                    *time += run.world.now().saturating_sub(world::BEGINNING);
+                    for (deed, count) in run.world.tally {
+                        *tally.entry(deed).or_default() += count;
+                    }
+                }
+            });
+        }
+    });
+    let (tally, time) = all.into_inner().unwrap();
+    let events: u64 = tally.values().sum();
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than that")]
+    let mean = time.as_secs_f64() / events as f64;
+    println!(
+        "{} machines, {events} events in {:.1} simulated days, one in {mean:.1} s",
+        next.into_inner() - first,
+        time.as_secs_f64() / 86_400.0
+    );
+    for (deed, count) in tally {
+        println!("  {count:>6} {deed:?}");
+    }
+    assert!(mean <= MEAN, "an event in {mean} s");
 }

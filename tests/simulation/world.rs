@@ -21,7 +21,7 @@ use flbc::operate::Refused;
 use flbc::operate::trial::{Next, Watcher};
 use tempfile::TempDir;
 
-use super::author::{Dice, INTERFACES, file};
+use super::author::{Dice, INTERFACES, file, is_sound};
 use super::daemon::{Ask, Daemon, Did, Disk, Paper, Worked, is_done};
 use super::deeds::Deed;
 use super::mortal::{Fate, Mortal, lives};
@@ -30,6 +30,9 @@ use super::wanted::Possible;
 
 /// The tables.
 pub(crate) const TABLE: &str = "flbc";
+
+/// When a machine begins.
+pub(crate) const BEGINNING: Duration = Duration::from_secs(1_000);
 
 /// What is to happen later.
 #[derive(Clone, Debug)]
@@ -78,7 +81,7 @@ impl World {
     pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Self {
         let mut dice = Dice::new(seed);
         let mut fake = Fake {
-            now: Duration::from_secs(1_000),
+            now: BEGINNING,
             ..Fake::default()
         };
         // Generations are counted round and round: some machines are about to begin anew.
@@ -202,6 +205,18 @@ impl World {
         if self.possible.before.is_some() && self.on_trial() == Some(false) {
             self.say("the trial went back".to_owned());
             self.possible.back();
+            let fake = self.fake.borrow();
+            let is_gone = fake.observed.inet.is_none() && fake.observed.netdev.is_none();
+            drop(fake);
+            let runs = self.daemon.as_ref().is_some_and(|it| !it.core.is_starting());
+            if is_gone && !runs {
+                // Nobody knows any more whether they were flushed or unloaded before.
+                self.possible.perhaps(Possible::unload);
+                let disk = self.disk.borrow().clone();
+                if let Some(text) = disk.filter(|text| is_sound(text)) {
+                    self.possible.perhaps(|it| it.apply(&text, true));
+                }
+            }
         }
     }
 

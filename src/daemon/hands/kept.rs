@@ -34,7 +34,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             running: self.running(),
             applied: self.wanted.as_ref().map(|wanted| wanted.print),
         };
-        // Where all notes are gone that on the tables comes first: as long as neither is there, it is known that both are gone.
+        // Where all notes are gone that on the tables comes first: as long as none is there, it is known that all are gone.
         let is_lost = !self.tables.is_kept() && (self.wanted.is_none() || self.tables.is_noted());
         if self.kept.as_ref() == Some(&kept) && !is_lost {
             return;
@@ -78,7 +78,8 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 let name = self.tables.name().to_owned();
                 let ids = self.tables.kernel.identities(&name).ok();
                 let is_gone = ids.is_some() && !has_tables(ids.as_ref()) && last.is_none();
-                is_gone.then_some((None, Running::Nothing))
+                let is_meant = kept.running == Running::Nothing || self.tables.were_unloaded();
+                (is_gone && is_meant).then_some((None, Running::Nothing))
             }
         };
         // What the file says is read from it, with its places.

@@ -7,6 +7,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::model::{Layers, Model};
 use crate::notes::LastTables;
 
+use super::kept::Kept;
 use super::{Caller, Files, Hands, Performed, print};
 use crate::daemon::order::{Order, Outcome, Why};
 use crate::daemon::words;
@@ -141,13 +142,11 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         self.found(whole, others, performed)
     }
 
-    /// Whether tables that are gone, and that no note tells of, were unloaded. Whoever flushes them leaves the note on them,
-    /// and whoever removes all notes removes that on what is kept as well: then it is told by who did something.
+    /// Whether an operator removed the tables that are gone. Where the notes that say so are gone too, it is told by who did
+    /// something.
     fn was_unloaded(&self, others: &[Process]) -> bool {
-        if self.tables.is_kept() {
-            return true;
-        }
-        !others.is_empty() && others.iter().all(|other| other.name == "flbc")
+        let by_flbc = !others.is_empty() && others.iter().all(|other| other.name == "flbc");
+        self.tables.were_unloaded() || (by_flbc && self.tables.kept::<Kept>().is_none())
     }
 
     /// What another flbc applied is what should be in force.

@@ -224,6 +224,15 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let mut sink = Diagnostics::new();
         let read = self.files.read(&mut sink);
         let read = read.filter(|model| !model.services.is_empty());
+        if read.is_none() && !self.tables.is_kept() {
+            performed.fatal = Some(self.cannot_begin(&sink));
+            return Outcome::Failed;
+        }
+        // What there is to go on with is known once nobody else is at work, and no trial is open.
+        let turn = match self.turn(Order::Start, performed) {
+            Ok(turn) => turn,
+            Err(outcome) => return outcome,
+        };
         let now = self.tables.kernel.clock();
         let resumed = self.resumed(read.as_ref());
         let (model, running) = match (resumed, read) {
@@ -254,19 +263,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 (model, Running::File)
             }
             (None, None) => {
-                let mut said = Said::default();
-                said.show(&self.files.told(&sink, Looks::default()));
-                if sink.errors() == 0 {
-                    said.fail(&words::no_service(self.files.name()));
-                }
-                said.end(Exit::Bad);
-                performed.fatal = Some(said);
+                performed.fatal = Some(self.cannot_begin(&sink));
                 return Outcome::Failed;
             }
-        };
-        let turn = match self.turn(Order::Start, performed) {
-            Ok(turn) => turn,
-            Err(outcome) => return outcome,
         };
         let outcome = self.applied(model.clone(), running.clone(), &mut sink);
         drop(turn);
@@ -294,6 +293,17 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 Outcome::Failed
             }
         }
+    }
+
+    /// Why there is nothing to begin with.
+    fn cannot_begin(&self, sink: &Diagnostics) -> Said {
+        let mut said = Said::default();
+        said.show(&self.files.told(sink, Looks::default()));
+        if sink.errors() == 0 {
+            said.fail(&words::no_service(self.files.name()));
+        }
+        said.end(Exit::Bad);
+        said
     }
 
     /// Makes the kernel have what a model says, with what was set. From then on it is what is wanted.

@@ -37,12 +37,12 @@ impl World {
         self.fate.dies.set(None);
         self.fate.fails.set(None);
         *self.fate.meets.borrow_mut() = None;
-        self.hear_all();
+        // Nothing tells it that notes are gone: it finds that when it looks next.
+        if self.lost {
+            self.hear_all();
+        }
         self.lives();
         self.advance(self.now() + REST);
-        // What it does not know it may find now.
-        self.hear_all();
-        self.advance(self.now() + Duration::from_secs(60));
         if !self.faults.is_empty() {
             return;
         }
@@ -123,7 +123,7 @@ impl World {
         };
         let (has, should) = (words(known.model()), words(effective.model()));
         if has != should {
-            return Err(format!("wanted: {should}\n  the note says: {has}"));
+            return Err(differ(&should, &has));
         }
         if look.in_force() != Some(true) {
             return Err(format!("not in force: {:?} {:?}", look.gaps, look.drift));
@@ -168,4 +168,12 @@ fn words(model: &Model) -> String {
     let bytes = postcard::to_stdvec(model).expect("plain data");
     let plain: Model = postcard::from_bytes(&bytes).expect("what was written");
     format!("{plain:?}")
+}
+
+/// Where two texts begin to differ.
+fn differ(wanted: &str, has: &str) -> String {
+    let same = wanted.bytes().zip(has.bytes()).take_while(|(one, other)| one == other);
+    let from = same.count().saturating_sub(200);
+    let part = |text: &str| -> String { text.chars().skip(from).take(400).collect() };
+    format!("wanted: …{}\n    noted: …{}", part(wanted), part(has))
 }

@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) lost: bool,
     /// What the file said when a daemon read it last that did not end by itself.
     pub(crate) kept: Option<Rc<str>>,
+    /// What the daemon did last.
+    last: &'static str,
     /// What it said when it was read last.
     said: Option<Rc<str>>,
     planted: Option<Planted>,
@@ -113,6 +115,7 @@ impl World {
             log: VecDeque::new(),
             lost: false,
             kept: None,
+            last: "",
             said: None,
             planted,
             repairs: VecDeque::new(),
@@ -205,6 +208,10 @@ impl World {
         if self.possible.before.is_some() && self.on_trial() == Some(false) {
             self.say("the trial went back".to_owned());
             self.possible.back();
+            if !self.notes_are_open() {
+                // What was set before could not be written down again: whoever goes back says so.
+                self.possible.perhaps(Possible::forget);
+            }
             let fake = self.fake.borrow();
             let is_gone = fake.observed.inet.is_none() && fake.observed.netdev.is_none();
             drop(fake);
@@ -440,7 +447,11 @@ impl World {
 
     fn did(&mut self, did: Did) {
         let texts: Vec<&str> = did.records.iter().map(|it| &*it.text).collect();
-        self.say(format!("    {}: {}", did.order, texts.join(" / ")));
+        let quiet = texts.is_empty() && did.answers.is_empty();
+        if !quiet || self.last != did.order {
+            self.say(format!("    {}: {}", did.order, texts.join(" / ")));
+        }
+        self.last = did.order;
         if did.in_force {
             self.culprit = None;
         }
@@ -452,7 +463,8 @@ impl World {
         }
         for record in &did.records {
             match record.kind {
-                Kind::Reloaded => self.applied(read.as_ref()),
+                Kind::Reloaded if did.kind == Done::Reload => self.applied(read.as_ref()),
+                Kind::Reloaded => self.fault("it reads its file, and nobody asked for it".to_owned()),
                 Kind::Started => self.started(read.as_ref()),
                 _ => {}
             }

@@ -135,7 +135,17 @@ impl<K: Kernel> Tables<K> {
 
     /// What the last apply left, whatever became of the tables since.
     pub fn last(&mut self) -> Option<Last> {
-        self.cache.last(&mut self.kernel, &self.name)
+        let last = self.cache.last(&mut self.kernel, &self.name);
+        // Where the kernel did not answer for once, that is not to be taken for a note that is gone.
+        last.or_else(|| {
+            let again = self.is_noted();
+            again.then(|| self.cache.last(&mut self.kernel, &self.name))?
+        })
+    }
+
+    /// What the last apply made, whatever became of its tables since.
+    pub fn recall_last(&mut self) -> Option<Remembered<'static>> {
+        Remembered::from_note(&self.last()?.note)
     }
 
     /// What the last apply made of tables that are gone by now: it is what should be there.

@@ -77,6 +77,7 @@ pub(crate) struct Did {
     pub(crate) order: &'static str,
     pub(crate) kind: Done,
     pub(crate) waits: bool,
+    pub(crate) outcome: String,
     /// Whether another flbc was at work.
     pub(crate) busy: bool,
     /// Whether all was found to be as it should be.
@@ -187,6 +188,7 @@ impl Daemon {
                     order: "gives up",
                     kind: Done::Set,
                     waits: false,
+                    outcome: String::new(),
                     in_force: false,
                     busy: false,
                     records: Vec::new(),
@@ -216,6 +218,7 @@ impl Daemon {
             fatal,
             ..
         } = performed;
+        let word: String = format!("{outcome:?}").chars().take(40).collect();
         let waits = matches!(outcome, Outcome::Waits);
         let busy = matches!(outcome, Outcome::Busy(_));
         let in_force = matches!(outcome, Outcome::InForce { whole: true, .. });
@@ -242,6 +245,7 @@ impl Daemon {
             order: name,
             kind,
             waits,
+            outcome: word,
             in_force,
             busy,
             records: events,

@@ -19,7 +19,7 @@ use super::author::{INTERFACES, faulty, file, model};
 use super::daemon::Ask;
 use super::mortal::lives;
 use super::strangers::{self, stranger};
-use super::wanted::Asked;
+use super::wanted::{Asked, Possible};
 use super::world::{Later, TABLE, World, away, mac};
 
 macro_rules! deeds {
@@ -255,14 +255,11 @@ impl World {
             }
             None | Some(Ok(_)) => {
                 self.culprit = None;
-                self.possible.perhaps(|it| {
-                    it.apply(&text, keep);
-                    // What is set ends before the tables change.
-                    if !keep {
-                        let kept = it.clone();
-                        it.perhaps(|it| *it = kept);
-                    }
-                });
+                // What was set ends before the tables change.
+                if !keep {
+                    self.possible.perhaps(Possible::forget);
+                }
+                self.possible.perhaps(|it| it.apply(&text, keep));
                 true
             }
         }

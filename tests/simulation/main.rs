@@ -62,6 +62,9 @@ fn run(seed: u64, planted: Option<Planted>, steps: usize) -> Run {
             && let Some(deed) = deck.pop()
         {
             world.happens(deed);
+            if world.dice.one_in(6) {
+                world.pauses();
+            }
         }
         if world.faults.is_empty() && step % BETWEEN_RESTS == BETWEEN_RESTS - 1 {
             world.rests();

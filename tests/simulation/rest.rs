@@ -1,12 +1,12 @@
 //! What must hold once nothing has happened for a while.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use flbc::diagnostic::Diagnostics;
 use flbc::diff::{ObservedTable, diff};
+use flbc::emit::netlink::change::Step;
 use flbc::emit::netlink::desired;
+use flbc::ruleset::name;
 use flbc::lower;
 use flbc::model::{Effective, Model};
 use flbc::schedule::schedule;
@@ -19,6 +19,9 @@ use super::world::{Later, TABLE, World, away};
 
 /// By then no trial is open, nobody hangs, and the longest pause between repairs is over.
 const REST: Duration = Duration::from_secs(20 * 60);
+
+/// By then what was broken is in force again, where it is not broken again and again.
+const PAUSE: Duration = Duration::from_secs(30);
 
 impl World {
     /// Nothing happens for a while; then what should be in force is, and nothing is done any more.
@@ -48,6 +51,21 @@ impl World {
         }
         self.is_as_wanted();
         self.is_at_rest();
+    }
+
+    /// Nothing happens for half a minute: where nothing is in the way, what should be in force is by then.
+    pub(crate) fn pauses(&mut self) {
+        self.advance(self.now() + PAUSE);
+        let now = self.now();
+        let free = self.daemon.as_ref().is_some_and(|it| {
+            let held = it.core.held(now).is_some() || it.core.waiting().is_some();
+            !held && !it.core.is_starting() && it.hands.complaint().is_none()
+        });
+        let there = |name: &&str| self.fake.borrow().interfaces.contains_key(*name);
+        let whole = INTERFACES.iter().all(there) && self.notes_are_open() && !self.lost;
+        if free && whole && self.on_trial() == Some(false) && self.faults.is_empty() {
+            self.is_as_wanted();
+        }
     }
 
     fn hear_all(&mut self) {
@@ -80,8 +98,6 @@ impl World {
     }
 
     fn is_as_wanted(&mut self) {
-        let path = self.folder.path().join("run");
-        let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
         let mut why = Vec::new();
         for one in self.possible.all.clone() {
             match self.fits(&one) {
@@ -132,7 +148,11 @@ impl World {
         let rules = lower::lower(known.model(), &plan, &known.numbers, TABLE);
         let interfaces = self.fake.borrow().interfaces.clone();
         let desired = desired(rules, &interfaces).map_err(|missing| format!("{missing:?}"))?;
-        let changes = diff(&observed, desired, &"flbc x".into());
+        let mut changes = diff(&observed, desired, &"flbc x".into());
+        // A slot that no rule draws does nothing, whoever put it there; of those nobody reads more than are drawn.
+        changes.retain(|change| {
+            !matches!(&change.step, Step::DeleteElements { set, .. } if **set == *name::SLOTS)
+        });
         if !changes.is_empty() {
             return Err(format!("the kernel has something else: {changes:?}"));
         }

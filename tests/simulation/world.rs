@@ -449,7 +449,8 @@ impl World {
         let texts: Vec<&str> = did.records.iter().map(|it| &*it.text).collect();
         let quiet = texts.is_empty() && did.answers.is_empty();
         if !quiet || self.last != did.order {
-            self.say(format!("    {}: {}", did.order, texts.join(" / ")));
+            let (order, what) = (did.order, texts.join(" / "));
+            self.say(format!("    {order} ({}): {what}", did.outcome));
         }
         self.last = did.order;
         if did.in_force {

@@ -17,7 +17,8 @@ pub(super) struct Kept {
     /// What the file said when it was read last.
     print: Print,
     running: Running,
-    /// What was to be in force, as it was applied. A version that did not note it kept what the file said.
+    /// What was applied last, by whomever: another thing by now was applied since. A version that did not note it kept what
+    /// the file said.
     #[serde(default)]
     applied: Option<Print>,
 }
@@ -32,7 +33,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             file: self.files.name().to_owned(),
             print,
             running: self.running(),
-            applied: self.wanted.as_ref().map(|wanted| wanted.print),
+            applied: self.wanted.as_ref().and_then(|wanted| wanted.noted),
         };
         // Where all notes are gone that on the tables comes first: as long as none is there, it is known that all are gone.
         let is_lost = !self.tables.is_kept() && (self.wanted.is_none() || self.tables.is_noted());
@@ -65,11 +66,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         if kept.file != self.files.name() || !unchanged {
             return None;
         }
-        let known = match self.tables.recall() {
-            Some(known) => Some(known),
-            None => self.tables.recall_gone().ok().flatten(),
-        };
-        let resumed = match known {
+        let resumed = match self.tables.recall_last() {
             Some(known) => resumed_with(&kept, known, || {
                 let holder = self.tables.holder();
                 holder.map_or_else(|| "another flbc".to_owned(), |holder| holder.command)

@@ -8,7 +8,7 @@ use crate::model::{Layers, Model};
 use crate::notes::LastTables;
 
 use super::kept::Kept;
-use super::{Caller, Files, Hands, Performed, print};
+use super::{Caller, Files, Hands, Performed, Wanted, print};
 use crate::daemon::order::{Order, Outcome, Why};
 use crate::daemon::words;
 
@@ -157,8 +157,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         performed: &mut Performed<C>,
     ) {
         let print = print(declared);
-        let wanted = self.wanted.as_ref();
-        if wanted.is_some_and(|wanted| wanted.print == print) {
+        // Where what is wanted could not be applied yet, what was applied before is noted still.
+        let is_known = |wanted: &Wanted| [Some(wanted.print), wanted.noted].contains(&Some(print));
+        if self.wanted.as_ref().is_some_and(is_known) {
             return;
         }
         let command = self.last_holder.take();

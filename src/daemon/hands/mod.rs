@@ -81,6 +81,8 @@ struct Wanted {
     declared: Model,
     /// What no other model has, as it was applied: with what was looked up.
     print: Print,
+    /// What was applied last: that, unless it could not be.
+    noted: Option<Print>,
     running: Running,
 }
 
@@ -320,8 +322,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             let applied = job.commit(tables, sink)?;
             Ok::<_, Refused>((job, applied))
         })?;
+        let print = print(job.effective.declared());
         self.wanted = Some(Wanted {
-            print: print(job.effective.declared()),
+            print,
+            noted: Some(print),
             declared,
             running,
         });
@@ -357,8 +361,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     /// From now on this is to be in force.
     fn want(&mut self, declared: Model, running: Running) {
+        let noted = self.tables.recall_last();
         self.wanted = Some(Wanted {
             print: print(&declared),
+            noted: noted.map(|noted| print(noted.effective.declared())),
             declared,
             running,
         });

@@ -154,7 +154,9 @@ pub(super) fn set(set: &Set) -> String {
 pub(super) fn set_at_last(applied: &Applied) -> String {
     let text = applied.text(false);
     let lines = text.lines().map(str::trim);
-    let changed: Vec<&str> = lines.filter(|line| line.starts_with(['+', '-', '~'])).collect();
+    let changed: Vec<&str> = lines
+        .filter(|line| line.starts_with(['+', '-', '~']))
+        .collect();
     format!("what was set is in force: {}", changed.join("; "))
 }
 

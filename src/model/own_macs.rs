@@ -42,10 +42,13 @@ impl Model {
                 Mode::Dr(mode) => mode.via.as_mut(),
                 Mode::Nat(_) => None,
             };
-            let servers = service.members.iter_mut().filter_map(|member| match member {
-                Member::Server(server) => server.via.as_mut(),
-                Member::Pool(_) => None,
-            });
+            let servers = service
+                .members
+                .iter_mut()
+                .filter_map(|member| match member {
+                    Member::Server(server) => server.via.as_mut(),
+                    Member::Pool(_) => None,
+                });
             mode.into_iter().chain(servers)
         });
         shared.chain(own)

@@ -231,7 +231,9 @@ impl Trials {
     /// What was set while the trial that is open was: it lasts, whatever becomes of the trial.
     pub fn meanwhile(&self) -> Wishes {
         let read = self.cache.check().and_then(|()| read(&self.meanwhile));
-        let wishes = read.ok().and_then(|bytes| postcard::from_bytes(whole(&bytes)?).ok());
+        let wishes = read
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(whole(&bytes)?).ok());
         wishes.unwrap_or_default()
     }
 

@@ -85,7 +85,14 @@ pub fn set<K: Kernel>(
 ) -> Result<Set, Refused> {
     let mut notes = Vec::new();
     let layers = job::layers(tables, &mut notes)?;
-    beside(tables, file, (layers, notes), (service, server), demand, sink)
+    beside(
+        tables,
+        file,
+        (layers, notes),
+        (service, server),
+        demand,
+        sink,
+    )
 }
 
 /// The same with what is known to be said of servers, whatever the notes say: as [`Job::beside`].

@@ -9,10 +9,10 @@ use flbc::diagnostic::Diagnostics;
 use flbc::kernel::events::Source;
 use flbc::kernel::fake::Other;
 use flbc::model::State;
+use flbc::notes::trial::Trials;
 use flbc::operate::set::{Demand, set};
 use flbc::operate::trial::{Watcher, back, begin, confirm};
 use flbc::operate::{Earlier, Job, turn};
-use flbc::notes::trial::Trials;
 use rustix::io::Errno;
 
 use super::author::{INTERFACES, faulty, file, model};
@@ -411,7 +411,12 @@ impl World {
     fn in_the_middle(&mut self) -> bool {
         let calls = u32::try_from(self.dice.below(30)).unwrap();
         let by = stranger(&mut self.dice);
-        let deeds = [Deed::Flush, Deed::DeleteTable, Deed::Dormant, Deed::RemoveElement];
+        let deeds = [
+            Deed::Flush,
+            Deed::DeleteTable,
+            Deed::Dormant,
+            Deed::RemoveElement,
+        ];
         let deed = strangers::deed(self.dice.pick(&deeds), &mut self.dice);
         let met = Box::new(move |fake: &mut flbc::kernel::fake::Fake| fake.foreign(by, deed));
         *self.fate.meets.borrow_mut() = Some((calls, met));

@@ -6,9 +6,9 @@ use flbc::diagnostic::Diagnostics;
 use flbc::diff::{ObservedTable, diff};
 use flbc::emit::netlink::change::Step;
 use flbc::emit::netlink::desired;
-use flbc::ruleset::name;
 use flbc::lower;
 use flbc::model::{Effective, Model};
+use flbc::ruleset::name;
 use flbc::schedule::schedule;
 
 use flbc::daemon::order::Heard;
@@ -88,7 +88,8 @@ impl World {
             let mut fake = self.fake.borrow_mut();
             let observed = &mut fake.observed;
             for table in [&mut observed.inet, &mut observed.netdev] {
-                let is_strange = |table: &ObservedTable| table.chains.iter().any(|it| *it.name == *"hers");
+                let is_strange =
+                    |table: &ObservedTable| table.chains.iter().any(|it| *it.name == *"hers");
                 if table.as_ref().is_some_and(is_strange) {
                     *table = None;
                 }
@@ -170,7 +171,9 @@ impl World {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
-        daemon.orders.retain(|at| *at + Duration::from_secs(30) > self.fake.borrow().now);
+        daemon
+            .orders
+            .retain(|at| *at + Duration::from_secs(30) > self.fake.borrow().now);
         let orders = daemon.orders.len();
         let timeout = daemon.core.timeout();
         if orders > 0 || timeout.is_some() {
@@ -192,7 +195,10 @@ fn words(model: &Model) -> String {
 
 /// Where two texts begin to differ.
 fn differ(wanted: &str, has: &str) -> String {
-    let same = wanted.bytes().zip(has.bytes()).take_while(|(one, other)| one == other);
+    let same = wanted
+        .bytes()
+        .zip(has.bytes())
+        .take_while(|(one, other)| one == other);
     let from = same.count().saturating_sub(200);
     let part = |text: &str| -> String { text.chars().skip(from).take(400).collect() };
     format!("wanted: …{}\n    noted: …{}", part(wanted), part(has))

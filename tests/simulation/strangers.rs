@@ -82,7 +82,9 @@ fn in_table(deed: Deed, table: &mut ObservedTable, dice: &mut Dice) {
             if let Some((from, to)) = two(&all, dice) {
                 let body = table.chains[from].rules[0].body.clone();
                 let at = dice.index(table.chains[to].rules.len());
-                table.chains[to].rules.insert(at, ObservedRule { handle: 0, body });
+                table.chains[to]
+                    .rules
+                    .insert(at, ObservedRule { handle: 0, body });
             }
         }
         Deed::RemoveRule => {

@@ -215,7 +215,10 @@ impl World {
             let fake = self.fake.borrow();
             let is_gone = fake.observed.inet.is_none() && fake.observed.netdev.is_none();
             drop(fake);
-            let runs = self.daemon.as_ref().is_some_and(|it| !it.core.is_starting());
+            let runs = self
+                .daemon
+                .as_ref()
+                .is_some_and(|it| !it.core.is_starting());
             if is_gone && !runs {
                 // Nobody knows any more whether they were flushed or unloaded before.
                 self.possible.perhaps(Possible::unload);
@@ -416,7 +419,10 @@ impl World {
                 }
                 Worked::Did(did) => {
                     let same = committed == self.fake.borrow().committed;
-                    if did.kind != Done::Set && open == Some(true) && !same && self.on_trial() == Some(true)
+                    if did.kind != Done::Set
+                        && open == Some(true)
+                        && !same
+                        && self.on_trial() == Some(true)
                     {
                         self.fault(format!("`{}` commits during a trial", did.order));
                     }
@@ -430,7 +436,10 @@ impl World {
 
     /// Somebody was killed who may have done this.
     fn perhaps(&mut self, kind: Done, asks: Vec<Ask>) {
-        let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
+        let read = self
+            .daemon
+            .as_ref()
+            .and_then(|it| it.hands.files.read.clone());
         if let (Done::Start | Done::Reload, Some(text)) = (kind, read) {
             // If it was done that may not be noted: the next one begins with the file then.
             let again = kind == Done::Start && self.kept.as_ref() == Some(&text);
@@ -458,14 +467,19 @@ impl World {
         }
         // What was done before what it was done for.
         self.follow_trial();
-        let read = self.daemon.as_ref().and_then(|it| it.hands.files.read.clone());
+        let read = self
+            .daemon
+            .as_ref()
+            .and_then(|it| it.hands.files.read.clone());
         if let (Done::Start, true, Some(text)) = (did.kind, did.waits, &read) {
             self.possible.apply(text, true);
         }
         for record in &did.records {
             match record.kind {
                 Kind::Reloaded if did.kind == Done::Reload => self.applied(read.as_ref()),
-                Kind::Reloaded => self.fault("it reads its file, and nobody asked for it".to_owned()),
+                Kind::Reloaded => {
+                    self.fault("it reads its file, and nobody asked for it".to_owned())
+                }
                 Kind::Started => self.started(read.as_ref()),
                 _ => {}
             }
@@ -474,7 +488,10 @@ impl World {
         if self.lost && self.notes_say() {
             self.lost = false;
         }
-        let sound = self.daemon.as_ref().is_some_and(|it| it.hands.files.is_sound);
+        let sound = self
+            .daemon
+            .as_ref()
+            .is_some_and(|it| it.hands.files.is_sound);
         if did.kind == Done::Reload && sound && !did.busy {
             self.said.clone_from(&read);
         }
@@ -488,7 +505,11 @@ impl World {
                 self.possible.set(asked);
                 self.culprit = None;
             }
-            self.say(format!("      {ask:?}: {} {}", said.exit, said.err.trim_end()));
+            self.say(format!(
+                "      {ask:?}: {} {}",
+                said.exit,
+                said.err.trim_end()
+            ));
         }
         if let Some(why) = did.fatal {
             self.say(format!("the daemon ends: {}", why.trim_end()));
@@ -508,7 +529,9 @@ impl World {
     /// It begins: where another one was killed, it goes on where that one was, unless its file is another by now.
     fn started(&mut self, read: Option<&Rc<str>>) {
         let disk = self.disk.borrow().clone();
-        if self.kept.is_none() || (read.is_some() && read != self.kept.as_ref() && read == disk.as_ref()) {
+        if self.kept.is_none()
+            || (read.is_some() && read != self.kept.as_ref() && read == disk.as_ref())
+        {
             self.applied(read);
         }
         self.repairs.clear();

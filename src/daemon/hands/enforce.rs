@@ -82,7 +82,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             performed.events.push(event);
         } else if why == Why::Set && !applied.is_nothing() {
             let text = words::set_at_last(applied);
-            performed.events.push(self.event(Level::Info, Kind::Set, text));
+            performed
+                .events
+                .push(self.event(Level::Info, Kind::Set, text));
         } else if why != Why::Repair && (!applied.is_nothing() || applied.left_out > 0) {
             let text = words::followed(applied);
             let level = words::level(applied);

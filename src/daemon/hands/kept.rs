@@ -95,7 +95,9 @@ fn resumed_with(
     by: impl FnOnce() -> String,
 ) -> Option<(Option<Model>, Running)> {
     let declared = known.effective.into_owned().into_declared();
-    let same = kept.applied.is_none_or(|applied| applied == print(&declared));
+    let same = kept
+        .applied
+        .is_none_or(|applied| applied == print(&declared));
     let running = match &kept.running {
         Running::Nothing => Running::Applied(by()),
         running if same => running.clone(),

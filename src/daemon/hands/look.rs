@@ -99,8 +99,11 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
             return Ok(Found::Broken(vec![UNNOTED.to_owned()]));
         };
-        self.adopt(known.effective.declared(), others, performed);
-        self.layers = known.effective.layers().clone();
+        // Of a run that was killed, or could not note what it did, the note says what was before.
+        if !look.gaps.contains(&Gap::Killed) {
+            self.adopt(known.effective.declared(), others, performed);
+            self.layers = known.effective.layers().clone();
+        }
         let mut broken = Vec::new();
         let mut behind = None;
         for gap in &look.gaps {
@@ -150,12 +153,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     }
 
     /// What another flbc applied is what should be in force.
-    fn adopt<C>(
-        &mut self,
-        declared: &Model,
-        others: &[Process],
-        performed: &mut Performed<C>,
-    ) {
+    fn adopt<C>(&mut self, declared: &Model, others: &[Process], performed: &mut Performed<C>) {
         let print = print(declared);
         // Where what is wanted could not be applied yet, what was applied before is noted still.
         let is_known = |wanted: &Wanted| [Some(wanted.print), wanted.noted].contains(&Some(print));

@@ -12,8 +12,8 @@ use crate::operate::set::Demand;
 use crate::operate::turn::{self, Turn};
 use crate::operate::{Job, Refused};
 
-use super::order::{Order, Outcome};
 use self::kept::Kept;
+use super::order::{Order, Outcome};
 use super::words;
 
 mod enforce;
@@ -323,9 +323,13 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             Ok::<_, Refused>((job, applied))
         })?;
         let print = print(job.effective.declared());
+        let noted = match self.tables.untouched() {
+            Some(_) => Some(print),
+            None => self.noted(),
+        };
         self.wanted = Some(Wanted {
             print,
-            noted: Some(print),
+            noted,
             declared,
             running,
         });
@@ -361,13 +365,18 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     /// From now on this is to be in force.
     fn want(&mut self, declared: Model, running: Running) {
-        let noted = self.tables.recall_last();
         self.wanted = Some(Wanted {
             print: print(&declared),
-            noted: noted.map(|noted| print(noted.effective.declared())),
+            noted: self.noted(),
             declared,
             running,
         });
+    }
+
+    /// What was applied last, as far as it is noted.
+    fn noted(&mut self) -> Option<Print> {
+        let noted = self.tables.recall_last()?;
+        Some(print(noted.effective.declared()))
     }
 
     /// What is known after something was made to be in force.

@@ -109,6 +109,16 @@ fn some_hours_of_a_machine() {
     }
 }
 
+/// Seeds in which something was found that was wrong then.
+const FOUND: [u64; 6] = [12, 59, 1002, 1008, 1015, 1027];
+
+#[test]
+fn what_was_found_before() {
+    for seed in FOUND {
+        is_right(seed, 270);
+    }
+}
+
 /// Whoever finds nothing may have looked at nothing.
 #[test]
 fn faults_that_are_planted_are_found() {

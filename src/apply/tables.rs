@@ -3,9 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::kernel::{Kernel, KernelError};
@@ -90,38 +87,9 @@ impl<K: Kernel> Tables<K> {
         left.current.then_some(left.generation)
     }
 
-    /// Notes what a daemon keeps in force in these tables: see [`Notes::keep`].
-    ///
-    /// # Errors
-    ///
-    /// The folder is somebody else's, or cannot be written to.
-    pub fn keep<T: Serialize>(&self, kept: &T) -> io::Result<()> {
-        self.cache.keep(&self.name, kept)
-    }
-
-    /// What a daemon kept that was killed.
-    pub fn kept<T: DeserializeOwned>(&self) -> Option<T> {
-        self.cache.kept(&self.name)
-    }
-
-    /// Whether a daemon that was killed, or runs, has noted what it keeps.
-    pub fn is_kept(&self) -> bool {
-        self.cache.is_kept(&self.name)
-    }
-
-    /// Whether it was an operator who removed the tables, and nothing was applied since.
-    pub fn were_unloaded(&self) -> bool {
-        self.cache.were_unloaded(&self.name)
-    }
-
-    /// Whether there is a note on what was applied, whatever it says.
-    pub fn is_noted(&self) -> bool {
-        self.cache.is_noted(&self.name)
-    }
-
-    /// The daemon ends by itself.
-    pub fn let_go(&self) {
-        self.cache.let_go(&self.name);
+    /// The notes themselves.
+    pub const fn cache(&self) -> &Notes {
+        &self.cache
     }
 
     /// The file of this table that ends so, among the notes.
@@ -138,7 +106,7 @@ impl<K: Kernel> Tables<K> {
         let last = self.cache.last(&mut self.kernel, &self.name);
         // Where the kernel did not answer for once, that is not to be taken for a note that is gone.
         last.or_else(|| {
-            let again = self.is_noted();
+            let again = self.cache.is_noted(&self.name);
             again.then(|| self.cache.last(&mut self.kernel, &self.name))?
         })
     }

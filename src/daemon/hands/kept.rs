@@ -36,11 +36,12 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             applied: self.wanted.as_ref().and_then(|wanted| wanted.noted),
         };
         // Where all notes are gone that on the tables comes first: as long as none is there, it is known that all are gone.
-        let is_lost = !self.tables.is_kept() && (self.wanted.is_none() || self.tables.is_noted());
+        let is_lost = !self.tables.cache().is_kept(self.tables.name())
+            && (self.wanted.is_none() || self.tables.cache().is_noted(self.tables.name()));
         if self.kept.as_ref() == Some(&kept) && !is_lost {
             return;
         }
-        match self.tables.keep(&kept) {
+        match self.tables.cache().keep(self.tables.name(), &kept) {
             Ok(()) => self.kept = Some(kept),
             Err(error) => {
                 let text =
@@ -52,12 +53,12 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     /// The daemon ends by itself: the next one begins with its file.
     pub fn end(&mut self) {
-        self.tables.let_go();
+        self.tables.cache().let_go(self.tables.name());
     }
 
     /// What a daemon that was killed would keep by now, if that is not what the file says: `None` as a model is nothing.
     pub(super) fn resumed(&mut self, model: Option<&Model>) -> Option<(Option<Model>, Running)> {
-        let kept: Kept = self.tables.kept()?;
+        let kept: Kept = self.tables.cache().kept(self.tables.name())?;
         let unchanged = model.is_none_or(|model| print(model) == kept.print);
         // Unloading them would have removed the note on them.
         let last = self.tables.last();
@@ -66,18 +67,20 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         if kept.file != self.files.name() || !unchanged {
             return None;
         }
-        let resumed = match self.tables.recall_last() {
-            Some(known) => resumed_with(&kept, known, || {
+        let resumed = if let Some(known) = self.tables.recall_last() {
+            let by = || {
                 let holder = self.tables.holder();
                 holder.map_or_else(|| "another flbc".to_owned(), |holder| holder.command)
-            }),
-            None => {
-                let name = self.tables.name().to_owned();
-                let ids = self.tables.kernel.identities(&name).ok();
-                let is_gone = ids.is_some() && !has_tables(ids.as_ref()) && last.is_none();
-                let is_meant = kept.running == Running::Nothing || self.tables.were_unloaded();
-                (is_gone && is_meant).then_some((None, Running::Nothing))
-            }
+            };
+            let (model, running) = resumed_with(&kept, known, by);
+            Some((Some(model), running))
+        } else {
+            let name = self.tables.name().to_owned();
+            let ids = self.tables.kernel.identities(&name).ok();
+            let is_gone = ids.is_some() && !has_tables(ids.as_ref()) && last.is_none();
+            let were_unloaded = || self.tables.cache().were_unloaded(&name);
+            let is_meant = kept.running == Running::Nothing || were_unloaded();
+            (is_gone && is_meant).then_some((None, Running::Nothing))
         };
         // What the file says is read from it, with its places.
         let resumed = resumed.filter(|(_, running)| *running != Running::File || model.is_none());
@@ -93,7 +96,7 @@ fn resumed_with(
     kept: &Kept,
     known: Remembered<'_>,
     by: impl FnOnce() -> String,
-) -> Option<(Option<Model>, Running)> {
+) -> (Model, Running) {
     let declared = known.effective.into_owned().into_declared();
     let same = kept
         .applied
@@ -103,5 +106,5 @@ fn resumed_with(
         running if same => running.clone(),
         Running::File | Running::Applied(_) => Running::Applied(by()),
     };
-    Some((Some(declared), running))
+    (declared, running)
 }

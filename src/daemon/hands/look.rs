@@ -149,7 +149,13 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     /// something.
     fn was_unloaded(&self, others: &[Process]) -> bool {
         let by_flbc = !others.is_empty() && others.iter().all(|other| other.name == "flbc");
-        self.tables.were_unloaded() || (by_flbc && self.tables.kept::<Kept>().is_none())
+        self.tables.cache().were_unloaded(self.tables.name())
+            || (by_flbc
+                && self
+                    .tables
+                    .cache()
+                    .kept::<Kept>(self.tables.name())
+                    .is_none())
     }
 
     /// What another flbc applied is what should be in force.

@@ -226,7 +226,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let mut sink = Diagnostics::new();
         let read = self.files.read(&mut sink);
         let read = read.filter(|model| !model.services.is_empty());
-        if read.is_none() && !self.tables.is_kept() {
+        if read.is_none() && !self.tables.cache().is_kept(self.tables.name()) {
             performed.fatal = Some(self.cannot_begin(&sink));
             return Outcome::Failed;
         }
@@ -323,14 +323,11 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             Ok::<_, Refused>((job, applied))
         })?;
         let print = print(job.effective.declared());
-        let noted = match self.tables.untouched() {
-            Some(_) => Some(print),
-            None => self.noted(),
-        };
+        let is_noted = self.tables.untouched().is_some();
         self.wanted = Some(Wanted {
-            print,
-            noted,
             declared,
+            print,
+            noted: if is_noted { Some(print) } else { self.noted() },
             running,
         });
         Ok(applied)

@@ -1,10 +1,12 @@
 //! The way back from a trial.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::diff::{Identities, Observed, diff};
 use crate::kernel::{Kernel, KernelError, random_id};
-use crate::notes::trial::Before;
+use crate::model::{Model, ServerKey, Wish};
+use crate::notes::trial::{Before, Trials};
 use crate::notes::wishes::Wishes;
 use crate::outline::Difference;
 
@@ -68,7 +70,14 @@ pub(super) fn restore<K: Kernel>(
     tables: &mut Tables<K>,
     before: &Before,
 ) -> Result<Applied, Failure> {
-    let unwritten = tables.write_wishes(&before.wishes).err();
+    let mut wishes = before.wishes.clone();
+    if let Ok(trials) = tables.trials() {
+        for (key, more) in trials.meanwhile() {
+            add(&mut wishes, key, more);
+        }
+    }
+    // What was set meanwhile is not in force by this: it is as if whoever set it had been killed before that.
+    let unwritten = tables.write_wishes(&wishes).err();
     let (kernel, cache, table) = tables.parts();
     let id: Arc<str> = random_id()?.into();
     let remembered = Remembered::from_note(&before.note.clone().into());
@@ -128,6 +137,46 @@ pub(super) fn restore<K: Kernel>(
         return Ok(applied);
     }
     Err(Failure::Crowded)
+}
+
+/// Remembers what is set while a trial is open; says what was remembered before.
+pub(super) fn owe(
+    trials: &Trials,
+    (service, server): (&str, &str),
+    wish: Wish,
+    otherwise: Option<&Model>,
+) -> io::Result<Wishes> {
+    let before = trials.meanwhile();
+    let noted = trials.before().ok();
+    let noted = noted.and_then(|noted| Remembered::from_note(&noted.note.into()));
+    let declared = noted.as_ref().map(|noted| noted.effective.declared());
+    let Some(declared) = declared.or(otherwise) else {
+        return Ok(before);
+    };
+    let key = declared.place_of(service, server).map(|place| ServerKey {
+        place,
+        server: server.into(),
+    });
+    // A server that is gone with the trial needs nothing.
+    let there = key.and_then(|key| Some((declared.server(&key)?, key)));
+    if let Some((declared, key)) = there {
+        let mut owed = before.clone();
+        let wish = Wish {
+            state: wish.state,
+            weight: wish.weight,
+            ..Wish::of(declared)
+        };
+        add(&mut owed, key, wish);
+        trials.set_meanwhile(&owed)?;
+    }
+    Ok(before)
+}
+
+/// Adds what is wanted of a server to what was.
+fn add(wishes: &mut Wishes, key: ServerKey, more: Wish) {
+    let wish = wishes.entry(key).or_insert(more);
+    wish.state = more.state.or(wish.state);
+    wish.weight = more.weight.or(wish.weight);
 }
 
 /// What goes back, in words.

@@ -1,16 +1,12 @@
 //! The one handle of whoever looks at flbc's tables or changes them: kernel, notes and name.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::check::require_source_macs;
 use crate::diagnostic::Diagnostics;
 use crate::kernel::{Kernel, KernelError};
-use crate::model::{Layers, Model};
+use crate::model::{Layers, Model, Wish};
 use crate::notes::lock::{Holder, Lock};
 use crate::notes::trial::{Before, Trials};
 use crate::notes::wishes::{Unreadable, Wishes};
@@ -91,23 +87,9 @@ impl<K: Kernel> Tables<K> {
         left.current.then_some(left.generation)
     }
 
-    /// Notes what a daemon keeps in force in these tables: see [`Notes::keep`].
-    ///
-    /// # Errors
-    ///
-    /// The folder is somebody else's, or cannot be written to.
-    pub fn keep<T: Serialize>(&self, kept: &T) -> io::Result<()> {
-        self.cache.keep(&self.name, kept)
-    }
-
-    /// What a daemon kept that was killed.
-    pub fn kept<T: DeserializeOwned>(&self) -> Option<T> {
-        self.cache.kept(&self.name)
-    }
-
-    /// The daemon ends by itself.
-    pub fn let_go(&self) {
-        self.cache.let_go(&self.name);
+    /// The notes themselves.
+    pub const fn cache(&self) -> &Notes {
+        &self.cache
     }
 
     /// The file of this table that ends so, among the notes.
@@ -121,7 +103,17 @@ impl<K: Kernel> Tables<K> {
 
     /// What the last apply left, whatever became of the tables since.
     pub fn last(&mut self) -> Option<Last> {
-        self.cache.last(&mut self.kernel, &self.name)
+        let last = self.cache.last(&mut self.kernel, &self.name);
+        // Where the kernel did not answer for once, that is not to be taken for a note that is gone.
+        last.or_else(|| {
+            let again = self.cache.is_noted(&self.name);
+            again.then(|| self.cache.last(&mut self.kernel, &self.name))?
+        })
+    }
+
+    /// What the last apply made, whatever became of its tables since.
+    pub fn recall_last(&mut self) -> Option<Remembered<'static>> {
+        Remembered::from_note(&self.last()?.note)
     }
 
     /// What the last apply made of tables that are gone by now: it is what should be there.
@@ -226,7 +218,8 @@ impl<K: Kernel> Tables<K> {
         model: &mut Model,
         sink: &mut Diagnostics,
     ) -> Result<(), KernelError> {
-        let mut macs = BTreeMap::new();
+        // Where an interface is gone it had this one: what needs it is left out, and comes back with it.
+        let mut macs = model.forget_looked_up_macs();
         let lacking = model.lacking_source_macs();
         for interface in &lacking {
             if let Some(mac) = self.kernel.mac_of(interface)? {
@@ -270,6 +263,8 @@ impl<K: Kernel> Tables<K> {
             // Whoever removes tables that are gone already means it.
             let _ = self.cache.forget(&self.name);
         }
+        // Where that cannot be written, a daemon has to tell it by who removed them.
+        let _ = self.cache.note_unloaded(&self.name);
         Ok(unloaded.map(|mut applied| {
             applied.notes.extend(
                 unwritten.map(|error| format!("what was set is still written down: {error}")),
@@ -285,6 +280,22 @@ impl<K: Kernel> Tables<K> {
     /// Those of reading.
     pub fn before(&mut self) -> Result<Before, KernelError> {
         restore::before(self)
+    }
+
+    /// Remembers that something is set while a trial is open: going back keeps it. Says what was remembered before.
+    ///
+    /// `otherwise` is what was wanted before the trial, where that is not noted.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written down.
+    pub fn owe(
+        &self,
+        server: (&str, &str),
+        wish: Wish,
+        otherwise: Option<&Model>,
+    ) -> io::Result<Wishes> {
+        restore::owe(&self.trials()?, server, wish, otherwise)
     }
 
     /// Makes the kernel have what it had, as one transaction or not at all, whatever others did meanwhile.

@@ -35,6 +35,8 @@ pub struct Core<C> {
     last_change: Option<Duration>,
     /// Since when another flbc is waited for.
     waiting: Option<Duration>,
+    /// When it is looked next whether that one has ended: whatever is to be done, one try tells it for all.
+    busy_until: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl<C> Core<C> {
             no_quick_before: Duration::ZERO,
             last_change: None,
             waiting: None,
+            busy_until: Duration::ZERO,
         }
     }
 
@@ -158,14 +161,24 @@ impl<C> Core<C> {
         let at = self
             .last_change
             .map_or(now, |last| now.max(last + INTERFACES));
+        self.behind(Why::Interfaces, at);
+    }
+
+    /// What is in force is to follow what should be. A repair does so too; one that is held off is not brought forward by
+    /// this, or whoever fights would only have to pull a cable now and then.
+    fn behind(&mut self, why: Why, at: Duration) {
         match &mut self.due.enforce {
+            Some((_, Why::Repair)) => {}
             Some((when, _)) if *when <= at => {}
-            other => *other = Some((at, Why::Interfaces)),
+            other => *other = Some((at, why)),
         }
     }
 
     /// What is to be done now, if anything is.
     pub fn next(&mut self, now: Duration) -> Option<Order<C>> {
+        if now < self.busy_until {
+            return None;
+        }
         let due = &mut self.due;
         if take(&mut due.start, now) {
             return Some(Order::Start);
@@ -212,9 +225,14 @@ impl<C> Core<C> {
         }
         match outcome {
             Outcome::Done { known } => self.is_done(order, known, now),
+            Outcome::Repaired { known } => {
+                self.repairs.repaired(now);
+                self.is_done(order, known, now);
+            }
             Outcome::Busy(order) => {
                 self.waiting.get_or_insert(now);
-                self.again(order, now + BUSY);
+                self.busy_until = now + BUSY;
+                self.again(order, self.busy_until);
             }
             Outcome::OnTrial(order) => {
                 if self.stage != Stage::Starting {
@@ -242,6 +260,12 @@ impl<C> Core<C> {
                 let at = self.repairs.when(now);
                 self.due.enforce = Some((at, Why::Repair));
             }
+            Outcome::Behind(why) => {
+                self.stage = Stage::Keeping;
+                self.due.whole = None;
+                self.no_look_before = now + took * LOOKS;
+                self.behind(why, now);
+            }
             Outcome::Unloaded => {
                 self.stage = Stage::Idle;
                 self.known = None;
@@ -250,27 +274,38 @@ impl<C> Core<C> {
                 self.due.whole = None;
             }
             Outcome::Waits => self.stage = Stage::Keeping,
-            Outcome::Failed => {
-                let at = self.retries.failed(now);
-                match order {
-                    Done::Start => self.due.start = Some(at),
-                    Done::Look => sooner(&mut self.due.whole, at),
-                    Done::Enforce(why) => {
-                        let why = if why == Why::Repair { why } else { Why::Again };
-                        self.due.enforce = Some((at, why));
-                    }
-                    Done::Reload | Done::Set => {}
+            Outcome::Unnoted { repaired } => {
+                self.stage = Stage::Keeping;
+                if repaired {
+                    self.repairs.repaired(now);
                 }
+                self.failed(order, now);
             }
+            Outcome::Failed => self.failed(order, now),
+        }
+    }
+
+    fn failed(&mut self, order: Done, now: Duration) {
+        // Whoever asked was told, and asks again.
+        if matches!(order, Done::Reload | Done::Set) {
+            return;
+        }
+        let at = self.retries.failed(now);
+        match order {
+            Done::Start => self.due.start = Some(at),
+            Done::Look => sooner(&mut self.due.whole, at),
+            Done::Enforce(Why::Repair) => {
+                let at = at.max(self.repairs.when(now));
+                self.due.enforce = Some((at, Why::Repair));
+            }
+            Done::Enforce(_) => self.due.enforce = Some((at, Why::Again)),
+            Done::Reload | Done::Set => {}
         }
     }
 
     fn is_done(&mut self, order: Done, known: Option<u32>, now: Duration) {
         self.retries.worked();
         self.last_change = Some(now);
-        if order == Done::Enforce(Why::Repair) {
-            self.repairs.repaired(now);
-        }
         match order {
             Done::Start | Done::Reload => {
                 self.stage = Stage::Keeping;
@@ -350,7 +385,8 @@ impl<C> Core<C> {
             ]);
         }
         let each = all.into_iter().filter_map(|(at, why)| Some((at?, why)));
-        each.min()
+        let (at, why) = each.min()?;
+        Some((at.max(self.busy_until), why))
     }
 
     /// Who committed something since all was known to be in force, the first ones first.

@@ -51,6 +51,8 @@ pub enum Why {
     Repair,
     /// The machine's interfaces changed.
     Interfaces,
+    /// What was set is written down and not in force: whoever set it was killed, or a trial went back.
+    Set,
     /// It failed before.
     Again,
 }
@@ -63,6 +65,16 @@ pub enum Outcome<C> {
         /// The generation.
         known: Option<u32>,
     },
+    /// The same, and others' changes were put right by it.
+    Repaired {
+        /// The generation.
+        known: Option<u32>,
+    },
+    /// It was done, and cannot be noted, so that it is not known to be in force: another try may note it.
+    Unnoted {
+        /// Whether others' changes were put right by it.
+        repaired: bool,
+    },
     /// Another flbc is at work on these tables: it was not done.
     Busy(Order<C>),
     /// A trial is open: it was not done.
@@ -74,8 +86,10 @@ pub enum Outcome<C> {
         /// Whether all was looked at.
         whole: bool,
     },
-    /// It is not as it should be.
+    /// Others changed it.
     Broken,
+    /// It is not what it should be by now, and nobody changed it.
+    Behind(Why),
     /// Another flbc removed the tables: nothing is to be in force.
     Unloaded,
     /// It failed, and may work later.

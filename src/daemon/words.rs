@@ -150,6 +150,16 @@ pub(super) fn set(set: &Set) -> String {
     }
 }
 
+/// What was set before, and is in force now.
+pub(super) fn set_at_last(applied: &Applied) -> String {
+    let text = applied.text(false);
+    let lines = text.lines().map(str::trim);
+    let changed: Vec<&str> = lines
+        .filter(|line| line.starts_with(['+', '-', '~']))
+        .collect();
+    format!("what was set is in force: {}", changed.join("; "))
+}
+
 /// How much what was applied matters.
 pub(super) fn level(applied: &Applied) -> Level {
     if applied.left_out > 0 || !applied.notes.is_empty() {

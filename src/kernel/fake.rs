@@ -28,6 +28,7 @@ use permitted::permitted;
 
 use super::error::Refusal;
 use super::events::{Address, Event, Generation, Neighbour, Process};
+use super::linux::next_generation;
 use super::{
     Balanced, BaseChain, Committed, Connection, Counted, Entry, Flow, ForeignChain, Judged, Kernel,
     KernelError, Memory, Part, Recollection, Verdict,
@@ -105,7 +106,7 @@ impl Fake {
         let mut observed = std::mem::take(&mut self.observed);
         self.number_rules(&mut observed);
         self.observed = observed;
-        self.observed.generation += 1;
+        self.observed.generation = next_generation(self.observed.generation);
         self.tell_generation(self.observed.generation, self.stranger.clone());
     }
 
@@ -307,7 +308,7 @@ impl Kernel for Fake {
         if expected != self.observed.generation {
             return Err(KernelError::Changed);
         }
-        let generation = expected + 1;
+        let generation = next_generation(expected);
         (self.observed, self.recollections) = self.attempt(changes)?;
         self.observed.generation = generation;
         self.committed += 1;
@@ -416,9 +417,9 @@ impl Kernel for Fake {
             if gone > 0 {
                 // A transaction for each map.
                 if self.observed.generation == generation {
-                    generation += 1;
+                    generation = next_generation(generation);
                 }
-                self.observed.generation += 1;
+                self.observed.generation = next_generation(self.observed.generation);
                 transactions.push(self.observed.generation);
             }
             forgotten += gone;

@@ -252,6 +252,8 @@ pub struct Via {
     pub interface: Interface,
     /// The interface's own MAC address, which frames that leave by the interface carry as their source.
     pub from: Option<MacAddress>,
+    /// Whether that was looked up, as the file does not give it: the interface may have another one by now.
+    pub looked_up: bool,
 }
 
 /// The name of a network interface: 1 to 15 of `A-Z a-z 0-9 _ . @ -`.

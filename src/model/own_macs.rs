@@ -1,10 +1,11 @@
 //! The MAC addresses of the balancer's own interfaces, which frames carry as their source.
 //!
-//! `flbc apply` looks them up where the file does not give them; what was looked up is then as if the file gave it.
+//! `flbc apply` looks them up where the file does not give them; what was looked up is then as if the file gave it, until
+//! it is looked up anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DirectReturn, Interface, MacAddress, Member, Mode, Model, RealServer};
+use super::{DirectReturn, Interface, MacAddress, Member, Mode, Model, RealServer, Via};
 
 impl Model {
     /// The interfaces whose own MAC address frames need, and the file does not give.
@@ -17,6 +18,40 @@ impl Model {
             }
         }
         lacking
+    }
+
+    /// Forgets what was looked up, as it may be another thing by now, and says what it was.
+    pub fn forget_looked_up_macs(&mut self) -> BTreeMap<Interface, MacAddress> {
+        let mut known = BTreeMap::new();
+        for via in self.ways().filter(|via| via.looked_up) {
+            via.looked_up = false;
+            if let Some(mac) = via.from.take() {
+                known.insert(via.interface.clone(), mac);
+            }
+        }
+        known
+    }
+
+    /// Every `via`.
+    fn ways(&mut self) -> impl Iterator<Item = &mut Via> {
+        let Self { pools, services } = self;
+        let shared = pools.iter_mut().flat_map(|pool| &mut pool.real_servers);
+        let shared = shared.filter_map(|server| server.via.as_mut());
+        let own = services.iter_mut().flat_map(|service| {
+            let mode = match &mut service.mode {
+                Mode::Dr(mode) => mode.via.as_mut(),
+                Mode::Nat(_) => None,
+            };
+            let servers = service
+                .members
+                .iter_mut()
+                .filter_map(|member| match member {
+                    Member::Server(server) => server.via.as_mut(),
+                    Member::Pool(_) => None,
+                });
+            mode.into_iter().chain(servers)
+        });
+        shared.chain(own)
     }
 
     /// Gives the interfaces' own MAC addresses where frames need them and the file does not give them. What `mac_of` does
@@ -56,5 +91,6 @@ fn fill(
         && let Some(via) = server.via.as_mut().or(mode.via.as_mut())
     {
         via.from = Some(mac);
+        via.looked_up = true;
     }
 }

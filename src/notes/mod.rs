@@ -26,7 +26,7 @@ use crate::kernel::{Kernel, KernelError};
 pub use amendment::{Edition, Noted};
 
 /// The form of the file. Changes with every change of what is in it: a test of `apply::remembered` says when.
-pub(crate) const FORM: u32 = 12;
+pub(crate) const FORM: u32 = 13;
 
 /// The largest note that is read, in bytes; that of 100,000 services with 10 servers each is a fifth of it.
 const LARGEST: u64 = 512 << 20;
@@ -180,6 +180,11 @@ impl Notes {
         let kind = u32::try_from(statfs(&self.directory)?.f_type);
         let in_memory = kind.is_ok_and(|kind| [TMPFS, RAMFS].contains(&kind));
         Ok(in_memory || then == boot_id()?)
+    }
+
+    /// Whether there is a note on what was applied, whatever it says.
+    pub fn is_noted(&self, table: &str) -> bool {
+        self.path(table).is_ok_and(|path| path.exists())
     }
 
     /// What the last apply left in these very tables; `None`: nothing is known of them, the kernel must be read.
@@ -391,6 +396,7 @@ impl Notes {
         file.persist(self.path(table)?)?;
         let _ = fs::remove_file(self.aside(table)?);
         self.end_amendment(table);
+        self.end_unloaded(table);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ pub struct Trials {
     table: String,
     head: PathBuf,
     before: PathBuf,
+    meanwhile: PathBuf,
     last: PathBuf,
     boot: String,
 }
@@ -108,6 +109,7 @@ impl Trials {
             table: table.to_owned(),
             head: path("trial")?,
             before: path("before")?,
+            meanwhile: path("meanwhile")?,
             last: path("tried")?,
             boot: boot_id()?,
         })
@@ -163,6 +165,7 @@ impl Trials {
     pub fn begin(&self, before: &Before, deadline: Duration) -> io::Result<()> {
         self.cache.prepare()?;
         let bytes = postcard::to_stdvec(before).map_err(io::Error::other)?;
+        let _ = fs::remove_file(&self.meanwhile);
         self.replace(&self.before, &bytes)?;
         self.write(deadline, false)
     }
@@ -225,6 +228,26 @@ impl Trials {
         Ok((self.read_before(&mut file)?, file))
     }
 
+    /// What was set while the trial that is open was: it lasts, whatever becomes of the trial.
+    pub fn meanwhile(&self) -> Wishes {
+        let read = self.cache.check().and_then(|()| read(&self.meanwhile));
+        let wishes = read
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(whole(&bytes)?).ok());
+        wishes.unwrap_or_default()
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn set_meanwhile(&self, wishes: &Wishes) -> io::Result<()> {
+        self.cache.check()?;
+        let bytes = postcard::to_stdvec(wishes).map_err(io::Error::other)?;
+        self.replace(&self.meanwhile, &bytes)
+    }
+
     /// Ends the trial that is open. Its watcher knows by the note of how it ended that no stranger removed its files.
     ///
     /// # Errors
@@ -237,6 +260,7 @@ impl Trials {
         }
         // This frees the room that the note takes, where the disk is full.
         let _ = fs::remove_file(&self.before);
+        let _ = fs::remove_file(&self.meanwhile);
         let last = Last {
             boot: self.boot.clone(),
             at: nanoseconds(now),

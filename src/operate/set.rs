@@ -25,6 +25,22 @@ pub enum Demand {
     Weight(u16),
 }
 
+impl Demand {
+    /// What is wanted by it alone, since now.
+    pub const fn wish(self, since: u64) -> Wish {
+        let (state, weight) = match self {
+            Self::State(value) => (Some(Wanted { value, since }), None),
+            Self::Weight(value) => (None, Some(Wanted { value, since })),
+        };
+        Wish {
+            state,
+            weight,
+            address: None,
+            port: None,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Set {
@@ -70,7 +86,30 @@ pub fn set<K: Kernel>(
     sink: &mut Diagnostics,
 ) -> Result<Set, Refused> {
     let mut notes = Vec::new();
-    let mut layers = job::layers(tables, &mut notes)?;
+    let layers = job::layers(tables, &mut notes)?;
+    beside(
+        tables,
+        file,
+        (layers, notes),
+        (service, server),
+        demand,
+        sink,
+    )
+}
+
+/// The same with what is known to be said of servers, whatever the notes say: as [`Job::beside`].
+///
+/// # Errors
+///
+/// There is no such server, nothing is remembered, or why it could not be applied.
+pub fn beside<K: Kernel>(
+    tables: &mut Tables<K>,
+    file: Option<Model>,
+    (mut layers, notes): (Layers, Vec<String>),
+    (service, server): (&str, &str),
+    demand: Demand,
+    sink: &mut Diagnostics,
+) -> Result<Set, Refused> {
     let known = match tables.recall() {
         Some(known) => Some(known),
         // Somebody flushed them: with what is set now, all that should be there comes back.

@@ -264,20 +264,49 @@ pub(crate) fn draw(chain: &ObservedChain) -> Option<Draw> {
         })
 }
 
+/// Whose the slots are that are drawn, one for each that is there. A rule of somebody else's may draw from all numbers that
+/// there are: that takes no longer than the map is large.
+pub(super) fn owners((first, count): (u32, u32), slots: &FxHashMap<u32, u32>) -> Vec<u32> {
+    let range = first..first.saturating_add(count);
+    if count as usize > slots.len() {
+        let drawn = slots.iter().filter(|(slot, _)| range.contains(slot));
+        return drawn.map(|(_, owner)| *owner).collect();
+    }
+    range.filter_map(|slot| slots.get(&slot).copied()).collect()
+}
+
 fn drawn(chain: &ObservedChain, slots: &FxHashMap<u32, u32>) -> Option<KnownBlock> {
     Some(match draw(chain)? {
-        Draw::Slots(first, count) => {
-            let range = first..first.saturating_add(count);
-            KnownBlock {
-                slots: Some((first, count)),
-                servers: range.filter_map(|slot| slots.get(&slot).copied()).collect(),
-                region: None,
-            }
-        }
+        Draw::Slots(first, count) => KnownBlock {
+            slots: Some((first, count)),
+            servers: owners((first, count), slots).into_iter().collect(),
+            region: None,
+        },
         Draw::Only(number) => KnownBlock {
             slots: None,
             servers: number.into_iter().collect(),
             region: None,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_draws_from_all_numbers_waits_for_none_of_them() {
+        let slots: FxHashMap<u32, u32> = [(0, 7), (1, 8), (5, 7), (u32::MAX, 9)]
+            .into_iter()
+            .collect();
+        let sorted = |drawn| {
+            let mut owners = owners(drawn, &slots);
+            owners.sort_unstable();
+            owners
+        };
+        assert_eq!(sorted((0, 2)), [7, 8]);
+        assert_eq!(sorted((0, u32::MAX)), [7, 7, 8]);
+        assert_eq!(sorted((5, u32::MAX)), [7]);
+        assert_eq!(sorted((2, 3)), Vec::<u32>::new());
+    }
 }

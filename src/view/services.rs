@@ -17,7 +17,7 @@ use crate::ruleset::name::{self, ranges_of, service_and_family_of, service_of};
 use crate::source::Span;
 
 use super::element::{address_of, mark, port_of, value, word};
-use super::numbers::{KnownBlock, numbers};
+use super::numbers::{KnownBlock, numbers, owners};
 
 /// Both tables, as services and servers.
 #[derive(Debug, Clone, Default)]
@@ -433,12 +433,10 @@ fn add_servers(
     let mut owned: FxHashMap<u32, usize> = FxHashMap::default();
     let mut total = 0;
     match block.slots {
-        Some((first, count)) => {
-            for slot in first..first.saturating_add(count) {
-                if let Some(owner) = slots.get(&slot) {
-                    *owned.entry(*owner).or_default() += 1;
-                    total += 1;
-                }
+        Some(drawn) => {
+            for owner in owners(drawn, slots) {
+                *owned.entry(owner).or_default() += 1;
+                total += 1;
             }
         }
         None => {

@@ -181,6 +181,7 @@ impl Author {
             let via = self.dice.one_in(2).then(|| Via {
                 interface: "eth1".into(),
                 from: Some(MacAddress([2, 0, 0, 0, 0, 1])),
+                looked_up: false,
             });
             return Mode::Dr(DirectReturn {
                 on: vec![interface],

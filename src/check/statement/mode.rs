@@ -104,6 +104,7 @@ pub(in crate::check) fn read_via(decl: ViaDecl, reader: &mut Reader<'_>) -> (Opt
     let via = interface.map(|interface| Via {
         interface,
         from: from.flatten(),
+        looked_up: false,
     });
     (via, damaged)
 }

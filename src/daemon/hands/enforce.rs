@@ -11,6 +11,7 @@ use crate::model::Lacking;
 use crate::operate::{Refused, turn};
 use crate::view::drifted::TOLD;
 
+use super::look::Found;
 use super::{Caller, Files, Hands, Performed, Wants, print};
 use crate::daemon::order::{Order, Outcome, Why};
 use crate::daemon::words;
@@ -22,49 +23,40 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         others: &[Process],
         performed: &mut Performed<C>,
     ) -> Outcome<Caller<C>> {
-        let Some(wanted) = &self.wanted else {
+        if self.wanted.is_none() {
             return Outcome::Unloaded;
-        };
-        let (declared, running) = (wanted.declared.clone(), wanted.running.clone());
+        }
         let turn = match self.turn(Order::Enforce(why), performed) {
             Ok(turn) => turn,
             Err(outcome) => return outcome,
         };
-        // Somebody took them away before the interfaces could be followed.
-        let name = self.tables.name().to_owned();
-        let ids = self.tables.kernel.identities(&name).ok();
-        let why = if self.ids.is_some() && ids != self.ids {
-            Why::Repair
-        } else {
-            why
+        // Others may have been faster. How often what they change is put right is for the core to say.
+        match self.mind_others(why != Why::Repair, others, performed) {
+            Ok(Found::Broken(broken)) if why != Why::Repair => {
+                self.broken = broken;
+                return Outcome::Broken;
+            }
+            Ok(Found::Unloaded) => return Outcome::Unloaded,
+            Ok(Found::InForce { .. } | Found::Behind(_) | Found::Broken(_) | Found::Waits) => {}
+            Err(error) => {
+                self.complain(Kind::Trouble, &error.to_string(), performed);
+                return Outcome::Failed;
+            }
+        }
+        let Some(wanted) = &self.wanted else {
+            return Outcome::Unloaded;
         };
+        let (declared, running) = (wanted.declared.clone(), wanted.running.clone());
         let mut sink = Diagnostics::new();
         let begun = self.tables.kernel.now();
-        // They were this daemon's until somebody took them over.
-        self.tables.force = self.ids.is_some();
         let lacked = self.lacking.clone();
         let outcome = self.applied(declared, running, &mut sink);
-        self.tables.force = false;
         drop(turn);
         let took = self.tables.kernel.now().saturating_sub(begun);
         match outcome {
             Ok(applied) => {
-                self.complaint = None;
-                let broken = std::mem::take(&mut self.broken);
-                if why == Why::Repair {
-                    self.repairs += 1;
-                    performed
-                        .events
-                        .push(self.repaired(&broken, &applied, took, others));
-                } else if !applied.is_nothing() || applied.left_out > 0 {
-                    let text = words::followed(&applied);
-                    let level = words::level(&applied);
-                    performed
-                        .events
-                        .push(self.event(level, Kind::Followed, text));
-                }
                 self.tell_lacking(&lacked, performed);
-                self.done()
+                self.enforced(why, &applied, took, others, performed)
             }
             Err(Refused::Failed(Failure::Interfaces(missing))) => {
                 self.wait_for(&missing, performed)
@@ -103,6 +95,48 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             event.interface = interfaces.first().map(ToString::to_string);
             event.cause = Some("the interfaces changed".to_owned());
             performed.events.push(event);
+        }
+    }
+
+    fn enforced<C>(
+        &mut self,
+        why: Why,
+        applied: &Applied,
+        took: Duration,
+        others: &[Process],
+        performed: &mut Performed<C>,
+    ) -> Outcome<Caller<C>> {
+        let is_noted = self.tables.last().is_some_and(|last| !last.killed);
+        let broken = std::mem::take(&mut self.broken);
+        let repaired = why == Why::Repair && (is_noted || !applied.is_nothing());
+        if repaired {
+            self.repairs += 1;
+            let event = self.repaired(&broken, applied, took, others);
+            performed.events.push(event);
+        } else if why == Why::Set && !applied.is_nothing() {
+            let text = words::set_at_last(applied);
+            performed
+                .events
+                .push(self.event(Level::Info, Kind::Set, text));
+        } else if why != Why::Repair && (!applied.is_nothing() || applied.left_out > 0) {
+            let text = words::followed(applied);
+            let level = words::level(applied);
+            performed
+                .events
+                .push(self.event(level, Kind::Followed, text));
+        }
+        let complaint = self.complaint.take();
+        let done = self.done();
+        if !is_noted {
+            self.complaint = complaint;
+            let notes = self.tables.notes().display();
+            let text = format!("what is in force cannot be noted in {notes}");
+            self.complain(Kind::Trouble, &text, performed);
+            return Outcome::Unnoted { repaired };
+        }
+        match done {
+            Outcome::Done { known } if repaired => Outcome::Repaired { known },
+            outcome => outcome,
         }
     }
 
@@ -164,12 +198,13 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
         };
         self.faulty_since = None;
-        self.said = Some(print(&model));
         self.read_at = now;
         let turn = match turn::take(&mut self.tables) {
             Err(Refused::Busy { .. }) => return Outcome::Busy(Order::Reload(caller)),
             outcome => outcome,
         };
+        // Should this be killed before, the next one reads it as one that was changed.
+        self.said = Some(print(&model));
         let outcome = turn.and_then(|turn| {
             let applied = self.applied(model, Running::File, &mut sink);
             drop(turn);

@@ -4,12 +4,28 @@ use crate::apply::Gap;
 use crate::control::{Kind, Level, Running};
 use crate::kernel::events::Process;
 use crate::kernel::{Kernel, KernelError};
-use crate::model::Layers;
+use crate::model::{Layers, Model};
 use crate::notes::LastTables;
 
-use super::{Caller, Files, Hands, Performed, print};
-use crate::daemon::order::{Order, Outcome};
+use super::kept::Kept;
+use super::{Caller, Files, Hands, Performed, Wanted, print};
+use crate::daemon::order::{Order, Outcome, Why};
 use crate::daemon::words;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// All is as it should be, at this generation, as far as it was looked at.
+    InForce { generation: u32, whole: bool },
+    /// Others changed it.
+    Broken(Vec<String>),
+    /// What should be in force is another thing by now.
+    Behind(Why),
+    /// Another flbc removed the tables.
+    Unloaded,
+    /// Interfaces are not there without which nothing can be in force.
+    Waits,
+}
 
 impl<K: Kernel, F: Files> Hands<K, F> {
     pub(super) fn look<C>(
@@ -19,16 +35,20 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         performed: &mut Performed<C>,
     ) -> Outcome<Caller<C>> {
         // Whoever takes the turn is in the place of whoever had it.
-        self.last_holder = self.tables.holder();
+        self.last_holder = self.tables.holder().map(|holder| holder.command);
         match self.turn(Order::Look { whole }, performed) {
             Ok(turn) => drop(turn),
             Err(outcome) => return outcome,
         }
-        if !self.owed.is_empty() {
-            self.pay(performed);
-        }
-        match self.looked(whole, others, performed) {
-            Ok(outcome) => outcome,
+        match self.found(whole, others, performed) {
+            Ok(Found::InForce { generation, whole }) => Outcome::InForce { generation, whole },
+            Ok(Found::Broken(broken)) => {
+                self.broken = broken;
+                Outcome::Broken
+            }
+            Ok(Found::Behind(why)) => Outcome::Behind(why),
+            Ok(Found::Unloaded) => Outcome::Unloaded,
+            Ok(Found::Waits) => Outcome::Waits,
             Err(error) => {
                 self.complain(Kind::Trouble, &error.to_string(), performed);
                 Outcome::Failed
@@ -36,45 +56,41 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         }
     }
 
-    fn looked<C>(
+    /// Finds out whether what should be in force is; `whole`: in all that there is. What another flbc applied is what should
+    /// be from then on.
+    pub(super) fn found<C>(
         &mut self,
         whole: bool,
         others: &[Process],
         performed: &mut Performed<C>,
-    ) -> Result<Outcome<Caller<C>>, KernelError> {
+    ) -> Result<Found, KernelError> {
         let name = self.tables.name().to_owned();
         let generation = self.tables.kernel.generation()?;
         let ids = self.tables.kernel.identities(&name)?;
         let there = ids.iter().any(Option::is_some);
         let same = self.ids.as_ref() == Some(&ids);
         if !same {
-            let last = self.tables.last();
-            let noted = last.as_ref().map(|last| last.tables);
-            let holder = self.last_holder.as_ref();
-            let by_flbc = holder.is_some_and(|holder| holder.pid != std::process::id())
-                || others.iter().any(|other| other.name == "flbc");
+            let noted = self.tables.last().map(|last| last.tables);
             match noted {
-                // Whoever unloads them leaves no note, and whoever flushes them does.
-                None if !there && (by_flbc || self.wanted.is_none()) => {
+                None if !there && (self.wanted.is_none() || self.was_unloaded(others)) => {
                     self.unloaded(others, performed);
-                    return Ok(Outcome::Unloaded);
+                    return Ok(Found::Unloaded);
                 }
                 Some(LastTables::Same) => {}
-                _ if self.waits && !there => return Ok(Outcome::Waits),
-                _ if self.wanted.is_none() => return Ok(Outcome::Unloaded),
+                _ if self.waits && !there => return Ok(Found::Waits),
+                _ if self.wanted.is_none() => return Ok(Found::Unloaded),
                 _ => {
                     let text = if there {
                         "others are in the place of its tables"
                     } else {
                         "its tables are gone"
                     };
-                    self.broken = vec![text.to_owned()];
-                    return Ok(Outcome::Broken);
+                    return Ok(Found::Broken(vec![text.to_owned()]));
                 }
             }
         }
         if !whole && same {
-            return Ok(Outcome::InForce {
+            return Ok(Found::InForce {
                 generation,
                 whole: false,
             });
@@ -83,46 +99,88 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let in_force = look.in_force();
         let Some(known) = look.known else {
             if self.wanted.is_none() {
-                return Ok(Outcome::Unloaded);
+                return Ok(Found::Unloaded);
             }
-            self.broken = vec!["the note on what was applied is gone".to_owned()];
-            return Ok(Outcome::Broken);
+            return Ok(Found::Broken(vec![UNNOTED.to_owned()]));
         };
-        let print = print(known.effective.declared());
-        if self
-            .wanted
-            .as_ref()
-            .is_none_or(|wanted| wanted.print != print)
-        {
-            let command = self.last_holder.take().map(|holder| holder.command);
-            let command = command.unwrap_or_else(|| "another flbc".to_owned());
-            let text = format!(
-                "`{command}` applied something else: it is kept in force until the file is reloaded"
-            );
-            let mut event = self.event(Level::Warning, Kind::Applied, text);
-            event.processes = others.to_vec();
-            performed.events.push(event);
-            self.want(
-                known.effective.declared().clone(),
-                Running::Applied(command),
-            );
+        // Of a run that was killed, or could not note what it did, the note says what was before.
+        if !look.gaps.contains(&Gap::Killed) {
+            self.adopt(known.effective.declared(), others, performed);
+            self.layers = known.effective.layers().clone();
+            self.layout = Some(known.numbers.layout);
+            self.lacking = known.effective.lacking().clone();
         }
-        self.layers = known.effective.layers().clone();
-        self.layout = Some(known.numbers.layout);
-        self.lacking = known.effective.lacking().clone();
-        let mendable = |gap: &&Gap| !is_beyond_mending(gap);
-        let gaps = look.gaps.iter().filter(mendable);
-        let mut broken: Vec<String> = gaps.map(words::of_gap).collect();
+        let mut broken = Vec::new();
+        let mut behind = None;
+        for gap in &look.gaps {
+            match beside(gap) {
+                Beside::Nothing => {}
+                Beside::Behind(why) => behind = behind.or(Some(why)),
+                Beside::Broken => broken.push(words::of_gap(gap)),
+            }
+        }
         broken.extend(words::of_drift(&look.drift));
-        if in_force == Some(true) || broken.is_empty() {
-            self.ids = Some(ids);
-            return Ok(Outcome::InForce {
+        if in_force != Some(true) && !broken.is_empty() {
+            return Ok(Found::Broken(broken));
+        }
+        self.ids = Some(ids);
+        Ok(match behind {
+            Some(why) => Found::Behind(why),
+            None => Found::InForce {
                 generation,
                 whole: true,
-            });
+            },
+        })
+    }
+
+    /// What other runs of flbc did since comes before what this one is about to do: what they applied is not undone by it.
+    pub(super) fn mind_others<C>(
+        &mut self,
+        whole: bool,
+        others: &[Process],
+        performed: &mut Performed<C>,
+    ) -> Result<Found, KernelError> {
+        if let Some((known, current)) = self.tables.recall_and_compare() {
+            self.last_holder = None;
+            self.adopt(known.effective.declared(), others, performed);
+            if current || !whole {
+                let generation = self.tables.kernel.generation()?;
+                return Ok(Found::InForce { generation, whole });
+            }
         }
-        self.broken = broken;
-        Ok(Outcome::Broken)
+        self.found(whole, others, performed)
+    }
+
+    /// Whether an operator removed the tables that are gone. Where the notes that say so are gone too, it is told by who did
+    /// something.
+    fn was_unloaded(&self, others: &[Process]) -> bool {
+        let by_flbc = !others.is_empty() && others.iter().all(|other| other.name == "flbc");
+        self.tables.cache().were_unloaded(self.tables.name())
+            || (by_flbc
+                && self
+                    .tables
+                    .cache()
+                    .kept::<Kept>(self.tables.name())
+                    .is_none())
+    }
+
+    /// What another flbc applied is what should be in force.
+    fn adopt<C>(&mut self, declared: &Model, others: &[Process], performed: &mut Performed<C>) {
+        let print = print(declared);
+        // Where what is wanted could not be applied yet, what was applied before is noted still.
+        let is_known = |wanted: &Wanted| [Some(wanted.print), wanted.noted].contains(&Some(print));
+        if self.wanted.as_ref().is_some_and(is_known) {
+            return;
+        }
+        let command = self.last_holder.take();
+        let command = command.unwrap_or_else(|| "another flbc".to_owned());
+        let text = format!(
+            "`{command}` applied something else: it is kept in force until the file is reloaded"
+        );
+        let mut event = self.event(Level::Warning, Kind::Applied, text);
+        event.processes = others.to_vec();
+        performed.events.push(event);
+        self.want(declared.clone(), Running::Applied(command));
     }
 
     fn unloaded<C>(&mut self, others: &[Process], performed: &mut Performed<C>) {
@@ -137,17 +195,26 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     }
 }
 
-/// What no apply can mend: an interface that is not there has to come.
-fn is_beyond_mending(gap: &Gap) -> bool {
+/// That what is there is not known any more.
+const UNNOTED: &str = "the note on what was applied is gone";
+
+/// What a gap is to whoever keeps something in force.
+enum Beside {
+    /// Nothing that an apply can mend: an interface that is not there has to come.
+    Nothing,
+    Behind(Why),
+    Broken,
+}
+
+fn beside(gap: &Gap) -> Beside {
     match gap {
-        Gap::LeftOut { there_now, .. } => !there_now,
-        Gap::Unknown
-        | Gap::Dormant(_)
-        | Gap::Gone
-        | Gap::Others
-        | Gap::Killed
-        | Gap::Wished(_)
-        | Gap::Stranger(_)
-        | Gap::Missing { .. } => false,
+        Gap::LeftOut {
+            there_now: false, ..
+        } => Beside::Nothing,
+        Gap::LeftOut { .. } | Gap::Stranger(_) | Gap::Missing { .. } => {
+            Beside::Behind(Why::Interfaces)
+        }
+        Gap::Wished(_) => Beside::Behind(Why::Set),
+        Gap::Unknown | Gap::Dormant(_) | Gap::Gone | Gap::Others | Gap::Killed => Beside::Broken,
     }
 }

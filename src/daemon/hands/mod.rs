@@ -1,6 +1,5 @@
 //! What the daemon does: each order in one go, on any kernel.
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::apply::{Applied, Failure, Tables};
@@ -11,15 +10,17 @@ use crate::kernel::Kernel;
 use crate::kernel::events::Process;
 use crate::lower::layout::Layout;
 use crate::model::{Lacking, Layers, Model};
-use crate::notes::lock::Holder;
 use crate::operate::set::Demand;
 use crate::operate::turn::{self, Turn};
 use crate::operate::{Job, Refused};
 
+use self::kept::Kept;
 use super::order::{Order, Outcome};
 use super::words;
 
 mod enforce;
+mod hearing;
+mod kept;
 mod look;
 mod set;
 
@@ -78,22 +79,14 @@ pub struct Performed<C> {
     pub fatal: Option<Said>,
 }
 
-/// What is noted for a daemon that takes this one's place, should it be killed: it goes on where this one was.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
-    /// The file, by its name.
-    file: String,
-    /// What the file said when it was read last.
-    print: Print,
-    running: Running,
-}
-
 /// What is to be in force.
 #[derive(Debug)]
 struct Wanted {
     declared: Model,
     /// What no other model has, as it was applied: with what was looked up.
     print: Print,
+    /// What was applied last: that, unless it could not be.
+    noted: Option<Print>,
     running: Running,
 }
 
@@ -116,14 +109,14 @@ pub struct Hands<K, F> {
     layers: Layers,
     /// The texts by which the tables are known, as they were when they were known to be right.
     ids: Option<[Option<String>; 2]>,
-    /// What was set while a trial was open: it is to last, whatever becomes of the trial.
-    owed: Vec<((String, String), Demand)>,
+    /// Whether a daemon that was killed, and whose place this one takes, had tables of its own.
+    owns: bool,
     /// Whether a trial is open, as far as that was told.
     on_trial: bool,
     /// What was said of a failure last: it is not said again each time that it is tried.
     complaint: Option<String>,
-    /// Who had the turn last, before this process took it.
-    last_holder: Option<Holder>,
+    /// The command line of the flbc that changed the tables last.
+    last_holder: Option<String>,
     /// Whether interfaces are waited for, without which nothing can be in force.
     waits: bool,
     /// Why what is in force is not what should be, as it was found last.
@@ -149,7 +142,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             lacking: Lacking::new(),
             layers: Layers::default(),
             ids: None,
-            owed: Vec::new(),
+            owns: false,
             on_trial: false,
             complaint: None,
             last_holder: None,
@@ -196,7 +189,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             Order::Look { whole } => self.look(whole, others, &mut performed),
             Order::Enforce(why) => self.enforce(why, others, &mut performed),
             Order::Reload(caller) => self.reload(caller, &mut performed),
-            Order::Set(callers) => self.set(callers, &mut performed),
+            Order::Set(callers) => self.set(callers, others, &mut performed),
         };
         self.keep(&mut performed);
         performed
@@ -246,6 +239,19 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let mut sink = Diagnostics::new();
         let read = self.files.read(&mut sink);
         let read = read.filter(|model| !model.services.is_empty());
+        if read.is_none() && !self.tables.cache().is_kept(self.tables.name()) {
+            performed.fatal = Some(self.cannot_begin(&sink));
+            return Outcome::Failed;
+        }
+        // What there is to go on with is known once nobody else is at work, and no trial is open.
+        let turn = match self.turn(Order::Start, performed) {
+            Ok(turn) => turn,
+            Err(outcome) => return outcome,
+        };
+        if self.layout.is_none() {
+            let known = self.tables.recall();
+            self.layout = known.map(|known| known.numbers.layout);
+        }
         let now = self.tables.kernel.clock();
         let resumed = self.resumed(read.as_ref());
         let (model, running) = match (resumed, read) {
@@ -276,24 +282,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 (model, Running::File)
             }
             (None, None) => {
-                let mut said = Said::default();
-                said.show(&self.files.told(&sink, Looks::default()));
-                if sink.errors() == 0 {
-                    said.fail(&words::no_service(self.files.name()));
-                }
-                said.end(Exit::Bad);
-                performed.fatal = Some(said);
+                performed.fatal = Some(self.cannot_begin(&sink));
                 return Outcome::Failed;
             }
         };
-        let turn = match self.turn(Order::Start, performed) {
-            Ok(turn) => turn,
-            Err(outcome) => return outcome,
-        };
-        if self.layout.is_none() {
-            let known = self.tables.recall();
-            self.layout = known.map(|known| known.numbers.layout);
-        }
         let outcome = self.applied(model.clone(), running.clone(), &mut sink);
         drop(turn);
         match outcome {
@@ -332,6 +324,17 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         Outcome::Waits
     }
 
+    /// Why there is nothing to begin with.
+    fn cannot_begin(&self, sink: &Diagnostics) -> Said {
+        let mut said = Said::default();
+        said.show(&self.files.told(sink, Looks::default()));
+        if sink.errors() == 0 {
+            said.fail(&words::no_service(self.files.name()));
+        }
+        said.end(Exit::Bad);
+        said
+    }
+
     /// Makes the kernel have what a model says, with what was set. From then on it is what is wanted.
     fn applied(
         &mut self,
@@ -342,15 +345,29 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let mut notes = Vec::new();
         let layers = self.known_layers(&mut notes);
         let beside = (self.layout, notes);
-        let job = Job::beside(&mut self.tables, declared.clone(), layers, beside, sink)?;
-        let applied = job.commit(&mut self.tables, sink)?;
+        let (job, applied) = self.forcibly(|tables| {
+            let job = Job::beside(tables, declared.clone(), layers, beside, sink)?;
+            let applied = job.commit(tables, sink)?;
+            Ok::<_, Refused>((job, applied))
+        })?;
         self.lacking = job.effective.lacking().clone();
+        let print = print(job.effective.declared());
+        let is_noted = self.tables.untouched().is_some();
         self.wanted = Some(Wanted {
-            print: print(job.effective.declared()),
             declared,
+            print,
+            noted: if is_noted { Some(print) } else { self.noted() },
             running,
         });
         Ok(applied)
+    }
+
+    /// Does something to the tables, also where another program has made others in the place of this daemon's own.
+    fn forcibly<T>(&mut self, act: impl FnOnce(&mut Tables<K>) -> T) -> T {
+        self.tables.force = self.owns || has_tables(self.ids.as_ref());
+        let done = act(&mut self.tables);
+        self.tables.force = false;
+        done
     }
 
     /// What was set: what is written down, or, where all that is lost, what this process knows of it.
@@ -372,64 +389,20 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         }
     }
 
-    /// Notes what is kept in force, where that is another thing than before.
-    fn keep<C>(&mut self, performed: &mut Performed<C>) {
-        let Some(print) = self.said.filter(|_| performed.fatal.is_none()) else {
-            return;
-        };
-        let kept = Kept {
-            file: self.files.name().to_owned(),
-            print,
-            running: self.running(),
-        };
-        if self.kept.as_ref() == Some(&kept) {
-            return;
-        }
-        match self.tables.keep(&kept) {
-            Ok(()) => self.kept = Some(kept),
-            Err(error) => {
-                let text =
-                    format!("should this be killed, the next one begins with the file: {error}");
-                self.complain(Kind::Trouble, &text, performed);
-            }
-        }
-    }
-
-    /// The daemon ends by itself: the next one begins with its file.
-    pub fn end(&mut self) {
-        self.tables.let_go();
-    }
-
-    /// What a daemon kept that was killed, and that the file does not say.
-    fn resumed(&mut self, model: Option<&Model>) -> Option<(Option<Model>, Running)> {
-        let kept: Kept = self.tables.kept()?;
-        let same_file = kept.file == self.files.name();
-        let unchanged = model.is_some_and(|model| print(model) == kept.print);
-        let running = match (&kept.running, model) {
-            _ if !same_file => return None,
-            // The file has faults by now: what it said goes on, or what was applied instead.
-            (_, None) => kept.running,
-            (Running::Applied(_) | Running::Nothing, Some(_)) if unchanged => kept.running,
-            (_, Some(_)) => return None,
-        };
-        self.said = Some(kept.print);
-        if running == Running::Nothing {
-            let name = self.tables.name().to_owned();
-            let ids = self.tables.kernel.identities(&name).ok()?;
-            return ids.iter().all(Option::is_none).then_some((None, running));
-        }
-        let known = self.tables.recall();
-        let known = known.or_else(|| self.tables.recall_gone().ok().flatten())?;
-        Some((Some(known.effective.declared().clone()), running))
-    }
-
     /// From now on this is to be in force.
     fn want(&mut self, declared: Model, running: Running) {
         self.wanted = Some(Wanted {
             print: print(&declared),
+            noted: self.noted(),
             declared,
             running,
         });
+    }
+
+    /// What was applied last, as far as it is noted.
+    fn noted(&mut self) -> Option<Print> {
+        let noted = self.tables.recall_last()?;
+        Some(print(noted.effective.declared()))
     }
 
     /// What is known after something was made to be in force.
@@ -438,6 +411,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         self.waits = false;
         let name = self.tables.name().to_owned();
         self.ids = self.tables.kernel.identities(&name).ok();
+        self.owns = false;
         if let Ok((layers, _)) = self.tables.layers() {
             self.layers = layers;
         }
@@ -467,6 +441,11 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     fn event(&mut self, level: Level, kind: Kind, text: String) -> Record {
         Record::new(self.tables.kernel.clock() * 1_000, level, kind, text)
     }
+}
+
+/// Whether there are tables by these texts.
+fn has_tables(ids: Option<&[Option<String>; 2]>) -> bool {
+    ids.is_some_and(|ids| ids.iter().any(Option::is_some))
 }
 
 /// What no other model has.

@@ -1,7 +1,7 @@
 //! Setting servers, for those who ask for it.
 
 use crate::control::{Kind, Level, Looks, Said};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, Exit};
 use crate::kernel::Kernel;
 use crate::kernel::events::Process;
 use crate::operate::set::{self, Demand};
@@ -15,6 +15,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
     pub(super) fn set<C>(
         &mut self,
         callers: Vec<Caller<C>>,
+        others: &[Process],
         performed: &mut Performed<C>,
     ) -> Outcome<Caller<C>> {
         let (turn, on_trial) = match turn::take_beside_a_trial(&mut self.tables) {
@@ -30,14 +31,19 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 return Outcome::Failed;
             }
         };
+        if !on_trial {
+            // What fails here fails again below, and is told.
+            let _ = self.mind_others(false, others, performed);
+        }
         for caller in callers {
             let Wants::Set { server, demand } = caller.wants else {
                 continue;
             };
-            let said = self.set_one(&server, demand, caller.by, performed);
-            if on_trial && said.exit == 0 {
-                self.owed.push((server, demand));
-            }
+            let said = if on_trial {
+                self.set_on_trial(&server, demand, caller.by, performed)
+            } else {
+                self.set_one(&server, demand, (false, caller.by), performed)
+            };
             performed.answers.push((caller.client, said));
         }
         drop(turn);
@@ -47,22 +53,64 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 known: self.tables.untouched(),
             };
         }
+        if self.wanted.is_none() {
+            return Outcome::Unloaded;
+        }
         self.done()
     }
 
-    fn set_one<C>(
+    /// Sets a server in what is tried. It is to last, whatever becomes of the trial.
+    fn set_on_trial<C>(
         &mut self,
         server: &(String, String),
         demand: Demand,
         by: Vec<Process>,
         performed: &mut Performed<C>,
     ) -> Said {
-        let mut sink = Diagnostics::new();
-        // On trial it is what is tried that it is set in.
-        let wanted = self.wanted.as_ref().filter(|_| !self.on_trial);
-        let model = wanted.map(|wanted| wanted.declared.clone());
+        let wish = demand.wish(self.tables.kernel.clock());
         let asked = (&*server.0, &*server.1);
-        match set::set(&mut self.tables, model, asked, demand, &mut sink) {
+        let wanted = self.wanted.as_ref().map(|wanted| &wanted.declared);
+        let before = match self.tables.owe(asked, wish, wanted) {
+            Ok(before) => before,
+            Err(error) => {
+                let notes = self.tables.notes().to_owned();
+                let refused = Refused::WishesUnwritten { notes, error };
+                let sink = Diagnostics::new();
+                return self.files.refused(&refused, sink, Looks::default());
+            }
+        };
+        let said = self.set_one(server, demand, (true, by), performed);
+        let is_set = matches!(said.exit(), Exit::Fine | Exit::InPart);
+        if !is_set && let Ok(trials) = self.tables.trials() {
+            // It was writable a moment ago.
+            let _ = trials.set_meanwhile(&before);
+        }
+        said
+    }
+
+    fn set_one<C>(
+        &mut self,
+        server: &(String, String),
+        demand: Demand,
+        (on_trial, by): (bool, Vec<Process>),
+        performed: &mut Performed<C>,
+    ) -> Said {
+        let mut sink = Diagnostics::new();
+        let asked = (&*server.0, &*server.1);
+        // On trial it is what is tried that it is set in.
+        let wanted = self.wanted.as_ref().filter(|_| !on_trial);
+        let outcome = match wanted.map(|wanted| wanted.declared.clone()) {
+            None => set::set(&mut self.tables, None, asked, demand, &mut sink),
+            Some(model) => {
+                let mut notes = Vec::new();
+                let layers = self.known_layers(&mut notes);
+                self.forcibly(|tables| {
+                    let known = (layers, notes);
+                    set::beside(tables, Some(model), known, asked, demand, &mut sink)
+                })
+            }
+        };
+        match outcome {
             Ok(set) => {
                 let mut said = Said::default();
                 for sentence in set.applied.warnings() {
@@ -83,28 +131,5 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             }
             Err(refused) => self.files.refused(&refused, sink, Looks::default()),
         }
-    }
-
-    /// A trial went back, and with it what was set meanwhile: that is set again.
-    pub(super) fn pay<C>(&mut self, performed: &mut Performed<C>) {
-        let Ok((turn, false)) = turn::take_beside_a_trial(&mut self.tables) else {
-            return;
-        };
-        for (server, demand) in std::mem::take(&mut self.owed) {
-            let mut sink = Diagnostics::new();
-            let asked = (&*server.0, &*server.1);
-            // Nobody is there any more to be told that the server is gone with the trial.
-            if let Ok(set) = set::set(&mut self.tables, None, asked, demand, &mut sink)
-                && !set.applied.is_nothing()
-            {
-                let text = words::set(&set);
-                let mut event = self.event(Level::Info, Kind::Set, text);
-                event.service = Some(server.0);
-                event.server = Some(server.1);
-                event.cause = Some("asked for while a trial was open, which went back".to_owned());
-                performed.events.push(event);
-            }
-        }
-        drop(turn);
     }
 }

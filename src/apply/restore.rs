@@ -7,7 +7,7 @@ use crate::diff::{Identities, Observed, diff};
 use crate::kernel::{Kernel, KernelError, random_id};
 use crate::model::{Model, ServerKey, Wish};
 use crate::notes::trial::{Before, Trials};
-use crate::notes::wishes::Wishes;
+use crate::notes::wishes::{Wishes, add};
 use crate::outline::Difference;
 
 use super::census::Census;
@@ -71,12 +71,10 @@ pub(super) fn restore<K: Kernel>(
     before: &Before,
 ) -> Result<Applied, Failure> {
     let mut wishes = before.wishes.clone();
-    if let Ok(trials) = tables.trials() {
-        for (key, more) in trials.meanwhile() {
-            add(&mut wishes, key, more);
-        }
-    }
     // What was set meanwhile is not in force by this: it is as if whoever set it had been killed before that.
+    if let Ok(trials) = tables.trials() {
+        add(&mut wishes, trials.meanwhile());
+    }
     let unwritten = tables.write_wishes(&wishes).err();
     let (kernel, cache, table) = tables.parts();
     let id: Arc<str> = random_id()?.into();
@@ -166,17 +164,10 @@ pub(super) fn owe(
             weight: wish.weight,
             ..Wish::of(declared)
         };
-        add(&mut owed, key, wish);
+        add(&mut owed, [(key, wish)].into());
         trials.set_meanwhile(&owed)?;
     }
     Ok(before)
-}
-
-/// Adds what is wanted of a server to what was.
-fn add(wishes: &mut Wishes, key: ServerKey, more: Wish) {
-    let wish = wishes.entry(key).or_insert(more);
-    wish.state = more.state.or(wish.state);
-    wish.weight = more.weight.or(wish.weight);
 }
 
 /// What goes back, in words.

@@ -103,12 +103,7 @@ impl<K: Kernel> Tables<K> {
 
     /// What the last apply left, whatever became of the tables since.
     pub fn last(&mut self) -> Option<Last> {
-        let last = self.cache.last(&mut self.kernel, &self.name);
-        // Where the kernel did not answer for once, that is not to be taken for a note that is gone.
-        last.or_else(|| {
-            let again = self.cache.is_noted(&self.name);
-            again.then(|| self.cache.last(&mut self.kernel, &self.name))?
-        })
+        self.cache.last(&mut self.kernel, &self.name)
     }
 
     /// What the last apply made, whatever became of its tables since.

@@ -226,6 +226,15 @@ impl Notes {
     /// What the last apply left, whatever became of its tables since; `None`: there was none in this namespace, they were
     /// unloaded, or another version of flbc made it.
     pub fn last(&self, kernel: &mut impl Kernel, table: &str) -> Option<Last> {
+        let last = self.look_for_last(kernel, table);
+        // Where the kernel did not answer for once, that is not to be taken for a note that is gone.
+        last.or_else(|| {
+            let again = self.is_noted(table);
+            again.then(|| self.look_for_last(kernel, table)).flatten()
+        })
+    }
+
+    fn look_for_last(&self, kernel: &mut impl Kernel, table: &str) -> Option<Last> {
         let whole = self.path(table).ok()?;
         let found = self
             .read_file(kernel, table, &whole)

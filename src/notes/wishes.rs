@@ -37,6 +37,15 @@ const FORMAT: u32 = 1;
 /// What an operator wants, by server.
 pub type Wishes = BTreeMap<ServerKey, Wish>;
 
+/// Adds what is wanted since to what was.
+pub(crate) fn add(wishes: &mut Wishes, since: Wishes) {
+    for (key, more) in since {
+        let wish = wishes.entry(key).or_insert(more);
+        wish.state = more.state.or(wish.state);
+        wish.weight = more.weight.or(wish.weight);
+    }
+}
+
 /// Why it is not known what an operator wants.
 #[derive(Debug)]
 pub struct Unreadable {

@@ -204,13 +204,13 @@ impl World {
         ((service.name.to_string(), server.name.to_string()), demand)
     }
 
-    fn dies_after(&mut self) -> Option<(u32, bool)> {
+    fn dies_after(&mut self) -> (u32, bool) {
         let calls = u32::try_from(self.dice.below(40)).unwrap();
-        Some((calls, self.dice.one_in(2)))
+        (calls, self.dice.one_in(2))
     }
 
     fn killed_operator(&mut self) -> bool {
-        let dies = self.dies_after();
+        let dies = Some(self.dies_after());
         let which = self.dice.below(5);
         self.say(format!("    {which}: {:?}", self.possible.all.len()));
         match which {
@@ -482,7 +482,7 @@ impl World {
         let there = fs::read_dir(&path).into_iter().flatten().flatten();
         for entry in there {
             // The daemon's own lock: without it a second one would begin.
-            if !entry.path().extension().is_some_and(|end| end == "run") {
+            if entry.path().extension().is_none_or(|end| end != "run") {
                 let _ = fs::remove_file(entry.path());
             }
         }

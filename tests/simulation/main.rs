@@ -10,6 +10,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::needless_pass_by_value,
+    clippy::similar_names,
     missing_docs
 )]
 

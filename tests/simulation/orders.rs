@@ -96,7 +96,7 @@ impl World {
             match record.kind {
                 Kind::Reloaded if did.kind == Done::Reload => self.applied(read.as_ref()),
                 Kind::Reloaded => {
-                    self.fault("it reads its file, and nobody asked for it".to_owned())
+                    self.fault("it reads its file, and nobody asked for it".to_owned());
                 }
                 Kind::Started => self.started(read.as_ref()),
                 _ => {}

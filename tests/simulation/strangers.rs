@@ -123,10 +123,8 @@ fn in_table(deed: Deed, table: &mut ObservedTable, dice: &mut Dice) {
                 }
             }
         }
-        Deed::AddChain => {
-            if table.chains.iter().all(|chain| *chain.name != *"hers") {
-                table.chains.push(chain("hers", Vec::new()));
-            }
+        Deed::AddChain if table.chains.iter().all(|chain| *chain.name != *"hers") => {
+            table.chains.push(chain("hers", Vec::new()));
         }
         Deed::RemoveChain => {
             // Rules lead to the others: the kernel keeps those.

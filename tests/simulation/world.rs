@@ -8,9 +8,9 @@ use std::time::Duration;
 use std::{fs, mem};
 
 use flbc::apply::Tables;
-use flbc::control::{Kind, Record};
+use flbc::control::Kind;
 use flbc::daemon::hands::Hands;
-use flbc::daemon::order::{Done, Heard};
+use flbc::daemon::order::Heard;
 use flbc::kernel::events::Process;
 use flbc::kernel::fake::Fake;
 use flbc::model::MacAddress;
@@ -22,7 +22,7 @@ use flbc::operate::trial::{Next, Watcher};
 use tempfile::TempDir;
 
 use super::author::{Dice, INTERFACES, file, is_sound};
-use super::daemon::{Ask, Daemon, Did, Disk, Paper, Worked, is_done};
+use super::daemon::{Daemon, Disk, Paper};
 use super::deeds::Deed;
 use super::mortal::{Fate, Mortal, lives};
 use super::planted::Planted;
@@ -35,7 +35,7 @@ pub(crate) const TABLE: &str = "flbc";
 pub(crate) const BEGINNING: Duration = Duration::from_secs(1_000);
 
 /// What is to happen later.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Later {
     Start,
     LetGo,

@@ -144,10 +144,12 @@ impl Daemon {
         let heard = match &ask {
             Ask::Reload => Heard::Reload(Caller {
                 client,
+                by: Vec::new(),
                 wants: Wants::Reload(Looks::default()),
             }),
             Ask::Set((server, demand)) => Heard::Set(Caller {
                 client,
+                by: Vec::new(),
                 wants: Wants::Set {
                     server: server.clone(),
                     demand: *demand,

@@ -302,13 +302,14 @@ impl World {
         let timeout = Duration::from_secs(2 + self.dice.below(40));
         let notes = self.notes();
         let mut watcher = None;
+        let now = self.now();
         self.may_be_lost();
         let done = self.operate(dies, |tables| {
             let mut sink = Diagnostics::new();
             let _turn = turn::take(tables)?;
             let job = Job::new(tables, declared, Earlier::Dropped, None, &mut sink)?.whole();
             let watch = || {
-                watcher = Some(Watcher::new(Trials::new(&notes, TABLE)?)?);
+                watcher = Some(Watcher::new(Trials::new(&notes, TABLE)?, now)?);
                 Ok(())
             };
             begin(tables, &job, timeout, watch, &mut sink)

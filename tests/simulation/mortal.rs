@@ -12,8 +12,8 @@ use flbc::emit::netlink::{Element, Interfaces, TableFamily};
 use flbc::kernel::events::Process;
 use flbc::kernel::fake::Fake;
 use flbc::kernel::{
-    Balanced, BaseChain, Committed, Connection, Counted, Flow, Judged, Kernel, KernelError, Memory,
-    Part, Recollection, Verdict,
+    Balanced, BaseChain, Committed, Connection, Counted, Flow, ForeignChain, Judged, Kernel,
+    KernelError, Memory, Part, Recollection, Verdict,
 };
 use flbc::model::MacAddress;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -179,6 +179,13 @@ impl Kernel for Mortal {
 
     fn base_chains(&mut self, own_table: &str) -> Result<Vec<BaseChain>, KernelError> {
         self.ask(|fake| fake.base_chains(own_table))
+    }
+
+    fn rules_of_chains(
+        &mut self,
+        chains: Vec<BaseChain>,
+    ) -> Result<Vec<ForeignChain>, KernelError> {
+        self.ask(|fake| fake.rules_of_chains(chains))
     }
 
     fn connections(&mut self, filter: &Balanced) -> Result<Vec<Connection>, KernelError> {

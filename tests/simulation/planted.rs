@@ -117,7 +117,7 @@ fn meddle(hands: &mut Hands<Mortal, Paper>) -> Result<(), Refused> {
         tables,
         model(&text),
         Layers::default(),
-        Vec::new(),
+        (None, Vec::new()),
         &mut sink,
     )?;
     job.commit(tables, &mut sink).map(drop).map_err(|refused| {

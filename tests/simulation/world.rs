@@ -246,7 +246,7 @@ impl World {
             read: None,
             is_sound: false,
         };
-        let hands = Hands::new(tables, files);
+        let hands = Hands::new(tables, files, None);
         self.daemon = Some(Daemon::new(hands, lock, self.planted));
         self.say("the daemon starts".to_owned());
         self.culprit = None;

@@ -88,7 +88,9 @@ fn made<K: Kernel>(
     let mut layers = engine.layers().clone();
     changes.put_into(&mut layers);
     let declared = engine.effective().declared().clone();
-    let job = Job::of_complete(tables, declared, layers, (None, Vec::new()))?;
+    // Tables that are gone do not tell which bits of marks their numbers were in.
+    let layout = Some(engine.remembered().numbers.layout);
+    let job = Job::of_complete(tables, declared, layers, (layout, Vec::new()))?;
     let applied = job.commit(tables, sink)?;
     adopt(tables, engine)?;
     Ok(Changed {

@@ -6,6 +6,7 @@ use crate::apply::{Applied, Failure, Tables};
 use crate::control::{Kind, Level, Looks, Record, Running, Said};
 use crate::diagnostic::{Diagnostics, Exit};
 use crate::emit::netlink::MissingInterface;
+use crate::engine::Engine;
 use crate::kernel::Kernel;
 use crate::kernel::events::Process;
 use crate::lower::layout::Layout;
@@ -105,6 +106,8 @@ pub struct Hands<K, F> {
     layout: Option<Layout>,
     /// The services that are left out.
     lacking: Lacking,
+    /// All that was applied, kept from the first time on that a server is set: a change costs what it changes.
+    engine: Option<Engine>,
     /// What was set, as it was known last: should all notes be lost, this is what is left of it.
     layers: Layers,
     /// The texts by which the tables are known, as they were when they were known to be right.
@@ -140,6 +143,7 @@ impl<K: Kernel, F: Files> Hands<K, F> {
             kept: None,
             layout,
             lacking: Lacking::new(),
+            engine: None,
             layers: Layers::default(),
             ids: None,
             owns: false,

@@ -31,14 +31,12 @@ pub(crate) enum Planted {
     Fights,
     /// It names nobody.
     NamesNobody,
-    /// It commits what is there already.
-    CommitsForNothing,
     /// It does not try again what failed.
     GivesUp,
 }
 
 impl Planted {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::DeafAfterMissed,
         Self::TakesOthersForItself,
         Self::BlindToInterfaces,
@@ -47,7 +45,6 @@ impl Planted {
         Self::UndoesUnload,
         Self::Fights,
         Self::NamesNobody,
-        Self::CommitsForNothing,
         Self::GivesUp,
     ];
 
@@ -85,14 +82,6 @@ impl Planted {
                 let mut next = hands.perform(order, others);
                 next.events.splice(..0, performed.events);
                 return next;
-            }
-            (Self::CommitsForNothing, Outcome::InForce { generation, whole })
-                if whole && generation % 3 == 0 =>
-            {
-                let mut fake = hands.tables.kernel.fake.borrow_mut();
-                let by = hands.tables.kernel.process.clone();
-                fake.foreign(by, |_| {});
-                Outcome::InForce { generation, whole }
             }
             (Self::GivesUp, Outcome::Failed) => Outcome::Waits,
             (_, outcome) => outcome,

@@ -40,8 +40,8 @@ impl World {
         self.fate.dies.set(None);
         self.fate.fails.set(None);
         *self.fate.meets.borrow_mut() = None;
-        // Nothing tells it that notes are gone: it finds that when it looks next.
-        if self.lost {
+        // Nothing tells it that notes are gone, or set aside by a run that was killed: it finds that when it looks next.
+        if self.lost || !self.notes_say() {
             self.hear_all();
         }
         self.lives();
@@ -62,7 +62,7 @@ impl World {
             !held && !it.core.is_starting() && it.hands.complaint().is_none()
         });
         let there = |name: &&str| self.fake.borrow().interfaces.contains_key(*name);
-        let whole = INTERFACES.iter().all(there) && self.notes_are_open() && !self.lost;
+        let whole = INTERFACES.iter().all(there) && self.notes_are_open() && self.notes_say();
         if free && whole && self.on_trial() == Some(false) && self.faults.is_empty() {
             self.is_as_wanted();
         }
@@ -88,8 +88,11 @@ impl World {
             let mut fake = self.fake.borrow_mut();
             let observed = &mut fake.observed;
             for table in [&mut observed.inet, &mut observed.netdev] {
-                let is_strange =
-                    |table: &ObservedTable| table.chains.iter().any(|it| *it.name == *"hers");
+                // Whatever is hers.
+                let is_strange = |table: &ObservedTable| {
+                    let chain = table.chains.iter().any(|it| *it.name == *"hers");
+                    chain || table.sets.iter().any(|it| *it.name == *"hers")
+                };
                 if table.as_ref().is_some_and(is_strange) {
                     *table = None;
                 }

@@ -70,7 +70,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let there = ids.iter().any(Option::is_some);
         let same = self.ids.as_ref() == Some(&ids);
         if !same {
-            let noted = self.tables.last().map(|last| last.tables);
+            let last = self.tables.last();
+            let is_whole = last.as_ref().is_some_and(|last| !last.killed);
+            let noted = last.map(|last| last.tables);
             match noted {
                 None if !there && (self.wanted.is_none() || self.was_unloaded(others)) => {
                     self.unloaded(others, performed);
@@ -80,6 +82,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
                 _ if self.waits && !there => return Ok(Found::Waits),
                 _ if self.wanted.is_none() => return Ok(Found::Unloaded),
                 _ => {
+                    // What another flbc applied may be gone before it was looked at.
+                    if let Some(known) = self.tables.recall_last().filter(|_| is_whole) {
+                        self.adopt(known.effective.declared(), others, performed);
+                    }
                     let text = if there {
                         "others are in the place of its tables"
                     } else {

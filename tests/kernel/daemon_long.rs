@@ -83,6 +83,10 @@ fn killed_again_and_again_under_load() {
         }
         std::thread::sleep(Duration::from_millis(dice.below(120)));
         run.kill();
+        run.start();
+        run.wait_for("it begins", || run.count("started") == 1);
+        run.all_is_well();
+        // What they would have sent without rules would have found none.
         for connection in open
             .iter_mut()
             .skip(usize::try_from(kill % 4).unwrap())
@@ -92,9 +96,6 @@ fn killed_again_and_again_under_load() {
                 .again()
                 .unwrap_or_else(|error| panic!("kill {kill}: a connection is lost: {error}"));
         }
-        run.start();
-        run.wait_for("it begins", || run.count("started") == 1);
-        run.all_is_well();
         // It has nothing to do now, and does nothing.
         if kill % 16 == 0 {
             let generation = run.host.generation();

@@ -68,9 +68,6 @@ struct Due<C> {
 /// So many names of others are kept.
 const MOST_OTHERS: usize = 8;
 
-/// How long changes are gathered after one was made: a rack that fails is one transaction.
-const GATHER: Duration = Duration::from_millis(20);
-
 /// How far apart the machine's interfaces are followed: one that goes up and down all the time must not take a core.
 const INTERFACES: Duration = Duration::from_millis(250);
 
@@ -148,8 +145,8 @@ impl<C> Core<C> {
             }
             Heard::Set(client) => {
                 self.due.sets.push(client);
-                let at = self.last_change.map_or(now, |last| now.max(last + GATHER));
-                sooner(&mut self.due.set, at);
+                // Whoever comes while others' are made is done with those who come meanwhile.
+                sooner(&mut self.due.set, now);
             }
         }
     }

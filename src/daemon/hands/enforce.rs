@@ -55,8 +55,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
         let took = self.tables.kernel.now().saturating_sub(begun);
         match outcome {
             Ok(applied) => {
+                let outcome = self.enforced(why, &applied, took, others, performed);
                 self.tell_lacking(&lacked, performed);
-                self.enforced(why, &applied, took, others, performed)
+                outcome
             }
             Err(Refused::Failed(Failure::Interfaces(missing))) => {
                 self.wait_for(&missing, performed)

@@ -400,7 +400,7 @@ impl<C> Core<C> {
     pub fn held(&self, now: Duration) -> Option<Duration> {
         let (at, why) = self.due.enforce?;
         at.checked_sub(now)
-            .filter(|left| why == Why::Repair && !left.is_zero())
+            .filter(|left| why == Why::Repair && !left.is_zero() && self.repairs.holds(now))
     }
 
     /// Whether nothing is to be in force.
@@ -435,4 +435,32 @@ fn take(due: &mut Option<Duration>, now: Duration) -> bool {
         *due = None;
     }
     is_time
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What could not be noted is tried again, and nobody is said to fight.
+    #[test]
+    fn what_fails_is_not_told_as_a_fight() {
+        let now = Duration::from_secs(1_000);
+        let mut core: Core<()> = Core::new(now);
+        let mut done = |outcome, order| {
+            core.done(outcome, order, Duration::ZERO, now);
+            core.held(now)
+        };
+        done(Outcome::Done { known: Some(1) }, Done::Start);
+        assert_eq!(done(Outcome::Broken, Done::Look), None);
+        let unnoted = Outcome::Unnoted { repaired: true };
+        assert_eq!(done(unnoted, Done::Enforce(Why::Repair)), None);
+        // Whoever takes it away for the fourth time within a minute does.
+        for _ in 0..2 {
+            assert_eq!(done(Outcome::Broken, Done::Look), None);
+            let repaired = Outcome::Repaired { known: Some(1) };
+            assert_eq!(done(repaired, Done::Enforce(Why::Repair)), None);
+        }
+        let held = done(Outcome::Broken, Done::Look);
+        assert_eq!(held, Some(Duration::from_secs(60)));
+    }
 }

@@ -46,6 +46,11 @@ impl Repairs {
         self.until
     }
 
+    /// Whether what is broken `now` has to wait for the end of a pause.
+    pub fn holds(&self, now: Duration) -> bool {
+        self.pauses > 0 && now < self.until
+    }
+
     /// It was repaired.
     pub fn repaired(&mut self, now: Duration) {
         if self.pauses > 0 {

@@ -117,7 +117,7 @@ pub struct Hands<K, F> {
     /// Whether a trial is open, as far as that was told.
     on_trial: bool,
     /// What was said of a failure last: it is not said again each time that it is tried.
-    complaint: Option<String>,
+    complaint: Option<(Kind, String)>,
     /// The command line of the flbc that changed the tables last.
     last_holder: Option<String>,
     /// Whether interfaces are waited for, without which nothing can be in force.
@@ -160,7 +160,10 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     /// Why what should be in force could not be made so, if that failed last.
     pub fn complaint(&self) -> Option<&str> {
-        self.complaint.as_deref()
+        // Of other troubles what is in force knows nothing: a note that could not be written, for one.
+        let (kind, text) = self.complaint.as_ref()?;
+        let fails = matches!(kind, Kind::RepairFailed | Kind::FollowFailed);
+        fails.then_some(text)
     }
 
     /// What is kept in force.
@@ -434,8 +437,9 @@ impl<K: Kernel, F: Files> Hands<K, F> {
 
     /// Says that something failed, if that is news.
     fn complain<C>(&mut self, kind: Kind, text: &str, performed: &mut Performed<C>) {
-        if self.complaint.as_deref() != Some(text) {
-            self.complaint = Some(text.to_owned());
+        let complaint = Some((kind, text.to_owned()));
+        if self.complaint != complaint {
+            self.complaint = complaint;
             performed
                 .events
                 .push(self.event(Level::Error, kind, text.to_owned()));
